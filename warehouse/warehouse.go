@@ -1,0 +1,77 @@
+// Package warehouse is the one face that every customer warehouse shows to the
+// rest of the service: a statement goes in, Arrow record batches come out.
+//
+// The package holds the interface, its error type and the canonical Arrow
+// types (see [Canonical]). Each adapter lives in a folder of its own, named
+// after the warehouse. The package and its adapters know neither Sigma nor
+// gRPC, and must not import sigmaclient, server or gen.
+package warehouse
+
+import (
+	"context"
+
+	"github.com/apache/arrow-go/v18/arrow"
+)
+
+// Warehouse is a connection to a customer's warehouse. It is safe for
+// concurrent use. Opening one makes no call; the first use logs in.
+type Warehouse interface {
+	// Identify logs in where that has not happened yet and tells as whom. It
+	// is the check that a connection works.
+	Identify(ctx context.Context) (Identity, error)
+
+	// Query runs one statement and returns once its columns are known. The
+	// context bounds the whole read, not only this call: when it ends, the
+	// query is cancelled in the warehouse and Result.Next fails. The caller
+	// must Close the result. Failures are a *Error or the context's error.
+	Query(ctx context.Context, stmt Statement) (Result, error)
+
+	// Close logs out and frees what the connection holds. Results that are
+	// still open fail.
+	Close() error
+}
+
+// Statement is what Query runs.
+type Statement struct {
+	// SQL is exactly one query in the warehouse's dialect.
+	SQL string
+	// Tag names the reader in the warehouse's own query history, where the
+	// warehouse has such a thing. It holds no secret and no personal data.
+	Tag string
+}
+
+// Identity is whom the warehouse took us for. Fields that a warehouse does not
+// know are empty.
+type Identity struct {
+	Account   string // Snowflake's account locator
+	User      string
+	Role      string
+	Warehouse string // the compute warehouse in use
+	Database  string
+	Schema    string
+	Version   string // of the warehouse's software
+}
+
+// Result is a cursor over a query's rows. It is used by one goroutine.
+type Result interface {
+	// QueryID is the warehouse's own name for the query, empty where it has none.
+	QueryID() string
+
+	// Schema tells the columns, in canonical types only.
+	Schema() *arrow.Schema
+
+	// DeclaredRows is the row count that the warehouse itself announced for
+	// the result. Where it announces none, ok is false and the end of the
+	// cursor is the only proof of completeness.
+	DeclaredRows() (n int64, ok bool)
+
+	// Next returns the next batch, which the caller releases, or io.EOF after
+	// the last. io.EOF is returned only when as many rows were delivered as
+	// were declared; a shorter or longer result is a *Error of KindIncomplete.
+	// Memory is bounded: batches are fetched as they are asked for.
+	Next(ctx context.Context) (arrow.RecordBatch, error)
+
+	// Close frees the result and cancels the query if it still runs. It is
+	// safe to call twice and after an error.
+	Close() error
+}
