@@ -10,18 +10,18 @@ type Kind int
 
 // The kinds of failure.
 const (
-	KindUnknown         Kind = iota
-	KindCredentials          // the warehouse refuses user, key, password or token
-	KindConfiguration        // no such account, role, warehouse, database or schema
-	KindPermission           // the role lacks a privilege, or the object does not exist: warehouses rarely say which
-	KindInvalidSQL           // the statement does not compile
-	KindData                 // the statement compiles and fails on the data, such as a failed cast
-	KindTimeout              // the statement timeout of the warehouse was reached
-	KindCancelled            // somebody cancelled the query in the warehouse
-	KindThrottled            // too many statements at once
-	KindUnavailable          // the warehouse cannot be reached, is suspended, or failed in passing
-	KindIncomplete           // fewer or more rows were delivered than were declared
-	KindUnsupported          // a value or type that cannot be delivered exactly
+	KindUnknown       Kind = iota
+	KindCredentials        // the warehouse refuses user, key, password or token
+	KindConfiguration      // no such account, role, warehouse, database or schema
+	KindPermission         // the role lacks a privilege, or the object does not exist: warehouses rarely say which
+	KindInvalidSQL         // the statement does not compile
+	KindData               // the statement compiles and fails on the data, such as a failed cast
+	KindTimeout            // the statement timeout of the warehouse was reached
+	KindCancelled          // somebody cancelled the query in the warehouse
+	KindThrottled          // too many statements at once
+	KindUnavailable        // the warehouse cannot be reached, is suspended, or failed in passing
+	KindIncomplete         // fewer or more rows were delivered than were declared
+	KindUnsupported        // a value or type that cannot be delivered exactly
 )
 
 // String returns the kind's name in lower case.
