@@ -764,30 +764,26 @@ type Model struct {
 	WorkbookDisplayName string `protobuf:"bytes,5,opt,name=workbook_display_name,json=workbookDisplayName,proto3" json:"workbook_display_name,omitempty"`
 	// The folder of the workbook.
 	Path string `protobuf:"bytes,6,opt,name=path,proto3" json:"path,omitempty"`
-	// The name of the page it is on, empty where Sigma does not tell.
-	Page string `protobuf:"bytes,7,opt,name=page,proto3" json:"page,omitempty"`
-	// Whether that page is hidden in Sigma.
-	PageHidden bool `protobuf:"varint,8,opt,name=page_hidden,json=pageHidden,proto3" json:"page_hidden,omitempty"`
 	// Sigma's type of the element, such as `table`, `pivot-table`, `visualization`.
-	ElementType string `protobuf:"bytes,9,opt,name=element_type,json=elementType,proto3" json:"element_type,omitempty"`
+	ElementType string `protobuf:"bytes,7,opt,name=element_type,json=elementType,proto3" json:"element_type,omitempty"`
 	// Sigma's kind of chart, such as `bar`, where the element is one.
-	VisualizationType string `protobuf:"bytes,10,opt,name=visualization_type,json=visualizationType,proto3" json:"visualization_type,omitempty"`
+	VisualizationType string `protobuf:"bytes,8,opt,name=visualization_type,json=visualizationType,proto3" json:"visualization_type,omitempty"`
 	// Whether the model can be read.
-	State ModelState `protobuf:"varint,11,opt,name=state,proto3,enum=sigmasource.v1.ModelState" json:"state,omitempty"`
+	State ModelState `protobuf:"varint,9,opt,name=state,proto3,enum=sigmasource.v1.ModelState" json:"state,omitempty"`
 	// Why it cannot. Not set in the state READY.
-	Error *Problem `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`
+	Error *Problem `protobuf:"bytes,10,opt,name=error,proto3" json:"error,omitempty"`
 	// The columns, in the element's order. Only GetModel fills them.
-	Columns []*Column `protobuf:"bytes,13,rep,name=columns,proto3" json:"columns,omitempty"`
+	Columns []*Column `protobuf:"bytes,11,rep,name=columns,proto3" json:"columns,omitempty"`
 	// How many columns it has.
-	ColumnCount int32 `protobuf:"varint,14,opt,name=column_count,json=columnCount,proto3" json:"column_count,omitempty"`
+	ColumnCount int32 `protobuf:"varint,12,opt,name=column_count,json=columnCount,proto3" json:"column_count,omitempty"`
 	// The warehouse connection in Sigma that the element reads from.
-	SigmaWarehouse *SigmaWarehouse `protobuf:"bytes,15,opt,name=sigma_warehouse,json=sigmaWarehouse,proto3" json:"sigma_warehouse,omitempty"`
+	SigmaWarehouse *SigmaWarehouse `protobuf:"bytes,13,opt,name=sigma_warehouse,json=sigmaWarehouse,proto3" json:"sigma_warehouse,omitempty"`
 	// Where to open the workbook in Sigma.
-	Url string `protobuf:"bytes,16,opt,name=url,proto3" json:"url,omitempty"`
+	Url string `protobuf:"bytes,14,opt,name=url,proto3" json:"url,omitempty"`
 	// What a user should know about the model.
-	Findings []*Finding `protobuf:"bytes,17,rep,name=findings,proto3" json:"findings,omitempty"`
+	Findings []*Finding `protobuf:"bytes,15,rep,name=findings,proto3" json:"findings,omitempty"`
 	// When a scan last looked at it.
-	ScanTime      *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=scan_time,json=scanTime,proto3" json:"scan_time,omitempty"`
+	ScanTime      *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=scan_time,json=scanTime,proto3" json:"scan_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -862,20 +858,6 @@ func (x *Model) GetPath() string {
 		return x.Path
 	}
 	return ""
-}
-
-func (x *Model) GetPage() string {
-	if x != nil {
-		return x.Page
-	}
-	return ""
-}
-
-func (x *Model) GetPageHidden() bool {
-	if x != nil {
-		return x.PageHidden
-	}
-	return false
 }
 
 func (x *Model) GetElementType() string {
@@ -1817,7 +1799,7 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"updateTime\x127\n" +
 	"\tscan_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\bscanTime\x12-\n" +
 	"\x05error\x18\x0e \x01(\v2\x17.sigmasource.v1.ProblemR\x05error:t\xeaAq\n" +
-	"\x14sigmasource/Workbook\x12Dworkspaces/{workspace}/connections/{connection}/workbooks/{workbook}*\tworkbooks2\bworkbook\"\xb3\x06\n" +
+	"\x14sigmasource/Workbook\x12Dworkspaces/{workspace}/connections/{connection}/workbooks/{workbook}*\tworkbooks2\bworkbook\"\xfe\x05\n" +
 	"\x05Model\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1a\n" +
 	"\bworkbook\x18\x02 \x01(\tR\bworkbook\x12\x1d\n" +
@@ -1825,21 +1807,18 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"element_id\x18\x03 \x01(\tR\telementId\x12!\n" +
 	"\fdisplay_name\x18\x04 \x01(\tR\vdisplayName\x122\n" +
 	"\x15workbook_display_name\x18\x05 \x01(\tR\x13workbookDisplayName\x12\x12\n" +
-	"\x04path\x18\x06 \x01(\tR\x04path\x12\x12\n" +
-	"\x04page\x18\a \x01(\tR\x04page\x12\x1f\n" +
-	"\vpage_hidden\x18\b \x01(\bR\n" +
-	"pageHidden\x12!\n" +
-	"\felement_type\x18\t \x01(\tR\velementType\x12-\n" +
-	"\x12visualization_type\x18\n" +
-	" \x01(\tR\x11visualizationType\x120\n" +
-	"\x05state\x18\v \x01(\x0e2\x1a.sigmasource.v1.ModelStateR\x05state\x12-\n" +
-	"\x05error\x18\f \x01(\v2\x17.sigmasource.v1.ProblemR\x05error\x120\n" +
-	"\acolumns\x18\r \x03(\v2\x16.sigmasource.v1.ColumnR\acolumns\x12!\n" +
-	"\fcolumn_count\x18\x0e \x01(\x05R\vcolumnCount\x12G\n" +
-	"\x0fsigma_warehouse\x18\x0f \x01(\v2\x1e.sigmasource.v1.SigmaWarehouseR\x0esigmaWarehouse\x12\x10\n" +
-	"\x03url\x18\x10 \x01(\tR\x03url\x123\n" +
-	"\bfindings\x18\x11 \x03(\v2\x17.sigmasource.v1.FindingR\bfindings\x127\n" +
-	"\tscan_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\bscanTime:e\xeaAb\n" +
+	"\x04path\x18\x06 \x01(\tR\x04path\x12!\n" +
+	"\felement_type\x18\a \x01(\tR\velementType\x12-\n" +
+	"\x12visualization_type\x18\b \x01(\tR\x11visualizationType\x120\n" +
+	"\x05state\x18\t \x01(\x0e2\x1a.sigmasource.v1.ModelStateR\x05state\x12-\n" +
+	"\x05error\x18\n" +
+	" \x01(\v2\x17.sigmasource.v1.ProblemR\x05error\x120\n" +
+	"\acolumns\x18\v \x03(\v2\x16.sigmasource.v1.ColumnR\acolumns\x12!\n" +
+	"\fcolumn_count\x18\f \x01(\x05R\vcolumnCount\x12G\n" +
+	"\x0fsigma_warehouse\x18\r \x01(\v2\x1e.sigmasource.v1.SigmaWarehouseR\x0esigmaWarehouse\x12\x10\n" +
+	"\x03url\x18\x0e \x01(\tR\x03url\x123\n" +
+	"\bfindings\x18\x0f \x03(\v2\x17.sigmasource.v1.FindingR\bfindings\x127\n" +
+	"\tscan_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\bscanTime:e\xeaAb\n" +
 	"\x11sigmasource/Model\x12>workspaces/{workspace}/connections/{connection}/models/{model}*\x06models2\x05model\"t\n" +
 	"\x06Column\x12\x1b\n" +
 	"\tcolumn_id\x18\x01 \x01(\tR\bcolumnId\x12\x14\n" +
