@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+)
+
+func newConnectionsCommand() *cobra.Command {
+	c := &client{}
+	cmd := &cobra.Command{
+		Use:   "connections",
+		Short: "Create, show, check and delete connections",
+	}
+	c.register(cmd)
+	cmd.AddCommand(
+		c.newConnectionsCreate(),
+		c.newConnectionsGet(),
+		c.newConnectionsList(),
+		c.newConnectionsCheck(),
+		c.newConnectionsDelete(),
+	)
+	return cmd
+}
+
+func (c *client) newConnectionsCreate() *cobra.Command {
+	var file string
+	var skipCheck, validateOnly bool
+	cmd := &cobra.Command{
+		Use:   "create workspaces/WORKSPACE/connections/ID -f FILE",
+		Short: "Create a connection from a JSON file (- for standard input)",
+		Example: `  sigmasource connections create workspaces/acme/connections/prod -f - <<'EOF'
+  {"sigma": {"baseUrl": "https://aws-api.sigmacomputing.com", "clientId": "…", "clientSecret": "…"},
+   "warehouse": {"snowflake": {"account": "myorg-myaccount", "user": "SIGMASOURCE", "keyPair": {"privateKeyPem": "…"}}}}
+  EOF`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			parent, id, ok := strings.Cut(args[0], "/connections/")
+			if !ok {
+				return fmt.Errorf("%q: want workspaces/WORKSPACE/connections/ID", args[0])
+			}
+			connection, err := readConnection(cmd.InOrStdin(), file)
+			if err != nil {
+				return err
+			}
+			return c.withConn(func(conn *grpc.ClientConn) error {
+				response, err := pb.NewSigmaConnectionsClient(conn).CreateConnection(cmd.Context(), &pb.CreateConnectionRequest{
+					Parent:       parent,
+					ConnectionId: id,
+					Connection:   connection,
+					SkipCheck:    skipCheck,
+					ValidateOnly: validateOnly,
+				})
+				if err != nil {
+					return err
+				}
+				return c.printConnections(cmd.OutOrStdout(), response.GetConnection())
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&file, "file", "f", "", "the connection as JSON")
+	cmd.Flags().BoolVar(&skipCheck, "skip-check", false, "store it without signing in first")
+	cmd.Flags().BoolVar(&validateOnly, "validate-only", false, "check it and store nothing")
+	if err := cmd.MarkFlagRequired("file"); err != nil {
+		panic(err)
+	}
+	return cmd
+}
+
+func readConnection(stdin io.Reader, file string) (*pb.Connection, error) {
+	in := stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close() //nolint:errcheck // nothing was written
+		in = f
+	}
+	raw, err := io.ReadAll(io.LimitReader(in, 1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("read connection: %w", err)
+	}
+	connection := &pb.Connection{}
+	if err := protojson.Unmarshal(raw, connection); err != nil {
+		// protojson quotes what it could not read, which may be a secret.
+		return nil, fmt.Errorf("%s is not a connection in JSON; see the example in `sigmasource connections create --help`", file)
+	}
+	return connection, nil
+}
+
+func (c *client) newConnectionsGet() *cobra.Command {
+	return &cobra.Command{
+		Use:   "get NAME",
+		Short: "Show a connection, without its secrets",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withConn(func(conn *grpc.ClientConn) error {
+				response, err := pb.NewSigmaConnectionsClient(conn).GetConnection(cmd.Context(), &pb.GetConnectionRequest{Name: args[0]})
+				if err != nil {
+					return err
+				}
+				return c.printConnections(cmd.OutOrStdout(), response.GetConnection())
+			})
+		},
+	}
+}
+
+func (c *client) newConnectionsList() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list workspaces/WORKSPACE",
+		Short: "List the connections of a workspace",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withConn(func(conn *grpc.ClientConn) error {
+				var all []*pb.Connection
+				request := &pb.ListConnectionsRequest{Parent: args[0], PageSize: 1000}
+				for {
+					response, err := pb.NewSigmaConnectionsClient(conn).ListConnections(cmd.Context(), request)
+					if err != nil {
+						return err
+					}
+					all = append(all, response.GetConnections()...)
+					if request.PageToken = response.GetNextPageToken(); request.PageToken == "" {
+						return c.printConnections(cmd.OutOrStdout(), all...)
+					}
+				}
+			})
+		},
+	}
+}
+
+func (c *client) newConnectionsDelete() *cobra.Command {
+	return &cobra.Command{
+		Use:   "delete NAME",
+		Short: "Delete a connection, its secrets and its catalog for good",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withConn(func(conn *grpc.ClientConn) error {
+				_, err := pb.NewSigmaConnectionsClient(conn).DeleteConnection(cmd.Context(), &pb.DeleteConnectionRequest{Name: args[0]})
+				return err
+			})
+		},
+	}
+}
+
+func (c *client) newConnectionsCheck() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check NAME",
+		Short: "Try a connection out and explain what is wrong; exits 2 if a check fails",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withConn(func(conn *grpc.ClientConn) error {
+				return c.checkConnection(cmd.Context(), cmd.OutOrStdout(), conn, args[0])
+			})
+		},
+	}
+}
+
+func (c *client) checkConnection(ctx context.Context, w io.Writer, conn *grpc.ClientConn, name string) error {
+	response, err := pb.NewSigmaConnectionsClient(conn).CheckConnection(ctx, &pb.CheckConnectionRequest{Name: name})
+	if err != nil {
+		return err
+	}
+	if c.output == "json" {
+		err = printMessage(w, response)
+	} else {
+		printChecks(w, response.GetChecks())
+	}
+	for _, check := range response.GetChecks() {
+		if err == nil && check.GetOutcome() == pb.CheckOutcome_CHECK_OUTCOME_FAIL {
+			err = exitError{code: 2, text: "a check failed"}
+		}
+	}
+	return err
+}
+
+func printChecks(w io.Writer, checks []*pb.Check) {
+	var rows []table.Row
+	for _, check := range checks {
+		rows = append(rows, table.Row{
+			enumName(check.GetOutcome().String(), "CHECK_OUTCOME_"),
+			enumName(check.GetKind().String(), "CHECK_KIND_"),
+			check.GetMessage(),
+		})
+	}
+	printTable(w, table.Row{"", "check", "result"}, rows)
+}
+
+// enumName is an enum value as people read it.
+func enumName(value, prefix string) string {
+	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(value, prefix), "_", " "))
+}
+
+func (c *client) printConnections(w io.Writer, connections ...*pb.Connection) error {
+	if c.output == "json" {
+		for _, connection := range connections {
+			if err := printMessage(w, connection); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var rows []table.Row
+	for _, connection := range connections {
+		rows = append(rows, table.Row{
+			connection.GetName(),
+			connection.GetDisplayName(),
+			connection.GetSigma().GetBaseUrl(),
+			describeWarehouse(connection.GetWarehouse()),
+		})
+	}
+	printTable(w, table.Row{"name", "display name", "Sigma", "warehouse"}, rows)
+	return nil
+}
+
+func describeWarehouse(w *pb.Warehouse) string {
+	switch kind := w.GetKind().(type) {
+	case *pb.Warehouse_Snowflake:
+		return "Snowflake " + kind.Snowflake.GetAccount()
+	case *pb.Warehouse_Duckdb:
+		return "DuckDB " + kind.Duckdb.GetDatabase()
+	}
+	return ""
+}

@@ -1,0 +1,272 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+)
+
+func newPreviewCommand() *cobra.Command {
+	c := &client{}
+	var rows int32
+	cmd := &cobra.Command{
+		Use:   "preview MODEL",
+		Short: "Show the first rows of a model",
+		Long: "Shows the first rows of a model, as a table or, with -o json, as one JSON object a line.\n" +
+			"Fails if the rows are not proven to be complete. Interrupting cancels the query in the warehouse.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withConn(func(conn *grpc.ClientConn) error {
+				return c.preview(cmd.Context(), conn, args[0], rows, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			})
+		},
+	}
+	c.register(cmd)
+	cmd.Flags().Int32Var(&rows, "rows", 100, "how many rows at the most")
+	return cmd
+}
+
+func (c *client) preview(ctx context.Context, conn *grpc.ClientConn, model string, limit int32, out, messages io.Writer) error {
+	var sink rowSink = &tableSink{w: out}
+	if c.output == "json" {
+		sink = &jsonSink{w: out}
+	}
+	statistics, err := readPreview(ctx, conn, &pb.PreviewModelRequest{Name: model, RowLimit: limit}, sink)
+	if err != nil {
+		return err
+	}
+	printFindings(messages, statistics.GetFindings())
+	fmt.Fprintf(messages, "%d rows in %s (Sigma %s, warehouse %s), query %s\n",
+		statistics.GetRowCount(),
+		statistics.GetTotalTime().AsDuration().Round(time.Millisecond),
+		statistics.GetSigmaTime().AsDuration().Round(time.Millisecond),
+		statistics.GetWarehouseTime().AsDuration().Round(time.Millisecond),
+		statistics.GetQueryId())
+	return nil
+}
+
+// rowSink takes what a preview brings.
+type rowSink interface {
+	columns([]*pb.SchemaColumn) error
+	row([]*pb.Value) error
+	end() error
+}
+
+// readPreview passes the rows of a preview to sink and returns the statistics.
+// It fails on every stream that is not proven complete.
+func readPreview(ctx context.Context, conn *grpc.ClientConn, request *pb.PreviewModelRequest, sink rowSink) (*pb.Statistics, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := pb.NewModelQueryClient(conn).PreviewModel(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	var statistics *pb.Statistics
+	var received int64
+	for {
+		response, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		switch m := response.GetMessage().(type) {
+		case *pb.PreviewModelResponse_Schema:
+			err = sink.columns(m.Schema.GetColumns())
+		case *pb.PreviewModelResponse_Rows:
+			if got := int64(len(m.Rows.GetRows())); got != m.Rows.GetRowCount() {
+				return nil, fmt.Errorf("a message holds %d rows and says %d: the stream is damaged", got, m.Rows.GetRowCount())
+			}
+			for _, row := range m.Rows.GetRows() {
+				received++
+				if err := sink.row(row.GetValues()); err != nil {
+					return nil, err
+				}
+			}
+		case *pb.PreviewModelResponse_Statistics:
+			statistics = m.Statistics
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if statistics == nil {
+		return nil, fmt.Errorf("the stream ended after %d rows without its last message: the rows are not complete", received)
+	}
+	if statistics.GetRowCount() != received {
+		return nil, fmt.Errorf("%d rows arrived of %d: the rows are not complete", received, statistics.GetRowCount())
+	}
+	return statistics, sink.end()
+}
+
+// tableSink prints a table once all rows are there: only then its widths are
+// known.
+type tableSink struct {
+	w      io.Writer
+	header table.Row
+	rows   []table.Row
+}
+
+func (s *tableSink) columns(columns []*pb.SchemaColumn) error {
+	for _, column := range columns {
+		s.header = append(s.header, column.GetName())
+	}
+	return nil
+}
+
+func (s *tableSink) row(values []*pb.Value) error {
+	row := make(table.Row, len(values))
+	for i, value := range values {
+		row[i] = cellText(value)
+	}
+	s.rows = append(s.rows, row)
+	return nil
+}
+
+func (s *tableSink) end() error {
+	printTable(s.w, s.header, s.rows)
+	return nil
+}
+
+// cellText is a value on one line of a table, shortened to what fits.
+func cellText(value *pb.Value) string {
+	const most = 60
+	var text string
+	switch v := value.GetKind().(type) {
+	case *pb.Value_StringValue:
+		text = v.StringValue
+	case *pb.Value_NullValue:
+		return "∅"
+	case *pb.Value_BytesValue:
+		text = "0x" + fmt.Sprintf("%x", v.BytesValue)
+	case *pb.Value_TimestampValue:
+		text = v.TimestampValue.AsTime().Format(time.RFC3339Nano)
+	default:
+		text = string(jsonText(value))
+		text = strings.Trim(text, `"`)
+		if j, ok := v.(*pb.Value_JsonValue); ok {
+			text = j.JsonValue
+		}
+	}
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '·'
+		}
+		return r
+	}, text)
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return text
+}
+
+// jsonSink prints one object a line, its keys in the columns' order.
+type jsonSink struct {
+	w    io.Writer
+	keys [][]byte
+}
+
+func (s *jsonSink) columns(columns []*pb.SchemaColumn) error {
+	seen := map[string]int{}
+	for _, column := range columns {
+		name := column.GetName()
+		// Two columns of one name would be one key.
+		if seen[name]++; seen[name] > 1 {
+			name = fmt.Sprintf("%s (%d)", name, seen[name])
+		}
+		key, err := json.Marshal(name)
+		if err != nil {
+			return err
+		}
+		s.keys = append(s.keys, key)
+	}
+	return nil
+}
+
+func (s *jsonSink) row(values []*pb.Value) error {
+	if len(values) != len(s.keys) {
+		return fmt.Errorf("a row has %d values for %d columns: the stream is damaged", len(values), len(s.keys))
+	}
+	var line bytes.Buffer
+	line.WriteByte('{')
+	for i, value := range values {
+		if i > 0 {
+			line.WriteByte(',')
+		}
+		line.Write(s.keys[i])
+		line.WriteByte(':')
+		line.Write(jsonText(value))
+	}
+	line.WriteString("}\n")
+	_, err := s.w.Write(line.Bytes())
+	return err
+}
+
+func (s *jsonSink) end() error { return nil }
+
+// jsonText is a value as JSON without loss: integers as numbers with all their
+// digits, decimals as text.
+func jsonText(value *pb.Value) []byte {
+	switch v := value.GetKind().(type) {
+	case *pb.Value_BoolValue:
+		return strconv.AppendBool(nil, v.BoolValue)
+	case *pb.Value_Int64Value:
+		return strconv.AppendInt(nil, v.Int64Value, 10)
+	case *pb.Value_DoubleValue:
+		if math.IsNaN(v.DoubleValue) || math.IsInf(v.DoubleValue, 0) {
+			return quote(strconv.FormatFloat(v.DoubleValue, 'g', -1, 64))
+		}
+		return strconv.AppendFloat(nil, v.DoubleValue, 'g', -1, 64)
+	case *pb.Value_DecimalValue:
+		return quote(v.DecimalValue)
+	case *pb.Value_StringValue:
+		return quote(v.StringValue)
+	case *pb.Value_BytesValue:
+		return quote(base64.StdEncoding.EncodeToString(v.BytesValue))
+	case *pb.Value_DateValue:
+		return quote(v.DateValue)
+	case *pb.Value_TimeValue:
+		return quote(v.TimeValue)
+	case *pb.Value_DatetimeValue:
+		return quote(v.DatetimeValue)
+	case *pb.Value_TimestampValue:
+		return quote(v.TimestampValue.AsTime().Format(time.RFC3339Nano))
+	case *pb.Value_JsonValue:
+		if json.Valid([]byte(v.JsonValue)) {
+			return []byte(v.JsonValue)
+		}
+		return quote(v.JsonValue)
+	}
+	return []byte("null")
+}
+
+func quote(s string) []byte {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(s); err != nil {
+		panic(err) // a string always encodes
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+func printFindings(w io.Writer, findings []*pb.Finding) {
+	for _, finding := range findings {
+		fmt.Fprintf(w, "%s: %s\n", enumName(finding.GetSeverity().String(), "FINDING_SEVERITY_"), finding.GetMessage())
+	}
+}

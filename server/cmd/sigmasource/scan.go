@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"google.golang.org/grpc"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+)
+
+func newScanCommand() *cobra.Command {
+	c := &client{}
+	cmd := &cobra.Command{
+		Use:   "scan CONNECTION",
+		Short: "Scan a connection for models and follow the progress; exits 2 if the scan fails",
+		Long: "Starts a scan, or joins the one that runs, and follows it to its end.\n" +
+			"CONNECTION is workspaces/WORKSPACE/connections/ID. Interrupting stops following, not the scan.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withConn(func(conn *grpc.ClientConn) error {
+				scan, err := followScan(cmd.Context(), conn, args[0], cmd.ErrOrStderr())
+				if err != nil {
+					return err
+				}
+				if c.output == "json" {
+					err = printMessage(cmd.OutOrStdout(), scan)
+				} else {
+					printScan(cmd.OutOrStdout(), scan)
+				}
+				if err == nil && scan.GetState() != pb.ScanState_SCAN_STATE_SUCCEEDED {
+					err = exitError{code: 2, text: "the scan did not succeed"}
+				}
+				return err
+			})
+		},
+	}
+	c.register(cmd)
+	return cmd
+}
+
+// followScan starts a scan and shows its progress on w, as a bar where w is a
+// terminal. It returns the scan as it ended.
+func followScan(ctx context.Context, conn *grpc.ClientConn, connection string, w io.Writer) (*pb.Scan, error) {
+	catalog := pb.NewModelCatalogClient(conn)
+	started, err := catalog.StartScan(ctx, &pb.StartScanRequest{Parent: connection})
+	if err != nil {
+		return nil, err
+	}
+	stream, err := catalog.WatchScan(ctx, &pb.WatchScanRequest{Name: started.GetScan().GetName()})
+	if err != nil {
+		return nil, err
+	}
+	show, finish := scanProgress(w)
+	defer finish()
+	var last *pb.Scan
+	for {
+		response, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			if last.GetEndTime() == nil {
+				return nil, errors.New("the server stopped telling before the scan was over; run the command again to go on following it")
+			}
+			return last, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		last = response.GetScan()
+		show(last)
+	}
+}
+
+func scanProgress(w io.Writer) (show func(*pb.Scan), finish func()) {
+	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		return func(*pb.Scan) {}, func() {}
+	}
+	bar := progressbar.NewOptions(-1,
+		progressbar.OptionSetWriter(w),
+		progressbar.OptionShowCount(),
+		progressbar.OptionSetWidth(30),
+		progressbar.OptionClearOnFinish(),
+	)
+	show = func(scan *pb.Scan) {
+		if total := int(scan.GetWorkbooksTotal()); total > 0 && total != bar.GetMax() {
+			bar.ChangeMax(total)
+		}
+		bar.Describe(fmt.Sprintf("%s, %d models", enumName(scan.GetPhase().String(), "SCAN_PHASE_"), scan.GetModelsFound()))
+		// A bar that cannot be drawn is not worth failing a scan for.
+		_ = bar.Set(int(scan.GetWorkbooksDone()))
+	}
+	return show, func() { _ = bar.Finish() }
+}
+
+func printScan(w io.Writer, scan *pb.Scan) {
+	fmt.Fprintf(w, "scan %s in %.1f s: %d workbooks, %d models (%d of them cannot be read as they are), %d other elements\n",
+		enumName(scan.GetState().String(), "SCAN_STATE_"),
+		scan.GetEndTime().AsTime().Sub(scan.GetCreateTime().AsTime()).Seconds(),
+		scan.GetWorkbooksDone(), scan.GetModelsFound(), scan.GetModelsUnreadable(), scan.GetElementsSkipped())
+	if scan.GetError() != nil {
+		fmt.Fprintf(w, "  %s\n", scan.GetError().GetMessage())
+	}
+	for _, problem := range scan.GetProblems() {
+		fmt.Fprintf(w, "  %s: %s\n", problem.GetResource(), problem.GetMessage())
+	}
+}
