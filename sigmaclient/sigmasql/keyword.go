@@ -1,0 +1,171 @@
+package sigmasql
+
+// keyword is a word that steers the pass over a query. A quoted name never is one.
+type keyword uint8
+
+const (
+	kwNone keyword = iota
+	kwAggregate
+	kwAll
+	kwAnd
+	kwAs
+	kwBy
+	kwDistinct
+	kwExcept
+	kwFetch
+	kwFor
+	kwFrom
+	kwHaving
+	kwInto
+	kwIntersect
+	kwJoin
+	kwLateral
+	kwLeft
+	kwLimit
+	kwLocking
+	kwMaterialized
+	kwNot
+	kwNull
+	kwOffset
+	kwOn
+	kwOnly
+	kwOperator // a word that an expression follows, and that does nothing else here
+	kwOrder
+	kwOuter
+	kwOver
+	kwQualify
+	kwGroup
+	kwRecursive
+	kwRows
+	kwSample
+	kwSelect
+	kwTimestamp // a function or type name that makes a date or timestamp of a string
+	kwTop
+	kwUnion
+	kwUsing
+	kwValues
+	kwWhere
+	kwWindow
+	kwWith
+)
+
+// longestKeyword is the length of the longest word that keywordOf knows.
+const longestKeyword = len("approx_count_distinct")
+
+// keywordOf looks a word up, in any case.
+func keywordOf(word string) keyword {
+	if len(word) < 2 || len(word) > longestKeyword {
+		return kwNone
+	}
+	var lower [longestKeyword]byte
+	for i := range len(word) {
+		c := word[i]
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		lower[i] = c
+	}
+	switch string(lower[:len(word)]) {
+	case "count", "sum", "avg", "min", "max", "median", "mode", "any_value", "listagg", "string_agg", "array_agg",
+		"object_agg", "count_if", "countif", "percentile_cont", "percentile_disc", "approx_count_distinct",
+		"approx_percentile", "stddev", "stddev_pop", "stddev_samp", "variance", "var_pop", "var_samp", "corr",
+		"boolor_agg", "booland_agg", "hll":
+		return kwAggregate
+	case "all":
+		return kwAll
+	case "and":
+		return kwAnd
+	case "as":
+		return kwAs
+	case "by":
+		return kwBy
+	case "distinct":
+		return kwDistinct
+	case "except", "minus":
+		return kwExcept
+	case "fetch":
+		return kwFetch
+	case "for":
+		return kwFor
+	case "from":
+		return kwFrom
+	case "having":
+		return kwHaving
+	case "into":
+		return kwInto
+	case "intersect":
+		return kwIntersect
+	case "join":
+		return kwJoin
+	case "lateral":
+		return kwLateral
+	case "left":
+		return kwLeft
+	case "limit":
+		return kwLimit
+	case "update", "share", "no", "key":
+		return kwLocking
+	case "materialized":
+		return kwMaterialized
+	case "not":
+		return kwNot
+	case "null":
+		return kwNull
+	case "offset":
+		return kwOffset
+	case "on":
+		return kwOn
+	case "only":
+		return kwOnly
+	case "or", "when", "then", "else", "case", "in", "is", "like", "ilike", "rlike", "between", "similar", "escape":
+		return kwOperator
+	case "order":
+		return kwOrder
+	case "outer":
+		return kwOuter
+	case "over":
+		return kwOver
+	case "qualify":
+		return kwQualify
+	case "group":
+		return kwGroup
+	case "recursive":
+		return kwRecursive
+	case "row", "rows", "first", "next":
+		return kwRows
+	case "sample":
+		return kwSample
+	case "select":
+		return kwSelect
+	case "date", "timestamp", "timestamp_ltz", "timestamp_ntz", "timestamp_tz", "timestamptz", "to_date", "to_timestamp",
+		"to_timestamp_ltz", "to_timestamp_ntz", "to_timestamp_tz", "try_to_date", "try_to_timestamp",
+		"try_to_timestamp_ltz", "try_to_timestamp_ntz", "try_to_timestamp_tz":
+		return kwTimestamp
+	case "top":
+		return kwTop
+	case "union":
+		return kwUnion
+	case "using":
+		return kwUsing
+	case "values":
+		return kwValues
+	case "where":
+		return kwWhere
+	case "window":
+		return kwWindow
+	case "with":
+		return kwWith
+	}
+	return kwNone
+}
+
+// expectsOperand tells whether what follows the word is an expression or a name, so that a word there is a name even
+// when it spells a keyword: order by limit.
+func (k keyword) expectsOperand() bool {
+	switch k {
+	case kwAll, kwAnd, kwAs, kwBy, kwDistinct, kwExcept, kwFrom, kwHaving, kwIntersect, kwJoin, kwLateral, kwNot, kwOn,
+		kwOperator, kwOver, kwQualify, kwSelect, kwUnion, kwUsing, kwValues, kwWhere, kwWith:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,3 @@
+select ORDER_ID "Order Id", V_44 "Total Revenue", 'Incomplete formula.' "Margin" from (select ORDER_ID, 'Unknown column "[ORDER_TOTAL]"' V_44 from (select * from SHOP.SALES.ORDERS ORDERS limit 1000) Q1) Q2 limit 1000
+
+-- Sigma Σ {"request-id":"5f0c1d6e-1f2a-4b7c-9d11-000000000001","email":"ana.lima@example.com"}

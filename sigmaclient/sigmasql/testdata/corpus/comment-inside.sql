@@ -1,0 +1,5 @@
+select ORDER_ID "Order Id" from (select * from SHOP.SALES.ORDERS -- Sigma Σ {"request-id":"inner"}
+limit /* sigma's */ 1000) Q1 -- why
+limit 1000
+
+-- Sigma Σ {"request-id":"5f0c1d6e-1f2a-4b7c-9d11-000000000001","email":"ana.lima@example.com"}

@@ -1,0 +1,3 @@
+select A "A", B "B" from (select $$it's ; -- limit 1000 ) $$ A, 'a;b' B) Q1 limit 1000
+
+-- Sigma Σ {"request-id":"5f0c1d6e-1f2a-4b7c-9d11-000000000001","email":"ana.lima@example.com"}

@@ -1,0 +1,6 @@
+select ORDER_ID "Order Id" from (select ORDER_ID from (select ORDER_ID
+from SHOP.SALES.ORDERS
+order by AMOUNT desc, ORDER_ID
+limit 1000) Q1 where ORDER_ID > 0 limit 1000) Q2 limit 1000
+
+-- Sigma Σ {"request-id":"5f0c1d6e-1f2a-4b7c-9d11-000000000001","email":"ana.lima@example.com"}

@@ -1,0 +1,3 @@
+select ORDER_ID "Order Id" from (select ORDER_ID from SHOP.SALES.ORDERS ORDERS where ORDERED_AT >= to_timestamp_ltz('2026-03-26T00:00:00.000000000+00:00', 'YYYY-MM-DDTHH24:MI:SS.FF9TZH:TZM') and ORDERED_AT <= to_timestamp_ltz('2026-04-30T23:59:59.999000000+00:00', 'YYYY-MM-DDTHH24:MI:SS.FF9TZH:TZM') limit 1000) Q1 limit 1000
+
+-- Sigma Σ {"request-id":"5f0c1d6e-1f2a-4b7c-9d11-000000000001","email":"ana.lima@example.com"}

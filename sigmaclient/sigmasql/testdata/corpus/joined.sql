@@ -1,0 +1,3 @@
+select ORDER_ID_4 "Order Id", NAME_5 "Name", STATUS_6 "Status", STATUS_7 "Status (CUSTOMERS)" from (select ORDER_ID_4, NAME_5, STATUS_6, STATUS_7 from (select Q1.ORDER_ID ORDER_ID_4, Q2.NAME NAME_5, Q1.STATUS STATUS_6, Q2.STATUS STATUS_7 from (select ORDER_ID, CUSTOMER_ID, STATUS from SHOP.SALES.ORDERS ORDERS) Q1 inner join SHOP.SALES.CUSTOMERS Q2 on (Q1.CUSTOMER_ID = Q2.CUSTOMER_ID) limit 1000) Q4) Q5 limit 1000
+
+-- Sigma Σ {"request-id":"5f0c1d6e-1f2a-4b7c-9d11-000000000001","email":"ana.lima@example.com"}

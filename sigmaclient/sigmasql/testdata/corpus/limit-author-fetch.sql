@@ -1,0 +1,1 @@
+select ORDER_ID "Order Id" from SHOP.SALES.ORDERS ORDERS order by ORDER_ID fetch first 1000 rows only

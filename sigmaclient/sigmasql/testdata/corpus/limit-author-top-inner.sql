@@ -1,0 +1,3 @@
+select ORDER_ID "Order Id" from (select top 1000 ORDER_ID from SHOP.SALES.ORDERS ORDERS order by ORDER_ID) Q1 limit 1000
+
+-- Sigma Σ {"request-id":"5f0c1d6e-1f2a-4b7c-9d11-000000000001","email":"ana.lima@example.com"}

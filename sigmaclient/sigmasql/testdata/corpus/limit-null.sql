@@ -1,0 +1,1 @@
+select ORDER_ID "Order Id" from SHOP.SALES.ORDERS ORDERS limit null

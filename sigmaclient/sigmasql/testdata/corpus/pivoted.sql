@@ -1,0 +1,3 @@
+select REGION "Region", SUM_3 "open", SUM_4 "paid" from (select CUSTOMERS.REGION REGION, sum(iff(STATUS_1 = 'open', AMOUNT, null)) SUM_3, sum(iff(STATUS_1 = 'paid', AMOUNT, null)) SUM_4 from (select CUSTOMER_ID, AMOUNT, STATUS STATUS_1 from SHOP.SALES.ORDERS) Q1 left join SHOP.SALES.CUSTOMERS CUSTOMERS on equal_null(Q1.CUSTOMER_ID, CUSTOMERS.CUSTOMER_ID) group by REGION) Q2 order by REGION asc limit 10001
+
+-- Sigma Σ {"request-id":"5f0c1d6e-1f2a-4b7c-9d11-000000000001","email":"ana.lima@example.com"}

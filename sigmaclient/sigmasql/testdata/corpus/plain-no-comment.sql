@@ -1,0 +1,1 @@
+select ORDER_ID "Order Id" from (select * from SHOP.SALES.ORDERS ORDERS limit 1000) Q1 limit 1000

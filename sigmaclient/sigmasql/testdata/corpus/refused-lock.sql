@@ -1,0 +1,1 @@
+select ORDER_ID from SHOP.SALES.ORDERS for update

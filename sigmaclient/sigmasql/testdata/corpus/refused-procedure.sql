@@ -1,0 +1,1 @@
+with P as procedure () returns int language sql as $$ begin return 1; end $$ call P()

@@ -1,0 +1,1 @@
+with X as (select 1 A) insert into SHOP.SALES.ORDERS select * from X

@@ -1,0 +1,3 @@
+select "größe" "Größe 📏", "Prix ""TTC"" €" "Prix ""TTC"" €", NAME_3 "名前 (SOURCE)" from (select AMOUNT "größe", AMOUNT * 1.2 "Prix ""TTC"" €", 'Zoë ''Z'' — naïve' NAME_3 from (select * from SHOP.SALES.ORDERS ORDERS limit 1000) Q1) Q2 limit 1000
+
+-- Sigma Σ {"request-id":"5f0c1d6e-1f2a-4b7c-9d11-000000000001","email":"ana.lima@example.com"}
