@@ -1,0 +1,124 @@
+package auth
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	grpcauth "github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/auth"
+	"google.golang.org/grpc"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/resource"
+)
+
+// Guard makes the interceptors. The order in a chain is: error mapping,
+// Authenticate, request validation, Authorize. Validation lies between, so that
+// a misspelt name is told as such to a caller who is known, and only to them.
+type Guard struct {
+	// Authenticate finds the caller, as (*Static).Authenticate does.
+	Authenticate grpcauth.AuthFunc
+	// Open are services that anyone may call, by full name, such as
+	// `grpc.health.v1.Health`.
+	Open []string
+	// Unscoped are services whose requests name no workspace: any authenticated
+	// caller may call them.
+	Unscoped []string
+}
+
+// AuthenticateUnary puts the caller's principal into the context, or refuses.
+func (g *Guard) AuthenticateUnary() grpc.UnaryServerInterceptor {
+	authenticate := grpcauth.UnaryServerInterceptor(g.Authenticate)
+	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		if g.isOpen(info.FullMethod) {
+			return handler(ctx, request)
+		}
+		return authenticate(ctx, request, info, handler)
+	}
+}
+
+// AuthenticateStream is AuthenticateUnary for streams.
+func (g *Guard) AuthenticateStream() grpc.StreamServerInterceptor {
+	authenticate := grpcauth.StreamServerInterceptor(g.Authenticate)
+	return func(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		if g.isOpen(info.FullMethod) {
+			return handler(server, stream)
+		}
+		return authenticate(server, stream, info, handler)
+	}
+}
+
+// AuthorizeUnary admits a request whose workspace the caller may use.
+func (g *Guard) AuthorizeUnary() grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		if !g.needsNoWorkspace(info.FullMethod) {
+			if err := authorize(ctx, request); err != nil {
+				return nil, err
+			}
+		}
+		return handler(ctx, request)
+	}
+}
+
+// AuthorizeStream is AuthorizeUnary for streams. It looks at every message that
+// the caller sends.
+func (g *Guard) AuthorizeStream() grpc.StreamServerInterceptor {
+	return func(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		if g.needsNoWorkspace(info.FullMethod) {
+			return handler(server, stream)
+		}
+		return handler(server, &authorizedStream{stream})
+	}
+}
+
+type authorizedStream struct{ grpc.ServerStream }
+
+// RecvMsg fails with ErrForbidden before the handler has seen the message.
+func (s *authorizedStream) RecvMsg(message any) error {
+	if err := s.ServerStream.RecvMsg(message); err != nil {
+		return err
+	}
+	return authorize(s.Context(), message)
+}
+
+// authorize fails for a request without a workspace: a new method is closed until
+// its request names one.
+func authorize(ctx context.Context, request any) error {
+	p := PrincipalFrom(ctx)
+	if p == nil {
+		return ErrMissing
+	}
+	workspace, err := resource.WorkspaceOf(resourceName(request))
+	if err != nil || !p.MayUse(workspace) {
+		return ErrForbidden
+	}
+	return nil
+}
+
+// resourceName returns the name of the resource that a request is about, or its
+// parent's, or nothing.
+func resourceName(request any) string {
+	switch r := request.(type) {
+	case interface{ GetName() string }:
+		return r.GetName()
+	case interface{ GetParent() string }:
+		return r.GetParent()
+	case interface{ GetConnection() *pb.Connection }:
+		return r.GetConnection().GetName()
+	}
+	return ""
+}
+
+func (g *Guard) isOpen(method string) bool {
+	return slices.Contains(g.Open, service(method))
+}
+
+func (g *Guard) needsNoWorkspace(method string) bool {
+	return g.isOpen(method) || slices.Contains(g.Unscoped, service(method))
+}
+
+// service returns the service's full name from `/service/method`.
+func service(method string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	return name
+}
