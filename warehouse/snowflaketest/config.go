@@ -1,0 +1,113 @@
+package snowflaketest
+
+import (
+	"crypto/rsa"
+	"strings"
+	"time"
+)
+
+// What a [Server] made from an empty [Config] knows.
+const (
+	DefaultAccount   = "TESTACCOUNT"
+	DefaultUser      = "TESTUSER"
+	DefaultPassword  = "testpassword"
+	DefaultRole      = "TESTROLE"
+	DefaultWarehouse = "TESTWAREHOUSE"
+)
+
+// Config describes an account. The zero value is an account with one user,
+// one role that reads everything and one warehouse, named by the Default
+// constants. Names are compared without regard to case, as unquoted
+// identifiers are.
+type Config struct {
+	Account    string
+	Users      []User
+	Roles      []Role   // roles that users have but that are not listed here read everything
+	Warehouses []string // all running
+
+	// InlineRows is how many rows come within the answer to a query; the rest
+	// comes in chunks. 0 means 1,000, a negative number none.
+	InlineRows int
+	// ChunkRows is how many rows a chunk holds at most. 0 means 50,000.
+	ChunkRows int
+	// BatchRows is how many rows a record batch holds at most. 0 means 5,000.
+	BatchRows int
+	// GzipChunks compresses chunks, as Snowflake mostly does.
+	GzipChunks bool
+
+	// InProgressAfter is how long a request waits for its query before it
+	// answers that the query still runs. 0 means 45 s, as Snowflake does.
+	InProgressAfter time.Duration
+
+	// Faults are in force from the start; see [Server.SetFaults].
+	Faults Faults
+}
+
+// User may log in with any of the credentials it has.
+type User struct {
+	Name         string
+	Password     string
+	PublicKeys   []*rsa.PublicKey // key pair authentication
+	AccessTokens []string         // programmatic access tokens
+	OAuthTokens  []string
+
+	Roles     []string // the first one is the default role
+	Warehouse string   // default warehouse, may be empty
+	Database  string   // default database, may be empty
+	Schema    string   // default schema, may be empty
+}
+
+// Role may read tables.
+type Role struct {
+	Name string
+	// Select lists what the role may read: "DB.SCHEMA.TABLE", "DB.SCHEMA.*",
+	// "DB.*" or "*".
+	Select []string
+}
+
+func (c Config) withDefaults() Config {
+	if c.Account == "" {
+		c.Account = DefaultAccount
+	}
+	if len(c.Warehouses) == 0 {
+		c.Warehouses = []string{DefaultWarehouse}
+	}
+	if len(c.Users) == 0 {
+		c.Users = []User{{Name: DefaultUser, Password: DefaultPassword, Roles: []string{DefaultRole},
+			Warehouse: c.Warehouses[0]}}
+	}
+	switch {
+	case c.InlineRows == 0:
+		c.InlineRows = 1_000
+	case c.InlineRows < 0:
+		c.InlineRows = 0
+	}
+	if c.ChunkRows <= 0 {
+		c.ChunkRows = 50_000
+	}
+	if c.BatchRows <= 0 {
+		c.BatchRows = 5_000
+	}
+	if c.InProgressAfter <= 0 {
+		c.InProgressAfter = 45 * time.Second
+	}
+	return c
+}
+
+func (c Config) user(name string) (User, bool) {
+	for _, u := range c.Users {
+		if strings.EqualFold(u.Name, name) {
+			return u, true
+		}
+	}
+	return User{}, false
+}
+
+func containsFold(names []string, name string) bool {
+	for _, n := range names {
+		if strings.EqualFold(n, name) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,139 @@
+package snowflaketest
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/duckdb/duckdb-go/v2"
+)
+
+// timestampTZStruct stands for TIMESTAMP_TZ: the instant, and the offset of
+// its zone in minutes. DuckDB's own TIMESTAMPTZ keeps no offset.
+const timestampTZStruct = `STRUCT("$instant" TIMESTAMPTZ, "$offset" INTEGER)`
+
+// macros are Snowflake's functions whose meaning depends on their argument's
+// type. They live in memory.main, which is on every session's search path.
+const macros = `
+CREATE MACRO memory.main.SF_TO_VARCHAR
+	(x TIMESTAMPTZ) AS strftime(x, '%Y-%m-%d %H:%M:%S.%g %z00'),
+	(x TIMESTAMP) AS strftime(x, '%Y-%m-%d %H:%M:%S.%g'),
+	(x BLOB) AS hex(x),
+	(x JSON) AS (x->>'$'),
+	(x VARCHAR) AS x,
+	(x DATE) AS CAST(x AS VARCHAR),
+	(x) AS CAST(x AS VARCHAR);
+CREATE MACRO memory.main.SF_DATE_TRUNC
+	(p, x DATE) AS CAST(date_trunc(p, x) AS DATE),
+	(p, x) AS date_trunc(p, x);
+CREATE MACRO memory.main.SF_ADD_DAYS
+	(x DATE, n) AS x + CAST(n AS INTEGER),
+	(x TIMESTAMP, n) AS x + to_days(n),
+	(x TIMESTAMPTZ, n) AS x + to_days(n),
+	(x VARCHAR, n) AS CAST(x AS TIMESTAMP) + to_days(n);
+CREATE MACRO memory.main.SF_ADD_MONTHS
+	(x DATE, n) AS CAST(x + to_months(n) AS DATE),
+	(x TIMESTAMP, n) AS x + to_months(n),
+	(x TIMESTAMPTZ, n) AS x + to_months(n),
+	(x VARCHAR, n) AS CAST(x AS TIMESTAMP) + to_months(n);
+CREATE MACRO memory.main.SF_ZONE_MINUTES(x) AS
+	date_diff('minute', x AT TIME ZONE 'UTC', CAST(x AS TIMESTAMP));
+CREATE MACRO memory.main.SF_TEXT_ZONE_MINUTES(x) AS
+	CASE WHEN regexp_matches(x, '[0-9]Z$') THEN 0
+	WHEN regexp_matches(x, '[+-][0-9]{2}:?[0-9]{2}$') THEN
+		CAST(regexp_extract(x, '([+-])([0-9]{2}):?([0-9]{2})$', 1) || '1' AS INTEGER) *
+		(60 * CAST(regexp_extract(x, '([+-])([0-9]{2}):?([0-9]{2})$', 2) AS INTEGER) +
+		CAST(regexp_extract(x, '([+-])([0-9]{2}):?([0-9]{2})$', 3) AS INTEGER))
+	ELSE SF_ZONE_MINUTES(CAST(x AS TIMESTAMPTZ)) END;
+CREATE MACRO memory.main.SF_TO_TIMESTAMP_TZ
+	(x VARCHAR) AS CASE WHEN x IS NOT NULL THEN
+		{'$instant': CAST(x AS TIMESTAMPTZ), '$offset': CAST(SF_TEXT_ZONE_MINUTES(x) AS INTEGER)} END,
+	(x TIMESTAMPTZ) AS CASE WHEN x IS NOT NULL THEN
+		{'$instant': x, '$offset': CAST(SF_ZONE_MINUTES(x) AS INTEGER)} END;
+`
+
+func openDuckDB() (*sql.DB, error) {
+	connector, err := duckdb.NewConnector("", nil)
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(connector)
+	if _, err := db.Exec(`SET GLOBAL default_null_order = 'nulls_last_on_asc_first_on_desc'; ` + macros); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// prepareConn gives a connection what the session's settings mean in DuckDB.
+func prepareConn(ctx context.Context, conn *sql.Conn, state sessionState) error {
+	path := "memory.main"
+	if state.names.schema != "" {
+		path = quoteIdentifier(state.names.database) + "." + quoteIdentifier(state.names.schema) + "," + path
+	}
+	_, err := conn.ExecContext(ctx, "SET TimeZone = "+quoteText(state.params["TIMEZONE"])+
+		"; SET search_path = "+quoteText(path))
+	return err
+}
+
+// describe compiles a query and returns its columns.
+func describe(ctx context.Context, conn *sql.Conn, query string) (columns []column, err error) {
+	rows, err := conn.QueryContext(ctx, "DESCRIBE "+query)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var name, typ string
+		var rest [4]any
+		if err := rows.Scan(&name, &typ, &rest[0], &rest[1], &rest[2], &rest[3]); err != nil {
+			return nil, err
+		}
+		col, err := columnOf(name, typ)
+		if err != nil {
+			return nil, err
+		}
+		columns = append(columns, col)
+	}
+	return columns, rows.Err()
+}
+
+// projection wraps a query so that every column comes in the form in which its
+// encoder takes it, exactly: instants as numbers, semi-structured values as
+// JSON text.
+func projection(query string, columns []column) string {
+	names := make([]string, len(columns))
+	values := make([]string, len(columns))
+	for i, col := range columns {
+		names[i] = fmt.Sprintf("c%d", i)
+		values[i] = strings.ReplaceAll(col.projection, "?", names[i])
+	}
+	return "SELECT " + strings.Join(values, ", ") + " FROM (" + query + ") AS t(" + strings.Join(names, ", ") + ")"
+}
+
+// eachRow runs a query and calls f with each row. The slice is used again for
+// the next row.
+func eachRow(ctx context.Context, conn *sql.Conn, query string, f func(row []driver.Value) error) error {
+	return conn.Raw(func(c any) (err error) {
+		rows, err := c.(driver.QueryerContext).QueryContext(ctx, query, nil)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, rows.Close()) }()
+		row := make([]driver.Value, len(rows.Columns()))
+		for {
+			switch err := rows.Next(row); {
+			case errors.Is(err, io.EOF):
+				return nil
+			case err != nil:
+				return err
+			}
+			if err := f(row); err != nil {
+				return err
+			}
+		}
+	})
+}
