@@ -19,62 +19,64 @@ func covered(spans []span, offset int) bool {
 // of a definition don't count.
 func customSpans(text string, dialect Dialect, definitions []string) []span {
 	var spans []span
-	var in *tokenString
+	var in string
 	for _, definition := range definitions {
-		wanted := newTokenString(definition, dialect).trimSemicolon()
-		if wanted == "\x00" {
+		wanted := strings.TrimSuffix(normalize(definition, dialect), ";\x00")
+		if len(wanted) <= len("\x00") {
 			continue
 		}
-		if in == nil {
-			in = newTokenString(text, dialect)
+		if in == "" {
+			in = normalize(text, dialect)
 		}
 		for from := 0; ; {
-			n := strings.Index(in.text[from:], wanted)
+			n := strings.Index(in[from:], wanted)
 			if n < 0 {
 				break
 			}
-			first, last := from+n+len("\x00"), from+n+len(wanted)-len("\x00")
-			spans = append(spans, span{in.tokenAt(first).start, in.tokenAt(last - 1).end})
+			last := from + n + len(wanted) - len("\x00")
+			spans = append(spans, span{from + n + len("\x00"), last})
 			from = last
 		}
 	}
+	denormalize(text, dialect, spans)
 	slices.SortFunc(spans, func(a, b span) int { return a.start - b.start })
 	return spans
 }
 
-// tokenString is a text's significant tokens as one string, each with a NUL before and behind it.
-type tokenString struct {
-	text   string
-	tokens []placedToken
-}
-
-type placedToken struct {
-	at         int // where it begins in tokenString.text
-	start, end int // where it stands in the original text
-}
-
-func newTokenString(text string, dialect Dialect) *tokenString {
-	t := &tokenString{}
+// normalize writes a text's significant tokens with a NUL before and behind each.
+func normalize(text string, dialect Dialect) string {
 	var b strings.Builder
-	b.Grow(len(text))
+	b.Grow(len(text) + len(text)/4)
 	b.WriteByte(0)
 	for token := range Tokens(text, dialect) {
+		if token.Kind > BlockComment {
+			b.WriteString(text[token.Start:token.End])
+			b.WriteByte(0)
+		}
+	}
+	return b.String()
+}
+
+// denormalize turns spans of the normalized text into spans of the text.
+func denormalize(text string, dialect Dialect, spans []span) {
+	edges := make([]*int, 0, 2*len(spans))
+	for i := range spans {
+		edges = append(edges, &spans[i].start, &spans[i].end)
+	}
+	slices.SortFunc(edges, func(a, b *int) int { return *a - *b })
+	at := len("\x00")
+	for token := range Tokens(text, dialect) {
+		if len(edges) == 0 {
+			return
+		}
 		if token.Kind <= BlockComment {
 			continue
 		}
-		t.tokens = append(t.tokens, placedToken{b.Len(), token.Start, token.End})
-		b.WriteString(text[token.Start:token.End])
-		b.WriteByte(0)
+		next := at + token.End - token.Start + len("\x00")
+		for len(edges) > 0 && *edges[0] < next {
+			*edges[0] += token.Start - at
+			edges = edges[1:]
+		}
+		at = next
 	}
-	t.text = b.String()
-	return t
-}
-
-func (t *tokenString) trimSemicolon() string {
-	return strings.TrimSuffix(t.text, ";\x00")
-}
-
-// tokenAt returns the token that holds a byte of t.text.
-func (t *tokenString) tokenAt(at int) placedToken {
-	return t.tokens[sort.Search(len(t.tokens), func(i int) bool { return t.tokens[i].at > at })-1]
 }

@@ -19,7 +19,7 @@ type Limit struct {
 	Start, End int
 	// Preview is set on a limit that Sigma wrote to keep its own screen quick. All others are the author's.
 	Preview bool
-	// Ambiguous is set where the text alone can't tell whose the limit is, and Preview is the likelier answer: it has
+	// Ambiguous is set where the text alone can't tell whose the limit is, and Preview is only the likelier answer: it has
 	// Sigma's number, but stands where Sigma is not known to put it. Either no such limit bounds the outermost query, or
 	// this one is below a filter, a grouping or a join, where it changes the rows and not only their number, or has an
 	// order of its own, or another like it around it.
@@ -188,19 +188,33 @@ func (p *parser) path(b *bound, outer int64) (pushed, harmless bool) {
 }
 
 // outermostBound returns the index of the limit whose number bounds the outermost query, or -1 where none does, and whether
-// the query must be wrapped for a limit of ours: a bound that one number doesn't tell, an offset alone, or a top that
-// belongs to one operand of a union.
+// the query must be wrapped for a limit of ours: a bound that one number doesn't tell, an offset alone, a top that belongs
+// to one operand of a union, or a bound within brackets around the whole, behind which no second one may stand.
 func (p *parser) outermostBound() (own int, wrap bool) {
 	s := p.scopes[0]
 	switch {
 	case s.odd:
 		return -1, true
 	case s.bound < 0:
-		return -1, s.offset
+		return -1, s.offset || p.boundInBrackets()
 	}
 	b := &p.bounds[s.bound]
 	if b.Rows < 0 || b.word.kw == kwTop && s.sets {
 		return -1, true
 	}
 	return int(s.bound), false
+}
+
+func (p *parser) boundInBrackets() bool {
+	outer := int32(0)
+	for i, s := range p.scopes {
+		if s.role != roleOperand || s.parent != outer || p.scopes[outer].sets {
+			continue
+		}
+		if s.bound >= 0 || s.offset || s.odd {
+			return true
+		}
+		outer = int32(i)
+	}
+	return false
 }

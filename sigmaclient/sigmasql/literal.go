@@ -48,10 +48,14 @@ func (p *parser) literal(f *frame) {
 		return
 	}
 	for _, start := range formulaErrors {
-		if !strings.HasPrefix(content, start) {
+		if content == "" || content[0] != start[0] {
 			continue
 		}
-		b := brokenLiteral{Literal: Literal{Offset: p.cur.Start, Value: p.unescape(content)}}
+		message := p.unescape(content)
+		if !strings.HasPrefix(message, start) {
+			continue
+		}
+		b := brokenLiteral{Literal: Literal{Offset: p.cur.Start, Value: message}}
 		starts := f.prev.c == ',' || f.prev.kw == kwSelect || f.prev.kw == kwDistinct
 		if f.query && starts && p.nxt.isName() && p.nxt.kw == kwNone {
 			b.alias, b.output = p.text[p.nxt.Start:p.nxt.End], len(p.frames) == 1
@@ -61,11 +65,14 @@ func (p *parser) literal(f *frame) {
 	}
 }
 
-// unescape gives a string constant's value.
+// backslashes are the escapes that occur in a message: of quotes, and of the backslash itself.
+var backslashes = strings.NewReplacer(`\"`, `"`, `\'`, `'`, `\\`, `\`)
+
+// unescape gives the message that a string constant holds.
 func (p *parser) unescape(content string) string {
 	content = strings.ReplaceAll(content, "''", "'")
-	if p.lex.lexicon.backslash {
-		content = strings.NewReplacer(`\"`, `"`, `\'`, `'`, `\\`, `\`).Replace(content)
+	if p.lex.lexicon.backslash && strings.IndexByte(content, '\\') >= 0 {
+		content = backslashes.Replace(content)
 	}
 	return content
 }

@@ -41,6 +41,7 @@ type lexeme struct {
 	c         byte // the byte of a Punctuation
 	afterLine bool // a line comment stands before it
 	after     int  // where the token or comment before it ends
+	kept      int  // where the text would end without it and all that follows
 }
 
 // endOfText is the kind of the lexeme behind the last one, and of the one before the first in a frame.
@@ -149,7 +150,7 @@ func (p *parser) advance() {
 // scan returns the next significant token, and finds the text's end on the way: before a last semicolon and before
 // Sigma's comment.
 func (p *parser) scan() lexeme {
-	after, afterLine := p.lex.pos, false
+	after, afterLine, kept := p.lex.pos, false, p.end
 	for p.lex.pos < len(p.text) {
 		t := p.lex.next()
 		if t.Unterminated {
@@ -164,9 +165,10 @@ func (p *parser) scan() lexeme {
 				p.request = id
 			} else if !p.semi {
 				p.end, p.request = t.End, ""
+				kept = p.end
 			}
 		default:
-			l := lexeme{Token: t, after: after, afterLine: afterLine}
+			l := lexeme{Token: t, after: after, afterLine: afterLine, kept: kept}
 			switch {
 			case p.semi:
 				p.fail(MultipleStatements, t.Start)
@@ -262,6 +264,8 @@ func (p *parser) punctuation(f *frame) bool {
 			p.scopes[f.scope].merges = true
 		case f.clause == clauseWithNext:
 			f.clause = clauseWithName
+		case f.clause == clauseValues:
+			f.wantsTable = p.nxt.isName() // from values (1), (2), T
 		}
 	case '-':
 		if p.lex.lexicon.flowOperator && strings.HasPrefix(p.text[p.cur.Start:], "->>") {

@@ -146,21 +146,25 @@ func (q *Query) edit(rows int64, lift func(*bound) bool) string {
 
 // lift takes a limit's word and number out, and the white space before them, but no comment in between.
 func (q *Query) lift(limit *bound, replace func(start, end int, by string)) {
-	if limit.number.after == limit.word.End {
-		q.remove(limit.word, limit.number.End, replace)
+	word, number := limit.word, limit.number
+	if number.after == word.End || number.End == len(q.text) && number.kept == word.End {
+		q.remove(word, number.End, replace)
 		return
 	}
-	q.remove(limit.word, limit.word.End, replace)
-	q.remove(limit.number, limit.number.End, replace)
+	q.remove(word, word.End, replace)
+	q.remove(number, number.End, replace)
 }
 
-// remove takes out the text from a token to end. What stood on both sides stays apart, and a line comment keeps its line
-// break.
+// remove takes out the text from a token to end. What stood on both sides stays apart, a line comment keeps its line
+// break, and at the text's end nothing is left that Prepare would cut off.
 func (q *Query) remove(first lexeme, end int, replace func(start, end int, by string)) {
-	atEnd := end == len(q.text)
-	apart := atEnd || q.text[end] == ')' || classes[q.text[end]]&spaceByte != 0
+	if end == len(q.text) {
+		replace(first.kept, end, "")
+		return
+	}
+	apart := q.text[end] == ')' || classes[q.text[end]]&spaceByte != 0
 	switch {
-	case atEnd, apart && !first.afterLine:
+	case apart && !first.afterLine:
 		replace(first.after, end, "")
 	case apart, first.after < first.Start:
 		replace(first.Start, end, "")
