@@ -1,0 +1,205 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/resource"
+)
+
+// CreateConnection stores a connection under its name, and returns it as stored:
+// without the fields that are input only, with etag, create_time and
+// update_time. It fails with ErrExists.
+func (s *Store) CreateConnection(ctx context.Context, connection *pb.Connection, secrets *Secrets) (*pb.Connection, error) {
+	name, err := resource.ParseConnection(connection.GetName())
+	if err != nil {
+		return nil, err
+	}
+	stored := withoutInputOnly(connection)
+	stored.Etag = newEtag()
+	stored.CreateTime = timestamppb.Now()
+	stored.UpdateTime = stored.CreateTime
+	row, err := s.connectionRow(stored, secrets)
+	if err != nil {
+		return nil, err
+	}
+	result, err := s.write.ExecContext(ctx, `
+		INSERT INTO connections (name, workspace, sort_key, resource, secrets)
+		VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+		stored.GetName(), resource.WorkspaceName(name.Workspace), sortKey(stored.GetName()), row.resource, row.secrets)
+	switch err := changed(result, err); {
+	case errors.Is(err, ErrNotFound):
+		return nil, ErrExists
+	case err != nil:
+		return nil, fmt.Errorf("create connection: %w", err)
+	}
+	return stored, nil
+}
+
+// Connection returns a connection. It fails with ErrNotFound.
+func (s *Store) Connection(ctx context.Context, name string) (*pb.Connection, error) {
+	connection := &pb.Connection{}
+	if err := readOne(ctx, s.read, connection, `SELECT resource FROM connections WHERE name = $1`, name); err != nil {
+		return nil, fmt.Errorf("read connection: %w", err)
+	}
+	return connection, nil
+}
+
+// ConnectionWithSecrets returns a connection and its secrets as they were at one
+// moment. It fails with ErrNotFound or ErrSealed.
+func (s *Store) ConnectionWithSecrets(ctx context.Context, name string) (*pb.Connection, *Secrets, error) {
+	var row connectionRow
+	err := s.read.QueryRowContext(ctx, `SELECT resource, secrets FROM connections WHERE name = $1`, name).
+		Scan(&row.resource, &row.secrets)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read connection: %w", err)
+	}
+	connection := &pb.Connection{}
+	if err := proto.Unmarshal(row.resource, connection); err != nil {
+		return nil, nil, fmt.Errorf("read connection: %w", err)
+	}
+	secrets, err := s.sealer.open(name, row.secrets)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read connection: %w", err)
+	}
+	return connection, secrets, nil
+}
+
+// ListConnections returns a page of the connections of a workspace,
+// `workspaces/{workspace}`, ordered by name, and the token of the next page, empty
+// after the last. It fails with ErrBadPageToken.
+func (s *Store) ListConnections(ctx context.Context, parent string, page Page) ([]*pb.Connection, string, error) {
+	list, next, err := listPage[pb.Connection](ctx, s.read, page, listKey("connections", parent), `
+		SELECT sort_key, resource FROM connections
+		WHERE workspace = $1 AND sort_key > $2 ORDER BY sort_key LIMIT $3`, parent)
+	if err != nil {
+		return nil, "", fmt.Errorf("list connections: %w", err)
+	}
+	return list, next, nil
+}
+
+// UpdateConnection replaces the connection of that name, if connection.etag is
+// still the stored one, and returns it as stored. Secrets that are nil stay as
+// they are. It fails with ErrNotFound or ErrEtagMismatch.
+//
+// To change a connection, read it, change what was read, and update: whoever comes
+// second gets ErrEtagMismatch.
+func (s *Store) UpdateConnection(ctx context.Context, connection *pb.Connection, secrets *Secrets) (*pb.Connection, error) {
+	name := connection.GetName()
+	stored := withoutInputOnly(connection)
+	err := s.change(ctx, func(tx *sql.Tx) error {
+		current := &pb.Connection{}
+		if err := readOne(ctx, tx, current, `SELECT resource FROM connections WHERE name = $1`, name); err != nil {
+			return err
+		}
+		if current.GetEtag() != connection.GetEtag() {
+			return ErrEtagMismatch
+		}
+		stored.Etag = newEtag()
+		stored.CreateTime = current.GetCreateTime()
+		stored.UpdateTime = timestamppb.Now()
+		row, err := s.connectionRow(stored, secrets)
+		if err != nil {
+			return err
+		}
+		if secrets == nil {
+			_, err = tx.ExecContext(ctx, `UPDATE connections SET resource = $2 WHERE name = $1`,
+				name, row.resource)
+		} else {
+			_, err = tx.ExecContext(ctx, `UPDATE connections SET resource = $2, secrets = $3 WHERE name = $1`,
+				name, row.resource, row.secrets)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("update connection: %w", err)
+	}
+	return stored, nil
+}
+
+// DeleteConnection removes a connection with its secrets, scans, workbooks and
+// models. With an etag it does so only if that is still the stored one. It fails
+// with ErrNotFound or ErrEtagMismatch.
+func (s *Store) DeleteConnection(ctx context.Context, name, etag string) error {
+	err := s.change(ctx, func(tx *sql.Tx) error {
+		current := &pb.Connection{}
+		if err := readOne(ctx, tx, current, `SELECT resource FROM connections WHERE name = $1`, name); err != nil {
+			return err
+		}
+		if etag != "" && etag != current.GetEtag() {
+			return ErrEtagMismatch
+		}
+		_, err := tx.ExecContext(ctx, `DELETE FROM connections WHERE name = $1`, name)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("delete connection: %w", err)
+	}
+	return nil
+}
+
+type connectionRow struct{ resource, secrets []byte }
+
+func (s *Store) connectionRow(connection *pb.Connection, secrets *Secrets) (row connectionRow, err error) {
+	if row.resource, err = proto.Marshal(connection); err != nil {
+		return row, fmt.Errorf("encode connection: %w", err)
+	}
+	row.secrets, err = s.sealer.seal(connection.GetName(), secrets)
+	return row, err
+}
+
+// newEtag returns an etag that was never given before: a counter would begin anew
+// when a connection is deleted and created again.
+func newEtag() string { return rand.Text()[:16] }
+
+// withoutInputOnly returns a copy without any field that the contract marks as
+// input only, however deep, and so without a secret.
+func withoutInputOnly(connection *pb.Connection) *pb.Connection {
+	clone := proto.CloneOf(connection)
+	clearInputOnly(clone.ProtoReflect())
+	return clone
+}
+
+func clearInputOnly(m protoreflect.Message) {
+	m.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		switch {
+		case isInputOnly(field):
+			m.Clear(field)
+		case field.IsMap() && field.MapValue().Message() != nil:
+			value.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
+				clearInputOnly(v.Message())
+				return true
+			})
+		case field.IsList() && field.Message() != nil:
+			for i := range value.List().Len() {
+				clearInputOnly(value.List().Get(i).Message())
+			}
+		case field.Message() != nil && !field.IsMap():
+			clearInputOnly(value.Message())
+		}
+		return true
+	})
+	m.SetUnknown(nil) // a newer client may send secrets that this server does not know
+}
+
+func isInputOnly(field protoreflect.FieldDescriptor) bool {
+	behaviors, _ := proto.GetExtension(field.Options(), annotations.E_FieldBehavior).([]annotations.FieldBehavior)
+	for _, b := range behaviors {
+		if b == annotations.FieldBehavior_INPUT_ONLY {
+			return true
+		}
+	}
+	return false
+}

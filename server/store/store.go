@@ -1,0 +1,126 @@
+// Package store keeps connections, scans and the catalog, in a SQLite file.
+//
+// Resources go in and come out as the contract's messages; beside each lie only
+// the columns that it is found and ordered by. A connection's secrets are sealed
+// before they reach the database, and no other part of a row holds them.
+//
+// The package's face and its statements do not depend on the database: what is
+// SQLite's own is in sqlite.go. It may import the contract and server/resource.
+// It knows no gRPC status: its errors are the ones below, to be told apart with
+// errors.Is.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+)
+
+var (
+	// ErrNotFound: there is no such resource, or its connection is gone.
+	ErrNotFound = errors.New("store: not found")
+	// ErrExists: a resource of that name exists.
+	ErrExists = errors.New("store: exists")
+	// ErrEtagMismatch: the connection was changed since its etag was read.
+	ErrEtagMismatch = errors.New("store: etag mismatch")
+	// ErrScanOver: the scan is over and does not change any more.
+	ErrScanOver = errors.New("store: scan is over")
+	// ErrBadPageToken: the page token is no token of this list.
+	ErrBadPageToken = errors.New("store: bad page token")
+	// ErrSealed: the secrets do not open. The key is not the one that sealed
+	// them, or the row was not written for this connection.
+	ErrSealed = errors.New("store: secrets do not open")
+)
+
+// Store is a database. Its methods may be called from many goroutines.
+type Store struct {
+	write  *sql.DB // one connection: SQLite has one writer at a time
+	read   *sql.DB
+	sealer *Sealer
+}
+
+// Open opens the SQLite database at a path, creates it if there is none, and
+// brings its tables up to date.
+func Open(ctx context.Context, path string, sealer *Sealer) (*Store, error) {
+	write, read, err := openSQLite(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return &Store{write: write, read: read, sealer: sealer}, nil
+}
+
+// Close closes the database. Calls under way fail.
+func (s *Store) Close() error {
+	return errors.Join(s.read.Close(), s.write.Close())
+}
+
+// Ping reports whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	var one int
+	return s.read.QueryRowContext(ctx, "SELECT 1").Scan(&one)
+}
+
+// change runs do in a transaction, which is undone if do fails.
+func (s *Store) change(ctx context.Context, do func(tx *sql.Tx) error) error {
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := do(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+// readOne reads one resource with a query that selects its bytes.
+func readOne(ctx context.Context, db queryer, into proto.Message, query string, args ...any) error {
+	var data []byte
+	switch err := db.QueryRowContext(ctx, query, args...).Scan(&data); {
+	case errors.Is(err, sql.ErrNoRows):
+		return ErrNotFound
+	case err != nil:
+		return err
+	}
+	return proto.Unmarshal(data, into)
+}
+
+// readAll reads all rows of a query, each by the given function.
+func readAll[T any](ctx context.Context, db queryer, scan func(*sql.Rows) (T, error), query string, args ...any) (all []T, err error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}
+
+// queryer is a database or a transaction.
+type queryer interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// changed turns the result of a statement that should have met one row into
+// ErrNotFound if it met none.
+func changed(result sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	switch n, err := result.RowsAffected(); {
+	case err != nil:
+		return err
+	case n == 0:
+		return ErrNotFound
+	}
+	return nil
+}
