@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"testing"
@@ -24,6 +25,7 @@ func TestMain(m *testing.M) {
 	if err := os.Setenv("SNOWFLAKE_DISABLE_PLATFORM_DETECTION", "true"); err != nil {
 		panic(err)
 	}
+	sf.GetLogger().SetOutput(io.Discard)
 	goleak.VerifyTestMain(m)
 }
 

@@ -17,19 +17,20 @@ import (
 const timestampTZStruct = `STRUCT("$instant" TIMESTAMPTZ, "$offset" INTEGER)`
 
 // macros are Snowflake's functions whose meaning depends on their argument's
-// type. They live in memory.main, which is on every session's search path.
+// type. DuckDB picks a macro by typed parameters where one type alone fits; of
+// a typeof it keeps the one branch that applies. They live in memory.main, which is on every session's search path.
 const macros = `
-CREATE MACRO memory.main.SF_TO_VARCHAR
-	(x TIMESTAMPTZ) AS strftime(x, '%Y-%m-%d %H:%M:%S.%g %z00'),
-	(x TIMESTAMP) AS strftime(x, '%Y-%m-%d %H:%M:%S.%g'),
-	(x BLOB) AS hex(x),
-	(x JSON) AS (x->>'$'),
-	(x VARCHAR) AS x,
-	(x DATE) AS CAST(x AS VARCHAR),
-	(x) AS CAST(x AS VARCHAR);
+CREATE MACRO memory.main.SF_TO_VARCHAR(x) AS CASE typeof(x)
+	WHEN 'TIMESTAMP WITH TIME ZONE' THEN strftime(TRY_CAST(CAST(x AS VARCHAR) AS TIMESTAMPTZ), '%Y-%m-%d %H:%M:%S.%g %z00')
+	WHEN 'TIMESTAMP' THEN strftime(TRY_CAST(CAST(x AS VARCHAR) AS TIMESTAMP), '%Y-%m-%d %H:%M:%S.%g')
+	WHEN 'BLOB' THEN hex(TRY_CAST(CAST(x AS VARCHAR) AS BLOB))
+	WHEN 'JSON' THEN TRY_CAST(CAST(x AS VARCHAR) AS JSON)->>'$'
+	ELSE CAST(x AS VARCHAR) END;
 CREATE MACRO memory.main.SF_DATE_TRUNC
 	(p, x DATE) AS CAST(date_trunc(p, x) AS DATE),
-	(p, x) AS date_trunc(p, x);
+	(p, x TIMESTAMP) AS date_trunc(p, x),
+	(p, x TIMESTAMPTZ) AS date_trunc(p, x),
+	(p, x VARCHAR) AS date_trunc(p, CAST(x AS TIMESTAMP));
 CREATE MACRO memory.main.SF_ADD_DAYS
 	(x DATE, n) AS x + CAST(n AS INTEGER),
 	(x TIMESTAMP, n) AS x + to_days(n),
@@ -44,14 +45,14 @@ CREATE MACRO memory.main.SF_ZONE_MINUTES(x) AS
 	date_diff('minute', x AT TIME ZONE 'UTC', CAST(x AS TIMESTAMP));
 CREATE MACRO memory.main.SF_TEXT_ZONE_MINUTES(x) AS
 	CASE WHEN regexp_matches(x, '[0-9]Z$') THEN 0
-	WHEN regexp_matches(x, '[+-][0-9]{2}:?[0-9]{2}$') THEN
-		CAST(regexp_extract(x, '([+-])([0-9]{2}):?([0-9]{2})$', 1) || '1' AS INTEGER) *
-		(60 * CAST(regexp_extract(x, '([+-])([0-9]{2}):?([0-9]{2})$', 2) AS INTEGER) +
-		CAST(regexp_extract(x, '([+-])([0-9]{2}):?([0-9]{2})$', 3) AS INTEGER))
+	WHEN regexp_matches(x, '[+-][0-9]{2}:[0-9]{2}$') THEN
+		CAST(x[-6] || '1' AS INTEGER) * (60 * CAST(x[-5:-4] AS INTEGER) + CAST(x[-2:] AS INTEGER))
 	ELSE SF_ZONE_MINUTES(CAST(x AS TIMESTAMPTZ)) END;
+CREATE MACRO memory.main.SF_NORMAL_ZONE(x) AS
+	regexp_replace(x, '([0-9]) *([+-])([0-9]{2}):?([0-9]{2})$', '\1\2\3:\4');
 CREATE MACRO memory.main.SF_TO_TIMESTAMP_TZ
-	(x VARCHAR) AS CASE WHEN x IS NOT NULL THEN
-		{'$instant': CAST(x AS TIMESTAMPTZ), '$offset': CAST(SF_TEXT_ZONE_MINUTES(x) AS INTEGER)} END,
+	(x VARCHAR) AS CASE WHEN x IS NOT NULL THEN {'$instant': CAST(SF_NORMAL_ZONE(x) AS TIMESTAMPTZ),
+		'$offset': CAST(SF_TEXT_ZONE_MINUTES(SF_NORMAL_ZONE(x)) AS INTEGER)} END,
 	(x TIMESTAMPTZ) AS CASE WHEN x IS NOT NULL THEN
 		{'$instant': x, '$offset': CAST(SF_ZONE_MINUTES(x) AS INTEGER)} END;
 `

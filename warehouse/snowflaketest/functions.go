@@ -90,7 +90,7 @@ func (t *translator) aggregate(name string, inner, order []token) string {
 	if len(args) > 1 {
 		separator = t.sql(args[1])
 	}
-	return "coalesce(string_agg(" + value + ", " + separator + by + "), '')"
+	return "string_agg(" + value + ", " + separator + by + ")"
 }
 
 // sessionFunction answers the context functions from the session.
@@ -212,9 +212,9 @@ var rewrites = map[string]func(a []string) string{
 	"TO_BINARY":                  toBinary,
 	"DATE_TRUNC":                 func(a []string) string { return withPart("SF_DATE_TRUNC", a) },
 	"DATE_PART":                  func(a []string) string { return withPart("date_part", a) },
-	"DATEDIFF":                   func(a []string) string { return withPart("date_diff", a) },
-	"TIMESTAMPDIFF":              func(a []string) string { return withPart("date_diff", a) },
-	"TIMEDIFF":                   func(a []string) string { return withPart("date_diff", a) },
+	"DATEDIFF":                   dateDiff,
+	"TIMESTAMPDIFF":              dateDiff,
+	"TIMEDIFF":                   dateDiff,
 	"DATEADD":                    dateAdd,
 	"TIMESTAMPADD":               dateAdd,
 	"TIMEADD":                    dateAdd,
@@ -253,7 +253,10 @@ func divide(pattern string) func([]string) string {
 	}
 }
 
-func sequence([]string) string { return "(row_number() OVER () - 1)" }
+// generatorColumn holds the numbers of TABLE(GENERATOR(…)).
+const generatorColumn = `"SF$SEQ"`
+
+func sequence([]string) string { return generatorColumn }
 
 func regexpReplace(a []string) string {
 	if len(a) == 2 {
@@ -267,6 +270,9 @@ func toTimestamp(typ string) func([]string) string {
 	return func(a []string) string {
 		if len(a) == 1 && a[0] != "" && strings.Trim(a[0], "0123456789") == "" {
 			return "CAST(to_timestamp(" + a[0] + ") AT TIME ZONE 'UTC' AS " + typ + ")"
+		}
+		if typ == "TIMESTAMPTZ" && len(a) > 0 && strings.HasPrefix(a[0], "'") {
+			return sqlTypes["TIMESTAMP_LTZ"].cast(token{kind: text, text: strings.ReplaceAll(a[0][1:len(a[0])-1], "''", "'")})
 		}
 		return castTo(typ)(a[:min(1, len(a))])
 	}
@@ -345,6 +351,15 @@ func withPart(name string, a []string) string {
 		return call(name, a)
 	}
 	return call(name, append([]string{quoteText(datePart(a[0]))}, a[1:]...))
+}
+
+// dateDiff counts the boundaries between two dates. DuckDB counts weeks from
+// the earlier date instead.
+func dateDiff(a []string) string {
+	if len(a) == 3 && datePart(a[0]) == "week" {
+		return "(date_diff('day', date_trunc('week', " + a[1] + "), date_trunc('week', " + a[2] + ")) // 7)"
+	}
+	return withPart("date_diff", a)
 }
 
 func dateAdd(a []string) string {

@@ -71,6 +71,9 @@ func (t *translator) nodes(in []token) []token {
 			used := 0
 			if node, used = t.clause(in[i:], out); used == 0 {
 				node, used = t.name(in[i:])
+				if n.is("LISTAGG") && used > 1 && !(i+used < len(in) && extendsOperand(in[i+used])) {
+					node.text = "coalesce(" + node.text + ", '')" // of no rows it is empty text
+				}
 			} else if extendsOperand(n) {
 				node.text = render(out[len(out)-1:]) + " " + node.text
 				out = out[:len(out)-1]
@@ -112,7 +115,7 @@ func (t *translator) clause(in, before []token) (token, int) {
 		return token{kind: raw, text: "SIMILAR TO"}, 1
 	case in[0].is("TABLE") && next(1).kind == group:
 		if rows, ok := generatorRows(next(1).inner); ok {
-			return token{kind: raw, text: "(SELECT 0 FROM range(" + t.sql(rows) + "))"}, 2
+			return token{kind: raw, text: "(SELECT range AS " + generatorColumn + " FROM range(" + t.sql(rows) + "))"}, 2
 		}
 	}
 	return token{}, 0
@@ -147,7 +150,7 @@ func (t *translator) name(in []token) (token, int) {
 				return token{kind: raw, text: text}, 5
 			}
 		}
-		if len(in) > 1 && in[1].kind == group {
+		if len(in) > 1 && in[1].kind == group && !keywords[strings.ToUpper(in[0].text)] {
 			return t.call(strings.ToUpper(in[0].text), in[1].inner), 2
 		}
 		return token{kind: word, text: strings.ToUpper(in[0].text)}, 1
@@ -157,6 +160,15 @@ func (t *translator) name(in []token) (token, int) {
 		b.WriteString(renderOne(n))
 	}
 	return token{kind: raw, text: b.String()}, end
+}
+
+// keywords may stand before a parenthesis without being called.
+var keywords = map[string]bool{
+	"ALL": true, "AND": true, "ANY": true, "AS": true, "BETWEEN": true, "BY": true, "DISTINCT": true, "ELSE": true,
+	"EXCEPT": true, "EXISTS": true, "FROM": true, "HAVING": true, "ILIKE": true, "IN": true, "INTERSECT": true,
+	"INTO": true, "IS": true, "JOIN": true, "LATERAL": true, "LIKE": true, "LIMIT": true, "NOT": true, "OFFSET": true,
+	"ON": true, "OR": true, "QUALIFY": true, "RECURSIVE": true, "SELECT": true, "SET": true, "THEN": true, "UNION": true,
+	"USING": true, "VALUES": true, "WHEN": true, "WHERE": true, "WITH": true,
 }
 
 func isName(n token) bool { return n.kind == word || n.kind == quoted }

@@ -102,6 +102,9 @@ func (typ sqlType) cast(operand token) string {
 		return o // an unknown type: DuckDB says so itself below the cast
 	case typ.kind == timestampTZType && !null:
 		return "SF_TO_TIMESTAMP_TZ(" + o + ")"
+	case typ.duckdb == "TIMESTAMPTZ" && operand.kind == text:
+		// DuckDB wants +02:30 at once after the time, Snowflake also takes +0230.
+		o = "SF_NORMAL_ZONE(" + o + ")"
 	case typ.kind == variantType && !null:
 		return "to_json(" + o + ")"
 	case typ.kind == textType && !null && operand.kind != text:
