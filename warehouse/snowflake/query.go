@@ -1,0 +1,329 @@
+package snowflake
+
+import (
+	"cmp"
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/snowflakedb/gosnowflake"
+
+	"github.com/sigmasource/sigmasource/warehouse"
+)
+
+// result reads the chunks of a query one after the other. It implements
+// [warehouse.Result].
+type result struct {
+	allocator memory.Allocator
+	queryID   string
+	schema    *arrow.Schema
+	columns   []column
+	declared  int64
+
+	ctx    context.Context // of the whole read
+	cancel context.CancelCauseFunc
+
+	chunks []gosnowflake.ArrowStreamBatch
+	chunk  *chunk // the first of chunks, once it is being read
+	number int    // of that chunk, from 1
+	read   int64  // rows delivered
+
+	err error // that every further Next returns
+}
+
+// Query implements [warehouse.Warehouse]. It returns once Snowflake has run
+// the statement: Snowflake tells columns and rows together.
+func (w *Warehouse) Query(ctx context.Context, stmt warehouse.Statement) (warehouse.Result, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	query, err := onlyQuery(stmt.SQL)
+	if err != nil {
+		return nil, err
+	}
+	if !w.begin() {
+		return nil, errClosed
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(w.lifetime, func() { end(errClosed) })
+	cancel := func(cause error) { stop(); end(cause) }
+
+	// The driver sends an abort when the context ends, and waits for the answer
+	// whatever it takes. The caller does not.
+	type outcome struct {
+		r   *result
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		defer w.requests.Done()
+		r, err := w.run(ctx, query, stmt.Tag)
+		done <- outcome{r, err}
+	}()
+	select {
+	case o := <-done:
+		if o.err == nil {
+			o.r.ctx, o.r.cancel = ctx, cancel
+			return o.r, nil
+		}
+		err = translate(ctx, o.err)
+	case <-ctx.Done():
+		err = ended(ctx)
+	}
+	cancel(err)
+	return nil, err
+}
+
+// begin counts a statement in, unless the warehouse is closed.
+func (w *Warehouse) begin() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed {
+		w.requests.Add(1)
+	}
+	return !w.closed
+}
+
+// run executes the query, again in another session where one was lost: at most
+// in each of the pool's and in a new one.
+func (w *Warehouse) run(ctx context.Context, query, tag string) (r *result, err error) {
+	for range cmp.Or(w.config.MaxSessions, defaultMaxSessions) + 1 {
+		r, err = w.runInSession(ctx, query, tag)
+		if !errors.Is(err, errSessionLost) || ctx.Err() != nil {
+			break
+		}
+	}
+	return r, err
+}
+
+// errSessionLost marks the failure of a session that Snowflake has ended.
+var errSessionLost = errors.New("snowflake: the session is lost")
+
+func (w *Warehouse) runInSession(ctx context.Context, query, tag string) (r *result, err error) {
+	conn, err := w.db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if closeErr := conn.Close(); err == nil && !errors.Is(closeErr, driver.ErrBadConn) {
+			err = closeErr
+		}
+	}()
+	var runErr error
+	rawErr := conn.Raw(func(session any) error {
+		r, runErr = w.execute(ctx, session, query, tag)
+		var failure *gosnowflake.SnowflakeError
+		if errors.As(runErr, &failure) && sessionLost[failure.Number] {
+			runErr = fmt.Errorf("%w: %w", errSessionLost, runErr)
+			return driver.ErrBadConn // the pool must not keep it
+		}
+		return nil
+	})
+	return r, cmp.Or(runErr, rawErr)
+}
+
+func (w *Warehouse) execute(ctx context.Context, session any, query, tag string) (*result, error) {
+	streamer, ok := session.(interface {
+		QueryArrowStream(context.Context, string, ...driver.NamedValue) (gosnowflake.ArrowStreamLoader, error)
+	})
+	if !ok {
+		return nil, errors.New("snowflake: the driver has no Arrow streams")
+	}
+	queryID := make(chan string, 1)
+	ctx = gosnowflake.WithQueryIDChan(ctx, queryID)
+	if tag != "" {
+		ctx = gosnowflake.WithQueryTag(ctx, tag)
+	}
+	ctx, err := gosnowflake.WithMultiStatement(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	loader, err := streamer.QueryArrowStream(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	r := &result{allocator: w.config.Allocator, declared: loader.TotalRows()}
+	select {
+	case r.queryID = <-queryID:
+	default:
+	}
+	if len(loader.JSONData()) > 0 {
+		return nil, r.failed(warehouse.KindUnsupported, "Snowflake answers this statement in JSON and not in Arrow")
+	}
+	var fields []arrow.Field
+	for _, t := range loader.RowTypes() {
+		c, err := newColumn(t.Name, t.Type, int32(t.Precision), int32(t.Scale), t.Length)
+		if err != nil {
+			return nil, r.failed(warehouse.KindUnsupported, err.Error())
+		}
+		r.columns, fields = append(r.columns, c), append(fields, c.field)
+	}
+	r.schema = arrow.NewSchema(fields, nil)
+	if r.chunks, err = loader.GetBatches(); err != nil {
+		return nil, r.failed(warehouse.KindIncomplete, "the first part of the result cannot be read")
+	}
+	return r, nil
+}
+
+// onlyQuery returns the statement from its first word on, which must begin a
+// query. The driver would act on PUT and GET itself, with the files of this
+// machine, and looks for them behind comments with a pattern that also finds
+// them elsewhere.
+func onlyQuery(sql string) (string, error) {
+	rest := sql
+	for {
+		rest = strings.TrimLeft(rest, " \t\r\n\f\v\u00a0\ufeff")
+		var found bool
+		switch {
+		case strings.HasPrefix(rest, "--"), strings.HasPrefix(rest, "//"):
+			_, rest, found = strings.Cut(rest, "\n")
+		case strings.HasPrefix(rest, "/*"):
+			_, rest, found = strings.Cut(rest[2:], "*/")
+		default:
+			word := strings.ToUpper(first(rest, 7))
+			for _, begin := range []string{"SELECT", "WITH", "("} {
+				after, ok := strings.CutPrefix(word, begin)
+				if ok && (begin == "(" || after == "" || !isWordByte(after[0])) {
+					return rest, nil
+				}
+			}
+		}
+		if !found {
+			return "", &warehouse.Error{Kind: warehouse.KindInvalidSQL, Message: "the statement is not a query"}
+		}
+	}
+}
+
+func isWordByte(b byte) bool {
+	return b == '_' || b == '$' || b >= '0' && b <= '9' || b >= 'A' && b <= 'Z' || b >= 0x80
+}
+
+// QueryID implements [warehouse.Result].
+func (r *result) QueryID() string { return r.queryID }
+
+// Schema implements [warehouse.Result].
+func (r *result) Schema() *arrow.Schema { return r.schema }
+
+// DeclaredRows implements [warehouse.Result].
+func (r *result) DeclaredRows() (int64, bool) { return r.declared, true }
+
+// Next implements [warehouse.Result].
+func (r *result) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	stop := context.AfterFunc(ctx, func() { r.cancel(ctx.Err()) })
+	defer stop()
+	batch, err := r.next()
+	if err == nil && ctx.Err() != nil {
+		batch.Release()
+		err = ctx.Err()
+	}
+	if err != nil {
+		if ctx.Err() != nil && err != io.EOF {
+			err = ctx.Err()
+		}
+		r.err = err
+		r.release()
+		return nil, err
+	}
+	return batch, nil
+}
+
+func (r *result) next() (arrow.RecordBatch, error) {
+	for {
+		if r.ctx.Err() != nil {
+			return nil, ended(r.ctx)
+		}
+		if r.chunk == nil {
+			if len(r.chunks) == 0 {
+				return nil, r.atEnd()
+			}
+			r.chunk = &chunk{source: r.chunks[0], allocator: r.allocator}
+			r.number++
+		}
+		raw, err := r.chunk.next(r.ctx)
+		switch {
+		case err == io.EOF:
+			r.chunk.close()
+			r.chunk, r.chunks = nil, r.chunks[1:]
+		case err != nil:
+			return nil, r.chunkFailed(err)
+		case raw.NumRows() > 0:
+			return r.convert(raw)
+		}
+	}
+}
+
+// atEnd returns io.EOF if all rows came.
+func (r *result) atEnd() error {
+	if r.read != r.declared {
+		return r.failed(warehouse.KindIncomplete, fmt.Sprintf("%d rows came of the %d that Snowflake declared", r.read, r.declared))
+	}
+	return io.EOF
+}
+
+// chunkFailed tells which part of the result is missing.
+func (r *result) chunkFailed(err error) error {
+	if r.ctx.Err() != nil {
+		return ended(r.ctx)
+	}
+	kind, reason := warehouse.KindUnavailable, "cannot be fetched"
+	var count *countError
+	switch {
+	case errors.As(err, &count):
+		kind, reason = warehouse.KindIncomplete, count.Error()
+	case errors.Is(err, errDamaged):
+		kind, reason = warehouse.KindIncomplete, "is damaged"
+	case errors.Is(err, errStalled):
+		reason = "cannot be fetched: the download stands still"
+	}
+	e := r.failed(kind, fmt.Sprintf("part %d of the result, of %d, %s", r.number, r.number+len(r.chunks)-1, reason))
+	e.Err = err
+	return e
+}
+
+func (r *result) convert(raw arrow.RecordBatch) (_ arrow.RecordBatch, err error) {
+	defer raw.Release()
+	if int(raw.NumCols()) != len(r.columns) {
+		return nil, r.failed(warehouse.KindIncomplete, fmt.Sprintf("%d columns came instead of %d", raw.NumCols(), len(r.columns)))
+	}
+	batch, err := convert(r.allocator, r.schema, r.columns, raw)
+	if err != nil {
+		var inexact *inexactError
+		if errors.As(err, &inexact) {
+			return nil, r.failed(warehouse.KindUnsupported, fmt.Sprintf("column %q, row %d: %s",
+				r.schema.Field(inexact.column).Name, r.read+int64(inexact.row)+1, inexact.reason))
+		}
+		return nil, r.chunkFailed(err)
+	}
+	r.read += batch.NumRows()
+	return batch, nil
+}
+
+func (r *result) failed(kind warehouse.Kind, message string) *warehouse.Error {
+	return &warehouse.Error{Kind: kind, QueryID: r.queryID, Message: message}
+}
+
+// Close implements [warehouse.Result]. The query itself has ended before.
+func (r *result) Close() error {
+	if r.err == nil {
+		r.err = r.failed(warehouse.KindUnavailable, "the result is closed")
+	}
+	r.release()
+	return nil
+}
+
+func (r *result) release() {
+	r.cancel(context.Canceled)
+	if r.chunk != nil {
+		r.chunk.close()
+		r.chunk = nil
+	}
+	r.chunks = nil
+}

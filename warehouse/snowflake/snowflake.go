@@ -1,0 +1,205 @@
+// Package snowflake reads a Snowflake account through gosnowflake, Snowflake's
+// own driver.
+//
+// The driver logs in, renews tokens and runs statements. Results are taken as
+// the Arrow streams that Snowflake made, chunk by chunk, counted against what
+// Snowflake declared, and converted to canonical types without loss. What the
+// driver would do besides is switched off: telemetry, configuration files,
+// credential caches, logging, its shared library, and the search for a cloud.
+//
+// The package imports warehouse, Arrow and the driver, and nothing else of the
+// service.
+package snowflake
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/snowflakedb/gosnowflake"
+
+	"github.com/sigmasource/sigmasource/warehouse"
+	_ "github.com/sigmasource/sigmasource/warehouse/snowflake/internal/quiet" // before the driver
+)
+
+// Config tells how to reach and to log in to an account. Account, User and
+// exactly one of KeyPair, Password, AccessToken and OAuthToken are required;
+// OAuthToken needs no User.
+type Config struct {
+	Account string // "organization-account" or "locator.region"
+
+	// Host, Port and Protocol replace the address that follows from Account.
+	// Protocol is "https" or, for a loopback host only, "http".
+	Host     string
+	Port     int
+	Protocol string
+
+	User      string
+	Role      string // empty: the user's default, as for the following three
+	Warehouse string
+	Database  string
+	Schema    string
+
+	KeyPair     *KeyPair
+	Password    string
+	AccessToken string // a programmatic access token
+	OAuthToken  string
+
+	StatementTimeout time.Duration    // after which Snowflake ends a query, in whole seconds; 0: the account's setting
+	ReadTimeout      time.Duration    // for which a download may stand still; 0: one minute
+	MaxSessions      int              // and so of queries that run at once, others wait; 0: 8
+	Allocator        memory.Allocator // of the batches; nil: memory.DefaultAllocator
+}
+
+const (
+	defaultReadTimeout = time.Minute
+	defaultMaxSessions = 8
+
+	// sessionIdle is how long an unused session is kept. Snowflake itself ends
+	// one after four hours.
+	sessionIdle = 30 * time.Minute
+	// loginTimeout bounds the driver's repetitions of a login.
+	loginTimeout = 20 * time.Second
+	// maxRetries is how often the driver repeats a request that failed in passing.
+	maxRetries = 4
+	// noTimeout stands for none where the driver takes 0 for its default of 15
+	// minutes, within which a slow reader may not have read a chunk.
+	noTimeout = 24 * time.Hour
+)
+
+// Warehouse is a Snowflake account seen as one user and role, through a pool
+// of sessions. It implements [warehouse.Warehouse].
+type Warehouse struct {
+	config Config
+	db     *sql.DB
+
+	// lifetime ends when the warehouse is closed, and with it every open result.
+	lifetime context.Context
+	end      context.CancelCauseFunc
+
+	mu       sync.Mutex
+	closed   bool
+	requests sync.WaitGroup // statements that the driver is busy with
+}
+
+var _ warehouse.Warehouse = (*Warehouse)(nil)
+
+var errClosed = &warehouse.Error{Kind: warehouse.KindUnavailable, Message: "the warehouse is closed"}
+
+// Open checks config and returns its warehouse. It makes no call; the first
+// use logs in.
+func Open(config Config) (*Warehouse, error) {
+	driverConfig, err := config.driverConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.Allocator = cmp.Or[memory.Allocator](config.Allocator, memory.DefaultAllocator)
+	inner := gosnowflake.NewConnector(gosnowflake.SnowflakeDriver{}, driverConfig)
+	db := sql.OpenDB(connector{inner})
+	db.SetMaxOpenConns(cmp.Or(config.MaxSessions, defaultMaxSessions))
+	db.SetMaxIdleConns(cmp.Or(config.MaxSessions, defaultMaxSessions))
+	db.SetConnMaxIdleTime(sessionIdle)
+	lifetime, end := context.WithCancelCause(context.Background())
+	return &Warehouse{config: config, db: db, lifetime: lifetime, end: end}, nil
+}
+
+// driverConfig returns the driver's form of the configuration.
+func (c Config) driverConfig() (gosnowflake.Config, error) {
+	address, err := c.address()
+	if err != nil {
+		return gosnowflake.Config{}, err
+	}
+	parameters := map[string]string{
+		"TIMEZONE":                  "UTC",
+		"GO_QUERY_RESULT_FORMAT":    "ARROW",
+		"ROWS_PER_RESULTSET":        "0", // an account may limit every result, without a word
+		"JSON_INDENT":               "0",
+		"GEOGRAPHY_OUTPUT_FORMAT":   "GeoJSON",
+		"GEOMETRY_OUTPUT_FORMAT":    "GeoJSON",
+		"CLIENT_TELEMETRY_ENABLED":  "false",
+		"CLIENT_SESSION_KEEP_ALIVE": "false", // it would run a goroutine per session
+	}
+	if c.StatementTimeout > 0 {
+		seconds := max(1, int(c.StatementTimeout/time.Second))
+		parameters["STATEMENT_TIMEOUT_IN_SECONDS"] = strconv.Itoa(seconds)
+	}
+	driverConfig := gosnowflake.Config{
+		Account: address.account, Host: address.host, Port: address.port, Protocol: address.protocol,
+		User: c.User, Role: c.Role, Warehouse: c.Warehouse, Database: c.Database, Schema: c.Schema,
+		Params:                         map[string]*string{},
+		Application:                    "sigmasource",
+		ValidateDefaultParameters:      gosnowflake.ConfigBoolTrue,
+		LoginTimeout:                   loginTimeout,
+		ClientTimeout:                  noTimeout,
+		MaxRetryCount:                  maxRetries,
+		Transporter:                    newTransport(cmp.Or(c.ReadTimeout, defaultReadTimeout)),
+		DisableTelemetry:               true,
+		ClientRequestMfaToken:          gosnowflake.ConfigBoolFalse,
+		ClientStoreTemporaryCredential: gosnowflake.ConfigBoolFalse,
+		CrlOnDiskCacheDisabled:         true,
+	}
+	for name, value := range parameters {
+		driverConfig.Params[name] = &value
+	}
+	return driverConfig, c.authenticate(&driverConfig)
+}
+
+// connector gives up a login at the first failure of the network.
+type connector struct{ driver.Connector }
+
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	conn, err := c.Connector.Connect(context.WithValue(ctx, giveUpKey{}, giveUp))
+	var network *networkError
+	if err != nil && errors.As(context.Cause(ctx), &network) {
+		err = network
+	}
+	return conn, err
+}
+
+// Identify implements [warehouse.Warehouse].
+func (w *Warehouse) Identify(ctx context.Context) (id warehouse.Identity, err error) {
+	result, err := w.Query(ctx, warehouse.Statement{SQL: "SELECT CURRENT_ACCOUNT(), CURRENT_USER(), CURRENT_ROLE(), " +
+		"CURRENT_WAREHOUSE(), CURRENT_DATABASE(), CURRENT_SCHEMA(), CURRENT_VERSION()"})
+	if err != nil {
+		return id, err
+	}
+	defer func() {
+		if closeErr := result.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	batch, err := result.Next(ctx)
+	if err != nil {
+		if err == io.EOF {
+			err = &warehouse.Error{Kind: warehouse.KindIncomplete, QueryID: result.QueryID(), Message: "Snowflake does not say who we are"}
+		}
+		return id, err
+	}
+	defer batch.Release()
+	for i, field := range []*string{&id.Account, &id.User, &id.Role, &id.Warehouse, &id.Database, &id.Schema, &id.Version} {
+		if column := batch.Column(i); column.IsValid(0) {
+			*field = column.ValueStr(0)
+		}
+	}
+	return id, nil
+}
+
+// Close implements [warehouse.Warehouse]. It waits until running statements
+// are aborted, which the transport bounds, and logs out.
+func (w *Warehouse) Close() error {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.end(errClosed)
+	w.requests.Wait()
+	return w.db.Close()
+}

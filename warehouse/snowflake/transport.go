@@ -1,0 +1,122 @@
+package snowflake
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Bounds that the driver lacks.
+const (
+	dialTimeout = 15 * time.Second
+	// headerTimeout is longer than the 45 s for which Snowflake keeps a request
+	// for a running query waiting.
+	headerTimeout = 90 * time.Second
+	// farewellTimeout bounds an abort and a logout, which the driver sends
+	// without the caller's context.
+	farewellTimeout = 5 * time.Second
+)
+
+// transport carries all of the driver's requests. It ends a download that
+// stands still (the driver would wait for ever and could take it for the end:
+// https://github.com/snowflakedb/gosnowflake/issues/1789), and requests that
+// the driver does not bound.
+type transport struct {
+	base        *http.Transport
+	readTimeout time.Duration
+}
+
+func newTransport(readTimeout time.Duration) *transport {
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	return &transport{
+		base: &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           dialer.DialContext,
+			ForceAttemptHTTP2:     true,
+			TLSHandshakeTimeout:   dialTimeout,
+			ResponseHeaderTimeout: headerTimeout,
+			MaxIdleConnsPerHost:   defaultMaxSessions,
+			IdleConnTimeout:       time.Minute,
+			// Chunks come compressed by Snowflake, and the driver undoes it.
+			DisableCompression: true,
+		},
+		readTimeout: readTimeout,
+	}
+}
+
+// giveUpKey is the context's key of the function that ends a login.
+type giveUpKey struct{}
+
+// networkError is a login that got no answer.
+type networkError struct{ err error }
+
+func (e *networkError) Error() string { return "snowflake: no answer: " + e.err.Error() }
+func (e *networkError) Unwrap() error { return e.err }
+
+var errStalled = errors.New("snowflake: the download stands still")
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(request.Context())
+	if isFarewell(request) {
+		timer := time.AfterFunc(farewellTimeout, func() { cancel(context.DeadlineExceeded) })
+		defer timer.Stop()
+	}
+	response, err := t.base.RoundTrip(request.WithContext(ctx))
+	if err != nil {
+		// The driver repeats a login without an answer for minutes, also where
+		// the host does not exist.
+		if giveUp, ok := ctx.Value(giveUpKey{}).(context.CancelCauseFunc); ok && request.Context().Err() == nil {
+			giveUp(&networkError{err})
+		}
+		cancel(err)
+		return nil, err
+	}
+	response.Body = &watchedBody{ReadCloser: response.Body, ctx: ctx, cancel: cancel, timeout: t.readTimeout}
+	return response, nil
+}
+
+// CloseIdleConnections lets http.Client close what a logout leaves open.
+func (t *transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
+
+func isFarewell(request *http.Request) bool {
+	return strings.HasPrefix(request.URL.Path, "/queries/v1/abort-request") ||
+		request.URL.Path == "/session" && request.URL.Query().Get("delete") == "true"
+}
+
+// watchedBody fails when a read waits too long. Between two reads it does not
+// count: a slow reader is welcome.
+type watchedBody struct {
+	io.ReadCloser
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	timeout time.Duration
+	timer   *time.Timer
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	if b.timer == nil {
+		b.timer = time.AfterFunc(b.timeout, func() { b.cancel(errStalled) })
+	} else {
+		b.timer.Reset(b.timeout)
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.timer.Stop()
+	if err != nil && err != io.EOF && errors.Is(context.Cause(b.ctx), errStalled) {
+		err = errStalled
+	}
+	return n, err
+}
+
+func (b *watchedBody) Close() error {
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+	err := b.ReadCloser.Close()
+	b.cancel(context.Canceled)
+	return err
+}
