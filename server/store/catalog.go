@@ -94,7 +94,7 @@ func insertModel(ctx context.Context, tx *sql.Tx, workbook string, model *pb.Mod
 	if err != nil {
 		return err
 	}
-	key := sortKey(model.GetName(), model.GetPath(), model.GetWorkbookDisplayName(), model.GetDisplayName())
+	key := sortKey(model.GetName(), model.GetPath(), model.GetWorkbookDisplayName(), name.WorkbookID, model.GetDisplayName())
 	_, err = tx.ExecContext(ctx, `
 		INSERT INTO models (name, connection, workbook, sort_key, resource, model_columns)
 		VALUES ($1, $2, $3, $4, $5, $6)`, model.GetName(), name.Connection.String(), workbook, key, data, columns)

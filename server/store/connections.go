@@ -28,14 +28,18 @@ func (s *Store) CreateConnection(ctx context.Context, connection *pb.Connection,
 	stored.Etag = newEtag()
 	stored.CreateTime = timestamppb.Now()
 	stored.UpdateTime = stored.CreateTime
-	row, err := s.connectionRow(stored, secrets)
+	data, err := proto.Marshal(stored)
+	if err != nil {
+		return nil, fmt.Errorf("encode connection: %w", err)
+	}
+	sealed, err := s.sealer.seal(stored.GetName(), secrets)
 	if err != nil {
 		return nil, err
 	}
 	result, err := s.write.ExecContext(ctx, `
-		INSERT INTO connections (name, workspace, sort_key, resource, secrets)
-		VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
-		stored.GetName(), resource.WorkspaceName(name.Workspace), sortKey(stored.GetName()), row.resource, row.secrets)
+		INSERT INTO connections (name, workspace, sort_key, etag, resource, secrets)
+		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+		stored.GetName(), resource.WorkspaceName(name.Workspace), sortKey(stored.GetName()), stored.GetEtag(), data, sealed)
 	switch err := changed(result, err); {
 	case errors.Is(err, ErrNotFound):
 		return nil, ErrExists
@@ -57,9 +61,9 @@ func (s *Store) Connection(ctx context.Context, name string) (*pb.Connection, er
 // ConnectionWithSecrets returns a connection and its secrets as they were at one
 // moment. It fails with ErrNotFound or ErrSealed.
 func (s *Store) ConnectionWithSecrets(ctx context.Context, name string) (*pb.Connection, *Secrets, error) {
-	var row connectionRow
+	var data, sealed []byte
 	err := s.read.QueryRowContext(ctx, `SELECT resource, secrets FROM connections WHERE name = $1`, name).
-		Scan(&row.resource, &row.secrets)
+		Scan(&data, &sealed)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
@@ -67,10 +71,10 @@ func (s *Store) ConnectionWithSecrets(ctx context.Context, name string) (*pb.Con
 		return nil, nil, fmt.Errorf("read connection: %w", err)
 	}
 	connection := &pb.Connection{}
-	if err := proto.Unmarshal(row.resource, connection); err != nil {
+	if err := proto.Unmarshal(data, connection); err != nil {
 		return nil, nil, fmt.Errorf("read connection: %w", err)
 	}
-	secrets, err := s.sealer.open(name, row.secrets)
+	secrets, err := s.sealer.open(name, sealed)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read connection: %w", err)
 	}
@@ -97,36 +101,41 @@ func (s *Store) ListConnections(ctx context.Context, parent string, page Page) (
 // To change a connection, read it, change what was read, and update: whoever comes
 // second gets ErrEtagMismatch.
 func (s *Store) UpdateConnection(ctx context.Context, connection *pb.Connection, secrets *Secrets) (*pb.Connection, error) {
-	name := connection.GetName()
 	stored := withoutInputOnly(connection)
+	stored.Etag = newEtag()
+	stored.UpdateTime = timestamppb.Now()
 	err := s.change(ctx, func(tx *sql.Tx) error {
 		current := &pb.Connection{}
-		if err := readOne(ctx, tx, current, `SELECT resource FROM connections WHERE name = $1`, name); err != nil {
+		if err := readOne(ctx, tx, current, `SELECT resource FROM connections WHERE name = $1`, stored.GetName()); err != nil {
 			return err
 		}
-		if current.GetEtag() != connection.GetEtag() {
-			return ErrEtagMismatch
-		}
-		stored.Etag = newEtag()
 		stored.CreateTime = current.GetCreateTime()
-		stored.UpdateTime = timestamppb.Now()
-		row, err := s.connectionRow(stored, secrets)
-		if err != nil {
-			return err
-		}
-		if secrets == nil {
-			_, err = tx.ExecContext(ctx, `UPDATE connections SET resource = $2 WHERE name = $1`,
-				name, row.resource)
-		} else {
-			_, err = tx.ExecContext(ctx, `UPDATE connections SET resource = $2, secrets = $3 WHERE name = $1`,
-				name, row.resource, row.secrets)
-		}
-		return err
+		return s.replaceConnection(ctx, tx, connection.GetEtag(), stored, secrets)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("update connection: %w", err)
 	}
 	return stored, nil
+}
+
+func (s *Store) replaceConnection(ctx context.Context, tx *sql.Tx, etag string, stored *pb.Connection, secrets *Secrets) error {
+	data, err := proto.Marshal(stored)
+	if err != nil {
+		return err
+	}
+	result, err := tx.ExecContext(ctx, `UPDATE connections SET etag = $3, resource = $4 WHERE name = $1 AND etag = $2`,
+		stored.GetName(), etag, stored.GetEtag(), data)
+	if err := changed(result, err); errors.Is(err, ErrNotFound) {
+		return ErrEtagMismatch
+	} else if err != nil || secrets == nil {
+		return err
+	}
+	sealed, err := s.sealer.seal(stored.GetName(), secrets)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE connections SET secrets = $2 WHERE name = $1`, stored.GetName(), sealed)
+	return err
 }
 
 // DeleteConnection removes a connection with its secrets, scans, workbooks and
@@ -148,16 +157,6 @@ func (s *Store) DeleteConnection(ctx context.Context, name, etag string) error {
 		return fmt.Errorf("delete connection: %w", err)
 	}
 	return nil
-}
-
-type connectionRow struct{ resource, secrets []byte }
-
-func (s *Store) connectionRow(connection *pb.Connection, secrets *Secrets) (row connectionRow, err error) {
-	if row.resource, err = proto.Marshal(connection); err != nil {
-		return row, fmt.Errorf("encode connection: %w", err)
-	}
-	row.secrets, err = s.sealer.seal(connection.GetName(), secrets)
-	return row, err
 }
 
 // newEtag returns an etag that was never given before: a counter would begin anew

@@ -3,6 +3,7 @@ CREATE TABLE connections (
     name      TEXT PRIMARY KEY, -- workspaces/{workspace}/connections/{connection}
     workspace TEXT NOT NULL,    -- workspaces/{workspace}
     sort_key  BLOB NOT NULL,    -- name
+    etag      TEXT NOT NULL,
     resource  BLOB NOT NULL,    -- sigmasource.v1.Connection, without secrets
     secrets   BLOB NOT NULL     -- sealed, bound to the name
 );
@@ -30,7 +31,7 @@ CREATE TABLE models (
     name          TEXT PRIMARY KEY,
     connection    TEXT NOT NULL REFERENCES connections (name) ON DELETE CASCADE,
     workbook      TEXT NOT NULL REFERENCES workbooks (name) ON DELETE CASCADE,
-    sort_key      BLOB NOT NULL, -- path, workbook's display name, display name, name
+    sort_key      BLOB NOT NULL, -- path, workbook's display name and id, display name, name
     resource      BLOB NOT NULL, -- sigmasource.v1.Model, without columns
     model_columns BLOB NOT NULL  -- sigmasource.v1.Model, only columns
 );

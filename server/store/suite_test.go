@@ -1,0 +1,156 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// opener returns an empty store that is closed when the test ends.
+type opener func(t testing.TB) *store.Store
+
+// suite is what every database must do.
+var suite = map[string]func(t *testing.T, open opener){
+	"connections":                                  testConnections,
+	"a connection is created once":                 testConnectionExists,
+	"an update needs the etag":                     testEtag,
+	"an update without secrets keeps them":         testSecretsKept,
+	"a connection and its secrets are of one time": testRotation,
+	"deletion takes everything along":              testDelete,
+	"workspaces do not see each other":             testIsolation,
+	"one scan runs per connection":                 testStartScan,
+	"one of many starts wins":                      testStartScanConcurrently,
+	"a scan that is over stays as it is":           testScanOver,
+	"interrupted scans fail":                       testInterrupt,
+	"a workbook is replaced whole":                 testPutWorkbook,
+	"a workbook is put whole or not at all":        testPutWorkbookFails,
+	"a workbook without its connection":            testPutWorkbookWithoutConnection,
+	"a failed workbook keeps its models":           testPutFailedWorkbook,
+	"workbooks that are gone":                      testRemoveWorkbooks,
+	"order":                                        testOrder,
+	"pages":                                        testPages,
+	"pages while the list changes":                 testPagesUnderChange,
+	"page sizes":                                   testPageSizes,
+	"page tokens":                                  testPageTokens,
+	"names of any length":                          testLongNames,
+	"a context that is over":                       testContext,
+}
+
+func TestSQLite(t *testing.T) {
+	for name, test := range suite {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, openSQLite)
+		})
+	}
+}
+
+func openSQLite(t testing.TB) *store.Store {
+	t.Helper()
+	dir := t.TempDir()
+	return openFile(t, filepath.Join(dir, "store.db"), newSealer(t, filepath.Join(dir, "keyset.json")))
+}
+
+func openFile(t testing.TB, path string, sealer *store.Sealer) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), path, sealer)
+	check(t, err)
+	t.Cleanup(func() { check(t, s.Close()) })
+	return s
+}
+
+func newSealer(t testing.TB, path string) *store.Sealer {
+	t.Helper()
+	sealer, err := store.CreateSealer(path)
+	check(t, err)
+	return sealer
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantError(t testing.TB, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Fatalf("error %v, want %v", err, want)
+	}
+}
+
+func equal(t testing.TB, got, want any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Fatalf("wanted (-), got (+):\n%s", diff)
+	}
+}
+
+const (
+	workspace = "workspaces/acme"
+	prod      = "workspaces/acme/connections/prod"
+)
+
+func connect(t testing.TB, s *store.Store, name string) *pb.Connection {
+	t.Helper()
+	c, err := s.CreateConnection(t.Context(), &pb.Connection{Name: name}, &store.Secrets{SigmaClientSecret: "s3cret of " + name})
+	check(t, err)
+	return c
+}
+
+func workbook(connection, id, path, name string) *pb.Workbook {
+	return &pb.Workbook{Name: connection + "/workbooks/" + id, WorkbookId: id, Path: path, DisplayName: name}
+}
+
+func model(w *pb.Workbook, connection, element, name string, columns ...string) *pb.Model {
+	m := &pb.Model{
+		Name:                connection + "/models/" + w.GetWorkbookId() + "." + element,
+		Workbook:            w.GetName(),
+		ElementId:           element,
+		DisplayName:         name,
+		WorkbookDisplayName: w.GetDisplayName(),
+		Path:                w.GetPath(),
+		ColumnCount:         int32(len(columns)),
+	}
+	for i, label := range columns {
+		m.Columns = append(m.Columns, &pb.Column{ColumnId: fmt.Sprint("c", i), Label: label})
+	}
+	return m
+}
+
+// allModels walks over all pages.
+func allModels(ctx context.Context, s *store.Store, parent, workbook string, size int32) ([]*pb.Model, error) {
+	var all []*pb.Model
+	for page := (store.Page{Size: size}); ; {
+		list, next, err := s.ListModels(ctx, parent, workbook, page)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, list...)
+		if page.Token = next; next == "" {
+			return all, nil
+		}
+	}
+}
+
+func allWorkbooks(t testing.TB, s *store.Store, parent string) []*pb.Workbook {
+	t.Helper()
+	list, next, err := s.ListWorkbooks(t.Context(), parent, store.Page{Size: 1000})
+	check(t, err)
+	if next != "" {
+		t.Fatal("more workbooks than the test expects")
+	}
+	return list
+}
