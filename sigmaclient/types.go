@@ -1,0 +1,188 @@
+package sigmaclient
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Identity is whom the credentials belong to.
+type Identity struct {
+	UserID         string `json:"userId"`
+	OrganizationID string `json:"organizationId"`
+}
+
+// Workbook is a workbook in Sigma.
+type Workbook struct {
+	WorkbookID    string  `json:"workbookId"`
+	WorkbookURLID string  `json:"workbookUrlId"`
+	Name          string  `json:"name"`
+	URL           string  `json:"url"`
+	Path          string  `json:"path"` // of the folder, without the name
+	LatestVersion float64 `json:"latestVersion"`
+	OwnerID       string  `json:"ownerId"`
+	CreatedAt     Time    `json:"createdAt"`
+	UpdatedAt     Time    `json:"updatedAt"`
+	IsArchived    bool    `json:"isArchived"`
+	Tags          []Tag   `json:"tags"`
+}
+
+// Tag is a version tag of a workbook.
+type Tag struct {
+	VersionTagID     string `json:"versionTagId"`
+	Name             string `json:"name"`
+	TaggedWorkbookID string `json:"taggedWorkbookId"`
+}
+
+// Page is a page of a workbook.
+type Page struct {
+	PageID string `json:"pageId"`
+	Name   string `json:"name"`
+	Hidden bool   `json:"hidden"`
+}
+
+// Element is something on a page of a workbook: a table, a chart, a text.
+type Element struct {
+	ElementID string   `json:"elementId"` // unique within the workbook
+	Name      string   `json:"name"`      // may be empty, and need not be unique
+	Type      string   `json:"type"`      // an open set, such as "table" or "text"
+	Columns   []string `json:"columns"`   // display names
+	// VisualizationType is the kind of chart. The API spells the field
+	// "vizualizationType".
+	VisualizationType string `json:"vizualizationType"`
+	Error             string `json:"error"`
+}
+
+// Query is an element's SQL. All of SQL and Error may be empty: so Sigma
+// answers for elements on retired datasets.
+type Query struct {
+	ElementID string `json:"elementId"`
+	Name      string `json:"name"`
+	SQL       string `json:"sql"` // the text holds the credentials' owner's address: see package sigmasql
+	Error     string `json:"error"`
+}
+
+// Column is a column of an element.
+type Column struct {
+	ColumnID  string
+	ElementID string // empty where the call names the element
+	Label     string // the display name
+	Formula   string
+	Type      string // an open set, such as "text" or "number"; "error" for a formula that Sigma cannot resolve
+}
+
+// UnmarshalJSON reads both spellings of the label ("label" for one element,
+// "name" for a workbook) and both shapes of the type.
+func (c *Column) UnmarshalJSON(data []byte) error {
+	var raw struct {
+		ColumnID  string          `json:"columnId"`
+		ElementID string          `json:"elementId"`
+		Label     string          `json:"label"`
+		Name      string          `json:"name"`
+		Formula   string          `json:"formula"`
+		Type      json.RawMessage `json:"type"`
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	*c = Column{ColumnID: raw.ColumnID, ElementID: raw.ElementID, Label: raw.Label, Formula: raw.Formula}
+	if c.Label == "" {
+		c.Label = raw.Name
+	}
+	var object struct {
+		Type string `json:"type"`
+	}
+	if json.Unmarshal(raw.Type, &object) == nil {
+		c.Type = object.Type
+		return nil
+	}
+	var name string
+	if json.Unmarshal(raw.Type, &name) == nil {
+		c.Type = name
+	}
+	return nil
+}
+
+// LineageEntry is an element with what it reads from, or one of the things
+// that elements read from.
+type LineageEntry struct {
+	Type string `json:"type"` // "element", "table", "dataset", "data-model", "customSQL", …
+
+	// Of an element.
+	ElementID     string   `json:"elementId"`
+	SourceIDs     []string `json:"sourceIds"`
+	DataSourceIDs []string `json:"dataSourceIds"` // ids of other entries
+
+	// Of what elements read from.
+	ConnectionID   string `json:"connectionId"` // empty where Sigma does not tell
+	Name           string `json:"name"`
+	InodeID        string `json:"inodeId"`
+	DataModelID    string `json:"dataModelId"`
+	CSVID          string `json:"csvId"`
+	SemanticViewID string `json:"semanticViewId"`
+	SQLDocumentID  string `json:"sqlDocumentId"`
+	WorksheetID    string `json:"worksheetId"`
+	CustomSQLID    string `json:"customSqlId"`
+	Definition     string `json:"definition"` // of custom SQL
+}
+
+// ID is the id by which elements name the entry as their source.
+func (e LineageEntry) ID() string {
+	for _, id := range []string{e.InodeID, e.DataModelID, e.CSVID, e.SemanticViewID, e.SQLDocumentID, e.WorksheetID, e.CustomSQLID} {
+		if id != "" {
+			return id
+		}
+	}
+	return ""
+}
+
+// Source is something that a workbook reads from.
+type Source struct {
+	Type         string   `json:"type"` // "table", "dataset", "data-model", "custom-sql"
+	InodeID      string   `json:"inodeId"`
+	DataModelID  string   `json:"dataModelId"`
+	ElementIDs   []string `json:"elementIds"`
+	ConnectionID string   `json:"connectionId"`
+	CustomSQLID  string   `json:"customSqlId"`
+	Definition   string   `json:"definition"` // of custom SQL
+}
+
+// Connection is a warehouse connection in Sigma. Fields that a warehouse does
+// not have are empty.
+type Connection struct {
+	ConnectionID string `json:"connectionId"`
+	Name         string `json:"name"`
+	Type         string `json:"type"` // casing varies: compare without regard to it
+	Account      string `json:"account"`
+	Host         string `json:"host"`
+	Warehouse    string `json:"warehouse"`
+	User         string `json:"user"`
+	Role         string `json:"role"`
+	UseOAuth     bool   `json:"useOauth"`
+	IsSample     bool   `json:"isSample"`
+}
+
+// DataModel is a data model in Sigma. Its elements are read as a workbook's.
+type DataModel struct {
+	DataModelID    string  `json:"dataModelId"`
+	DataModelURLID string  `json:"dataModelUrlId"`
+	Name           string  `json:"name"`
+	URL            string  `json:"url"`
+	Path           string  `json:"path"`
+	LatestVersion  float64 `json:"latestVersion"`
+	OwnerID        string  `json:"ownerId"`
+	CreatedAt      Time    `json:"createdAt"`
+	UpdatedAt      Time    `json:"updatedAt"`
+	IsArchived     bool    `json:"isArchived"`
+}
+
+// Time is a time in an answer. One that cannot be read is zero: it is not worth
+// losing a whole list for.
+type Time struct{ time.Time }
+
+// UnmarshalJSON reads RFC 3339.
+func (t *Time) UnmarshalJSON(data []byte) error {
+	if err := t.Time.UnmarshalJSON(data); err != nil {
+		t.Time = time.Time{}
+	}
+	return nil
+}
