@@ -28,15 +28,15 @@ func testOrder(t *testing.T, open opener) {
 		workbook(prod, "w6", "Ä", "a"),
 	}
 	var models []string
+	contents := map[*pb.Workbook][]*pb.Model{}
 	for _, w := range want {
-		var ms []*pb.Model
-		for _, name := range []string{"m1", "m2"} {
-			ms = append(ms, model(w, prod, name, name))
-			models = append(models, ms[len(ms)-1].GetName())
-		}
-		slices.Reverse(ms)
 		w.ModelCount = 2
-		check(t, s.PutWorkbook(ctx, w, ms))
+		m1, m2 := model(w, prod, "m1", "m1"), model(w, prod, "m2", "m2")
+		contents[w] = []*pb.Model{m2, m1}
+		models = append(models, m1.GetName(), m2.GetName())
+	}
+	for _, w := range slices.Backward(want) {
+		check(t, s.PutWorkbook(ctx, w, contents[w]))
 	}
 	for _, w := range want { // putting again must not change the order
 		check(t, s.PutFailedWorkbook(ctx, w))
