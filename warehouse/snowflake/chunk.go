@@ -48,6 +48,7 @@ func (e *countError) Error() string {
 // next returns the chunk's next batch, which the caller releases, or io.EOF
 // after the last.
 func (c *chunk) next(ctx context.Context) (arrow.RecordBatch, error) {
+	var failed error
 	for {
 		batch, err := c.read(ctx)
 		if err == nil {
@@ -62,8 +63,11 @@ func (c *chunk) next(ctx context.Context) (arrow.RecordBatch, error) {
 			err = &countError{c.rows, c.source.NumRows()}
 		}
 		c.close()
+		if failed == nil {
+			failed = err // the later ones may be its consequence: a part that came with the answer is read once
+		}
 		if c.attempts >= chunkAttempts || ctx.Err() != nil || c.rows > c.source.NumRows() {
-			return nil, err
+			return nil, failed
 		}
 	}
 }

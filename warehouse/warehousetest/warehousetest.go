@@ -81,7 +81,7 @@ var kinds = []struct {
 	{Zoned, []string{
 		"1970-01-01 02:00:00.000000+02:00", "1969-12-31 16:59:59.999999-07:00", "2024-02-29 18:04:56.789012+05:30",
 	}},
-	{JSON, []string{`{"a":[1,2.5,null,"x"],"b":{"big":9007199254740993}}`, `"text"`, `17`, `[]`, `{"é":"\u0007"}`}},
+	{JSON, []string{`{"a":[1,2.5,null,"x"],"b":{"big":9007199254740993}}`, `"text"`, `17`, `[]`, `{"é":"東京 😀"}`}},
 }
 
 // expected returns the form in which Read gives a literal of the suite.
