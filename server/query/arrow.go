@@ -6,7 +6,6 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
-	"github.com/apache/arrow-go/v18/arrow/util"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 )
@@ -19,12 +18,12 @@ type arrowEncoder struct {
 
 // encode calls send with messages of about targetMessageSize; a large batch is
 // split.
-func (e *arrowEncoder) encode(batch arrow.RecordBatch, send func(*pb.PreviewModelResponse, int64) error) error {
+func (e *arrowEncoder) encode(batch arrow.RecordBatch, send sendBatch) error {
 	rows := batch.NumRows()
 	if rows == 0 {
 		return nil
 	}
-	step := max(1, rows*targetMessageSize/max(1, util.TotalRecordSize(batch)))
+	step := max(1, rows*targetMessageSize/max(1, size(batch)))
 	for from := int64(0); from < rows; from += step {
 		if err := e.slice(batch, from, min(from+step, rows), send); err != nil {
 			return err
@@ -36,7 +35,7 @@ func (e *arrowEncoder) encode(batch arrow.RecordBatch, send func(*pb.PreviewMode
 
 // slice sends the rows [from, to) in one message, or in halves where values of
 // uneven size make it too large.
-func (e *arrowEncoder) slice(batch arrow.RecordBatch, from, to int64, send func(*pb.PreviewModelResponse, int64) error) error {
+func (e *arrowEncoder) slice(batch arrow.RecordBatch, from, to int64, send sendBatch) error {
 	part := batch.NewSlice(from, to)
 	defer part.Release()
 	payload, err := ipc.GetRecordBatchPayload(part)
@@ -72,4 +71,13 @@ func (e *arrowEncoder) largestColumn(row arrow.RecordBatch) string {
 		}
 	}
 	return e.schema.Field(largest).Name
+}
+
+// size is how many bytes the batch holds, or more where it is a slice.
+func size(batch arrow.RecordBatch) int64 {
+	var n uint64
+	for _, column := range batch.Columns() {
+		n += column.Data().SizeInBytes()
+	}
+	return int64(n)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -13,10 +14,9 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/connections"
 	"github.com/sigmasource/sigmasource/server/errmap"
 	"github.com/sigmasource/sigmasource/server/resource"
-	"github.com/sigmasource/sigmasource/sigmaclient"
-	"github.com/sigmasource/sigmasource/sigmaclient/sigmasql"
 	"github.com/sigmasource/sigmasource/warehouse"
 )
 
@@ -44,25 +44,25 @@ func (s *Service) PreviewModel(request *pb.PreviewModelRequest, stream grpc.Serv
 	if err := p.progress(pb.ReadState_READ_STATE_PREPARING, ""); err != nil {
 		return err
 	}
-	link, err := s.links.Acquire(ctx, name.Connection().String())
+	link, err := s.links.Acquire(ctx, name.Connection.String())
 	if err != nil {
 		return err
 	}
 	defer link.Release()
-	return p.run(ctx, link.Sigma, link.Warehouse, name)
+	return p.run(ctx, link, name)
 }
 
 // preview is one call of PreviewModel.
 type preview struct {
 	stream grpc.ServerStreamingServer[pb.PreviewModelResponse]
 	format pb.DataFormat
-	limit  int64
+	limit  int64 // rows
 	start  time.Time
 	stats  pb.Statistics
 }
 
-func (p *preview) run(ctx context.Context, sigma *sigmaclient.Client, house warehouse.Warehouse, name resource.Model) error {
-	query, err := prepare(ctx, sigma, name, link.Dialect)
+func (p *preview) run(ctx context.Context, link *connections.Link, name resource.Model) error {
+	query, err := prepare(ctx, link, name)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (p *preview) run(ctx context.Context, sigma *sigmaclient.Client, house ware
 		return err
 	}
 	asked := time.Now()
-	result, err := house.Query(ctx, warehouse.Statement{SQL: query.Preview(p.limit), Tag: queryTag(name)})
+	result, err := link.Warehouse.Query(ctx, warehouse.Statement{SQL: query.Preview(p.limit), Tag: queryTag(name)})
 	if err != nil {
 		return err
 	}
@@ -81,3 +81,84 @@ func (p *preview) run(ctx context.Context, sigma *sigmaclient.Client, house ware
 	p.stats.QueryId = result.QueryID()
 	return errors.Join(p.deliver(ctx, result), result.Close())
 }
+
+// deliver sends the schema, the rows and, if they are all there, the
+// statistics.
+func (p *preview) deliver(ctx context.Context, result warehouse.Result) error {
+	if err := p.progress(pb.ReadState_READ_STATE_RUNNING, result.QueryID()); err != nil {
+		return err
+	}
+	schema, err := encodeSchema(result.Schema(), p.format)
+	if err != nil {
+		return err
+	}
+	if err := p.stream.Send(&pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Schema{Schema: schema}}); err != nil {
+		return err
+	}
+	encode := (&rowEncoder{schema: result.Schema()}).encode
+	if p.format == pb.DataFormat_DATA_FORMAT_ARROW {
+		encode = (&arrowEncoder{schema: result.Schema()}).encode
+	}
+	if err := p.deliverRows(ctx, result, encode); err != nil {
+		return err
+	}
+	return p.finish(result)
+}
+
+func (p *preview) deliverRows(ctx context.Context, result warehouse.Result, encode func(arrow.RecordBatch, sendBatch) error) error {
+	for {
+		batch, err := result.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		err = encode(batch, p.sendBatch)
+		batch.Release()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// sendBatch sends a message that holds rows.
+type sendBatch func(message *pb.PreviewModelResponse, rows int64) error
+
+func (p *preview) sendBatch(message *pb.PreviewModelResponse, rows int64) error {
+	if err := p.stream.Send(message); err != nil {
+		return err
+	}
+	p.stats.RowCount += rows
+	p.stats.ByteCount += int64(proto.Size(message))
+	return nil
+}
+
+// finish compares what was sent with what the warehouse declared. The adapter
+// has compared what it delivered already; this guards the way from there to
+// the wire.
+func (p *preview) finish(result warehouse.Result) error {
+	p.stats.Proof = pb.CompletenessProof_COMPLETENESS_PROOF_END_OF_CURSOR
+	if declared, ok := result.DeclaredRows(); ok {
+		if declared != p.stats.GetRowCount() {
+			return &errmap.Error{
+				Reason:   pb.ErrorReason_ERROR_REASON_RESULT_INCOMPLETE,
+				Message:  fmt.Sprintf("%d rows were sent and the warehouse declared %d: what was received is not the result", p.stats.GetRowCount(), declared),
+				Metadata: map[string]string{"query_id": result.QueryID(), "declared_rows": strconv.FormatInt(declared, 10), "delivered_rows": strconv.FormatInt(p.stats.GetRowCount(), 10)},
+			}
+		}
+		p.stats.Proof = pb.CompletenessProof_COMPLETENESS_PROOF_DECLARED_COUNT
+		p.stats.DeclaredRowCount = &declared
+	}
+	p.stats.TotalTime = durationpb.New(time.Since(p.start))
+	return p.stream.Send(&pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Statistics{Statistics: &p.stats}})
+}
+
+func (p *preview) progress(state pb.ReadState, queryID string) error {
+	return p.stream.Send(&pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Progress{
+		Progress: &pb.Progress{State: state, QueryId: queryID},
+	}})
+}
+
+// queryTag names the reader in the warehouse's query history.
+func queryTag(name resource.Model) string { return "sigmasource " + name.String() }

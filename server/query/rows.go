@@ -32,7 +32,7 @@ type rowEncoder struct {
 
 // encode calls send with messages of at most targetMessageSize, unless a
 // single row is larger.
-func (e *rowEncoder) encode(batch arrow.RecordBatch, send func(*pb.PreviewModelResponse, int64) error) error {
+func (e *rowEncoder) encode(batch arrow.RecordBatch, send sendBatch) error {
 	cells := make([]cell, batch.NumCols())
 	for i := range cells {
 		c, err := newCell(e.schema.Field(i), batch.Column(i))

@@ -103,8 +103,7 @@ func (p *parser) bound(scope int32) bound {
 		}
 	}
 	rows, err := strconv.ParseInt(p.text[b.number.Start:b.number.End], 10, 64)
-	glued := b.number.End < len(p.text) && classes[p.text[b.number.End]]&wordByte != 0
-	if err == nil && !glued && (b.word.kw == kwTop || p.endsCount()) {
+	if err == nil && (b.word.kw == kwTop || p.endsCount()) {
 		b.Rows = rows
 	}
 	return b
@@ -143,7 +142,7 @@ func (p *parser) classify() {
 		if b.Preview || !p.couldBeSigmas(b) {
 			continue
 		}
-		switch pushed, harmless := p.path(b, outer); {
+		switch pushed, harmless := p.path(b); {
 		case outer < 0:
 			b.Ambiguous = true
 		case b.Rows == outer:
@@ -168,7 +167,7 @@ func (p *parser) couldBeSigmas(b *bound) bool {
 // path follows a limit outwards. It can have been pushed inwards from the outermost query if only relations lie between.
 // It was harmless there, in that the first rows of the limited query still give first rows of the whole, if no query on
 // the way filters, groups, orders, joins or bounds them. Sigma keeps an order at both ends, and pushes a limit once.
-func (p *parser) path(b *bound, outer int64) (pushed, harmless bool) {
+func (p *parser) path(b *bound) (pushed, harmless bool) {
 	inner := p.scopes[b.scope]
 	harmless = (b.last || !inner.merges) && inner.ordered == p.scopes[0].ordered
 	for s := inner; s.role != roleRoot; {
@@ -179,7 +178,7 @@ func (p *parser) path(b *bound, outer int64) (pushed, harmless bool) {
 		case s.role == roleCTE, around.reduces, around.merges, around.leftJoins && !s.first, around.ordered && !inner.ordered,
 			around.offset, around.odd:
 			harmless = false
-		case around.bound >= 0 && (around.role != roleRoot || p.bounds[around.bound].Rows != outer):
+		case around.role != roleRoot && around.bound >= 0:
 			harmless = false
 		}
 		s = around

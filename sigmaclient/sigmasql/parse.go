@@ -307,9 +307,6 @@ func (p *parser) open(f *frame, closer byte, wantedTable bool) {
 func (p *parser) roleOf(f *frame, wantedTable bool) role {
 	switch {
 	case !f.query:
-		if f.prev.Kind == endOfText {
-			return f.role
-		}
 		return roleExpression
 	case f.clause == clauseWithBody:
 		return roleCTE
@@ -341,9 +338,7 @@ func (p *parser) close(f *frame) {
 	outer := &p.frames[len(p.frames)-1]
 	if f.role == roleCTE {
 		outer.clause = clauseWithNext
-		if !outer.recursive {
-			p.ctes = append(p.ctes, p.name(outer.name))
-		}
+		p.ctes = append(p.ctes, p.name(outer.name))
 	}
 	outer.prev2, outer.prev = outer.prev, p.cur
 }

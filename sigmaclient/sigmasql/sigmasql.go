@@ -109,7 +109,7 @@ func (q *Query) Preview(n int64) string {
 	cheap := false
 	if q.own >= 0 {
 		own := &q.bounds[q.own]
-		cheap = own.Preview && n <= own.Rows
+		cheap = n <= own.Rows
 		if !own.Preview {
 			n = min(n, own.Rows)
 		}

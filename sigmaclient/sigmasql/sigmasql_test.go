@@ -120,6 +120,7 @@ func TestLimits(t *testing.T) {
 		{"select * from T limit limit 1000", []string{"preview 1000 @0"}},
 		{"select 1 limit 1000", []string{"preview 1000 @0"}},
 		{"select * limit 1000", []string{"preview 1000 @0"}},
+		{"select A from DB.by limit 1000", []string{"preview 1000 @0"}},
 		{"select A from T limit 999", []string{"author 999 @0"}},
 		{"select A from T limit 1000 offset 0", []string{"author 1000 @0"}},
 		{"select A from T offset 5 limit 1000", []string{"author 1000 @0"}},
@@ -150,6 +151,7 @@ func TestLimits(t *testing.T) {
 		{"select A from (select * from T limit 201) Q1 limit 1000", []string{"author 201 @1", "preview 1000 @0"}},
 		{"select A from (select A from T order by A limit 1000) Q1 left join U on X order by A limit 1000",
 			[]string{"preview 1000 @1", "preview 1000 @0"}},
+		{"select A from (select * from T limit 1000) Q1 left outer join U on X limit 1000", []string{"preview 1000 @1", "preview 1000 @0"}},
 		{"select A from T limit 1000 union all select B from U limit 1000", []string{"preview 1000 @0", "preview 1000 @0"}},
 
 		// Copies where a limit changes more than the number of rows.
@@ -166,6 +168,13 @@ func TestLimits(t *testing.T) {
 			[]string{"preview? 1000 @2", "author 7 @1", "preview 1000 @0"}},
 		{"select A from ((select A from T limit 1000) except (select B from U limit 1000)) Q1 limit 1000",
 			[]string{"preview? 1000 @2", "preview? 1000 @2", "preview 1000 @0"}},
+
+		{"select row_number() over (order by A) B from (select * from T limit 1000) Q1 limit 1000", []string{"preview? 1000 @1", "preview 1000 @0"}},
+		{"select A from (select A from (select * from T limit 1000) Q1 order by A) Q2 limit 1000", []string{"preview? 1000 @2", "preview 1000 @0"}},
+		{"select A from (select A from (select * from T limit 1000) Q1 offset 5) Q2 limit 1000", []string{"preview? 1000 @2", "preview 1000 @0"}},
+		{"select A from (select A from (select * from T limit 1000) Q1 using sample 5) Q2 limit 1000", []string{"preview? 1000 @2", "preview 1000 @0"}},
+		{"select A from T limit 1000 union select B from U limit 1000", []string{"preview? 1000 @0", "preview 1000 @0"}},
+		{"select A from (with Q as (select * from T limit 1000) select * from Q) Q1 limit 1000", []string{"preview? 1000 @2", "preview 1000 @0"}},
 
 		// Expressions hold no copies.
 		{"select (select max(A) from (select * from T limit 1000) Q1) B from U limit 1000", []string{"author? 1000 @2", "preview 1000 @0"}},
@@ -344,6 +353,29 @@ func TestBrokenAndFrozenLiterals(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+
+	for text, want := range map[string]string{
+		`select "A" "B", 'Incomplete formula.' "A" from T`:                                              "A",
+		`select 'Incomplete formula.' || A "B" from T`:                                                  "",
+		`select A "B" from T union all select V_1 "C" from (select 'Incomplete formula.' V_1 from T) U`: "",
+	} {
+		broken := prepare(t, text, sigmasql.Options{}).BrokenLiterals()
+		if len(broken) != 1 || broken[0].Column != want || text[broken[0].Offset] != '\'' {
+			t.Errorf("%s: broken %+v, want column %q", text, broken, want)
+		}
+	}
+}
+
+func TestHashTellsTokensApart(t *testing.T) {
+	seen := map[string]string{}
+	for _, text := range []string{"select A B", "select AB", "select A, B", `select "A B"`, "select 'A' B", "select A B limit 1000", "select a b",
+		"select '" + strings.Repeat("x", 5000) + "'", "select '" + strings.Repeat("x", 5001) + "'"} {
+		hash := prepare(t, text, sigmasql.Options{}).Hash()
+		if other, ok := seen[hash]; ok || len(hash) != 64 {
+			t.Errorf("%.40q and %.40q have the hash %s", text, other, hash)
+		}
+		seen[hash] = text
 	}
 }
 

@@ -1,0 +1,289 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/connections"
+	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/jobs"
+	"github.com/sigmasource/sigmasource/server/store"
+	"github.com/sigmasource/sigmasource/sigmaclient"
+)
+
+// Store is where the catalog is kept. *store.Store is one.
+type Store interface {
+	StartScan(ctx context.Context, scan *pb.Scan) (running *pb.Scan, started bool, err error)
+	UpdateScan(ctx context.Context, scan *pb.Scan) error
+	Scan(ctx context.Context, name string) (*pb.Scan, error)
+	PutWorkbook(ctx context.Context, workbook *pb.Workbook, models []*pb.Model) error
+	PutFailedWorkbook(ctx context.Context, workbook *pb.Workbook) error
+	RemoveWorkbooksExcept(ctx context.Context, connection string, keep map[string]bool) (int, error)
+	ListWorkbooks(ctx context.Context, connection string, page store.Page) (workbooks []*pb.Workbook, nextPageToken string, err error)
+	ListModels(ctx context.Context, connection, workbook string, page store.Page) (models []*pb.Model, nextPageToken string, err error)
+	Model(ctx context.Context, name string) (*pb.Model, error)
+}
+
+// readers is how many workbooks are read at once. Sigma's limiter decides how
+// many calls are under way; this only has to keep it busy while results are
+// being stored.
+const readers = 8
+
+// scan runs one scan to its end, whatever that is, and records it.
+func (s *Service) scan(ctx context.Context, connection string, p *progress) {
+	failure := errors.New("the scan panicked")
+	defer func() {
+		finish(p, outcome(ctx, failure))
+		scan, _ := p.snapshot()
+		// The end is recorded even if the scan was cancelled.
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		err := s.store.UpdateScan(ending, scan)
+		if err != nil && !errors.Is(err, store.ErrNotFound) { // deleted with its connection
+			s.logger.Error("the end of a scan could not be stored", "scan", scan.GetName(), "error", err)
+		}
+		s.logger.Info("scan ended", "scan", scan.GetName(), "state", scan.GetState().String(),
+			"workbooks", scan.GetWorkbooksDone(), "models", scan.GetModelsFound(), "reason", scan.GetError().GetReason().String())
+	}()
+	link, err := s.links.Acquire(ctx, connection)
+	if err != nil {
+		failure = err
+		return
+	}
+	defer link.Release()
+	failure = (&scanner{store: s.store, link: link, connection: connection, progress: p, now: timestamppb.Now(), vanished: map[string]bool{}}).run(ctx)
+}
+
+// outcome prefers the reason for which a scan was ended to the errors that the
+// ending led to.
+func outcome(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, jobs.ErrCancelled):
+		return cause
+	case errors.Is(cause, jobs.ErrClosed):
+		return errmap.New(pb.ErrorReason_ERROR_REASON_SCAN_INTERRUPTED, "", "the server stopped while the scan ran; start another")
+	}
+	return err
+}
+
+// finish puts the scan into its last state. A nil failure means success.
+func finish(p *progress, failure error) {
+	p.update(func(scan *pb.Scan) {
+		scan.EndTime = timestamppb.Now()
+		scan.Phase = pb.ScanPhase_SCAN_PHASE_DONE
+		switch {
+		case failure == nil:
+			scan.State = pb.ScanState_SCAN_STATE_SUCCEEDED
+		case errors.Is(failure, jobs.ErrCancelled):
+			scan.State = pb.ScanState_SCAN_STATE_CANCELLED
+		default:
+			scan.State = pb.ScanState_SCAN_STATE_FAILED
+			scan.Error = errmap.Problem(failure, "")
+		}
+	})
+}
+
+// scanner is one pass over Sigma.
+type scanner struct {
+	store      Store
+	link       *connections.Link
+	connection string
+	progress   *progress
+	now        *timestamppb.Timestamp
+	warehouses map[string]*pb.SigmaWarehouse // by Sigma's connection id
+
+	mu       sync.Mutex
+	vanished map[string]bool // names of workbooks that were listed and are gone
+}
+
+func (s *scanner) run(ctx context.Context) error {
+	if err := s.signIn(ctx); err != nil {
+		return err
+	}
+	s.progress.update(func(scan *pb.Scan) { scan.Phase = pb.ScanPhase_SCAN_PHASE_LISTING })
+	workbooks, err := s.link.Sigma.Workbooks(ctx)
+	if err != nil {
+		return fmt.Errorf("list workbooks: %w", err)
+	}
+	s.progress.update(func(scan *pb.Scan) {
+		scan.Phase = pb.ScanPhase_SCAN_PHASE_READING
+		scan.WorkbooksTotal = int32(len(workbooks))
+	})
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(readers)
+	for _, workbook := range workbooks {
+		group.Go(func() error { return s.workbook(groupCtx, workbook) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return s.removeGone(ctx, workbooks)
+}
+
+// signIn makes sure that the catalog of one organization is never mixed with
+// another's, and learns Sigma's warehouse connections.
+func (s *scanner) signIn(ctx context.Context) error {
+	who, err := s.link.Sigma.WhoAmI(ctx)
+	if err != nil {
+		return fmt.Errorf("sign in to Sigma: %w", err)
+	}
+	if known := s.link.Connection.GetOrganizationId(); known != "" && known != who.OrganizationID {
+		return &errmap.Error{
+			Reason:   pb.ErrorReason_ERROR_REASON_SIGMA_ORGANIZATION_CHANGED,
+			Resource: s.connection,
+			Message:  "the credentials belong to another Sigma organization than before; make a new connection for it",
+			Metadata: map[string]string{"organization_id": who.OrganizationID, "expected_organization_id": known},
+		}
+	}
+	warehouses, err := s.link.Sigma.Connections(ctx)
+	if err != nil && !isElementary(err) {
+		return fmt.Errorf("list Sigma's connections: %w", err)
+	}
+	s.warehouses = map[string]*pb.SigmaWarehouse{}
+	for _, w := range warehouses {
+		s.warehouses[w.ConnectionID] = &pb.SigmaWarehouse{ConnectionId: w.ConnectionID, DisplayName: w.Name, Type: w.Type}
+	}
+	return nil
+}
+
+// workbook reads and stores one workbook. It fails only where going on with
+// the others makes no sense.
+func (s *scanner) workbook(ctx context.Context, workbook sigmaclient.Workbook) error {
+	name := s.connection + "/workbooks/" + workbook.WorkbookID
+	found := &contents{workbook: describeWorkbook(name, workbook, s.now)}
+	var err error
+	if !workbook.IsArchived { // Sigma answers nothing about an archived one
+		found, err = s.read(ctx, name, workbook)
+	}
+	switch {
+	case err == nil:
+		return s.keep(ctx, found)
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case !isElementary(err):
+		return err
+	}
+	gone, confirmErr := s.isGone(ctx, workbook.WorkbookID)
+	if confirmErr != nil {
+		return confirmErr
+	}
+	if gone {
+		s.vanish(name)
+		return nil
+	}
+	failed := describeWorkbook(name, workbook, s.now)
+	failed.Error = errmap.Problem(err, name)
+	if err := s.store.PutFailedWorkbook(ctx, failed); err != nil {
+		return fmt.Errorf("record a failed workbook: %w", err)
+	}
+	s.progress.update(func(scan *pb.Scan) {
+		scan.WorkbooksDone++
+		scan.WorkbooksFailed++
+		addProblem(scan, failed.GetError())
+	})
+	return nil
+}
+
+// keep stores a workbook with its models, all or nothing.
+func (s *scanner) keep(ctx context.Context, found *contents) error {
+	if err := s.store.PutWorkbook(ctx, found.workbook, found.models); err != nil {
+		return fmt.Errorf("store a workbook: %w", err)
+	}
+	unreadable := int32(0)
+	for _, model := range found.models {
+		if model.GetState() != pb.ModelState_MODEL_STATE_READY {
+			unreadable++
+		}
+	}
+	s.progress.update(func(scan *pb.Scan) {
+		scan.WorkbooksDone++
+		scan.ModelsFound += int32(len(found.models))
+		scan.ModelsUnreadable += unreadable
+		scan.ElementsSkipped += found.skipped
+	})
+	return nil
+}
+
+// vanish notes a workbook that was listed and is gone.
+func (s *scanner) vanish(name string) {
+	s.mu.Lock()
+	s.vanished[name] = true
+	s.mu.Unlock()
+	s.progress.update(func(scan *pb.Scan) {
+		scan.WorkbooksDone++
+		scan.WorkbooksVanished++
+	})
+}
+
+// removeGone removes what a complete listing no longer shows and Sigma confirms
+// to be gone: a listing alone is never evidence, since lists shift while they
+// are being read.
+func (s *scanner) removeGone(ctx context.Context, listed []sigmaclient.Workbook) error {
+	keep := map[string]bool{}
+	for _, workbook := range listed {
+		name := s.connection + "/workbooks/" + workbook.WorkbookID
+		keep[name] = !s.vanished[name]
+	}
+	page := store.Page{Size: 1000}
+	for {
+		known, next, err := s.store.ListWorkbooks(ctx, s.connection, page)
+		if err != nil {
+			return fmt.Errorf("list known workbooks: %w", err)
+		}
+		for _, workbook := range known {
+			if _, listed := keep[workbook.GetName()]; listed {
+				continue
+			}
+			gone, err := s.isGone(ctx, workbook.GetWorkbookId())
+			if err != nil {
+				return err
+			}
+			keep[workbook.GetName()] = !gone
+		}
+		if page.Token = next; next == "" {
+			break
+		}
+	}
+	if _, err := s.store.RemoveWorkbooksExcept(ctx, s.connection, keep); err != nil {
+		return fmt.Errorf("remove workbooks that are gone: %w", err)
+	}
+	return nil
+}
+
+// isGone asks Sigma for the workbook itself. Only a plain "not found" counts.
+func (s *scanner) isGone(ctx context.Context, workbookID string) (bool, error) {
+	_, err := s.link.Sigma.Workbook(ctx, workbookID)
+	switch {
+	case err == nil:
+		return false, nil
+	case isKind(err, sigmaclient.KindNotFound):
+		return true, nil
+	case isElementary(err):
+		return false, nil
+	}
+	return false, fmt.Errorf("ask for a workbook: %w", err)
+}
+
+func isKind(err error, kinds ...sigmaclient.Kind) bool {
+	var failure *sigmaclient.Error
+	return errors.As(err, &failure) && slices.Contains(kinds, failure.Kind)
+}
+
+// isElementary reports whether a failure is about the one thing that was asked
+// for, so that a scan records it and goes on. Refused credentials, throttling
+// and an unreachable Sigma would fail everything that follows as well.
+func isElementary(err error) bool {
+	return isKind(err, sigmaclient.KindForbidden, sigmaclient.KindNotFound, sigmaclient.KindArchived, sigmaclient.KindBroken,
+		sigmaclient.KindWarehouseRefused, sigmaclient.KindInvalidRequest, sigmaclient.KindProtocol, sigmaclient.KindInternal)
+}

@@ -1,0 +1,194 @@
+// Package catalog serves ModelCatalog: it scans Sigma for workbooks and keeps
+// what it finds.
+//
+// The rules of a scan are in scan.go and workbook.go; they know no gRPC. The
+// package may import the layers below and server/connections.
+package catalog
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/connections"
+	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/jobs"
+	"github.com/sigmasource/sigmasource/server/resource"
+	"github.com/sigmasource/sigmasource/server/store"
+)
+
+// Links opens what a connection leads to. *connections.Pool is one.
+type Links interface {
+	Acquire(ctx context.Context, connection string) (*connections.Link, error)
+}
+
+// Service implements the contract's ModelCatalog.
+type Service struct {
+	pb.UnimplementedModelCatalogServer
+	store  Store
+	links  Links
+	runner *jobs.Runner
+	logger *slog.Logger
+
+	mu      sync.Mutex
+	running map[string]*progress // by scan name
+}
+
+// New returns a service whose scans run in runner.
+func New(store Store, links Links, runner *jobs.Runner, logger *slog.Logger) *Service {
+	return &Service{store: store, links: links, runner: runner, logger: logger, running: map[string]*progress{}}
+}
+
+// StartScan begins a scan, or returns the one that runs.
+func (s *Service) StartScan(ctx context.Context, request *pb.StartScanRequest) (*pb.StartScanResponse, error) {
+	connection := request.GetParent()
+	wanted := &pb.Scan{
+		Name:       connection + "/scans/" + uuid.Must(uuid.NewV7()).String(),
+		State:      pb.ScanState_SCAN_STATE_RUNNING,
+		Phase:      pb.ScanPhase_SCAN_PHASE_SIGNING_IN,
+		CreateTime: timestamppb.Now(),
+	}
+	scan, started, err := s.store.StartScan(ctx, wanted)
+	if err != nil {
+		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, connection)
+	}
+	if !started {
+		return &pb.StartScanResponse{Scan: s.current(scan)}, nil
+	}
+	p := newProgress(scan)
+	s.mu.Lock()
+	s.running[scan.GetName()] = p
+	s.mu.Unlock()
+	begun, err := s.runner.Start(connection, func(ctx context.Context) {
+		defer func() {
+			s.mu.Lock()
+			delete(s.running, scan.GetName())
+			s.mu.Unlock()
+		}()
+		s.scan(ctx, connection, p)
+	})
+	if err == nil && begun {
+		return &pb.StartScanResponse{Scan: scan}, nil
+	}
+	// The store holds at most one running scan a connection, so the job of the
+	// one before is only about to end; or the server is.
+	s.mu.Lock()
+	delete(s.running, scan.GetName())
+	s.mu.Unlock()
+	failure := errmap.New(pb.ErrorReason_ERROR_REASON_SHUTTING_DOWN, "", "the server is shutting down")
+	if err == nil {
+		failure = errmap.New(pb.ErrorReason_ERROR_REASON_SHUTTING_DOWN, connection, "the scan before is just ending; try again")
+	}
+	finish(p, failure)
+	ended, _ := p.snapshot()
+	return nil, errors.Join(failure, s.store.UpdateScan(context.WithoutCancel(ctx), ended))
+}
+
+// GetScan returns a scan as it stands.
+func (s *Service) GetScan(ctx context.Context, request *pb.GetScanRequest) (*pb.GetScanResponse, error) {
+	scan, err := s.store.Scan(ctx, request.GetName())
+	if err != nil {
+		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_SCAN_NOT_FOUND, request.GetName())
+	}
+	return &pb.GetScanResponse{Scan: s.current(scan)}, nil
+}
+
+// WatchScan sends a scan whenever it has moved on.
+func (s *Service) WatchScan(request *pb.WatchScanRequest, stream grpc.ServerStreamingServer[pb.WatchScanResponse]) error {
+	ctx := stream.Context()
+	s.mu.Lock()
+	p := s.running[request.GetName()]
+	s.mu.Unlock()
+	if p == nil {
+		response, err := s.GetScan(ctx, &pb.GetScanRequest{Name: request.GetName()})
+		if err != nil {
+			return err
+		}
+		return stream.Send(&pb.WatchScanResponse{Scan: response.GetScan()})
+	}
+	for {
+		scan, moved := p.snapshot()
+		if err := stream.Send(&pb.WatchScanResponse{Scan: scan}); err != nil {
+			return err
+		}
+		if scan.GetState() != pb.ScanState_SCAN_STATE_RUNNING {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// current is a stored scan as it stands in this process, which is ahead of the
+// store while it runs.
+func (s *Service) current(stored *pb.Scan) *pb.Scan {
+	s.mu.Lock()
+	p := s.running[stored.GetName()]
+	s.mu.Unlock()
+	if p == nil {
+		return stored
+	}
+	scan, _ := p.snapshot()
+	return scan
+}
+
+// ListWorkbooks returns a page of workbooks.
+func (s *Service) ListWorkbooks(ctx context.Context, request *pb.ListWorkbooksRequest) (*pb.ListWorkbooksResponse, error) {
+	workbooks, next, err := s.store.ListWorkbooks(ctx, request.GetParent(), store.Page{Size: request.GetPageSize(), Token: request.GetPageToken()})
+	if err != nil {
+		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, request.GetParent())
+	}
+	return &pb.ListWorkbooksResponse{Workbooks: workbooks, NextPageToken: next}, nil
+}
+
+// ListModels returns a page of models without their columns.
+func (s *Service) ListModels(ctx context.Context, request *pb.ListModelsRequest) (*pb.ListModelsResponse, error) {
+	if workbook := request.GetWorkbook(); workbook != "" {
+		name, err := resource.ParseWorkbook(workbook)
+		if err != nil {
+			return nil, errmap.InvalidField("workbook", err.Error())
+		}
+		if name.Connection.String() != request.GetParent() {
+			return nil, errmap.InvalidField("workbook", "it lies outside of the parent")
+		}
+	}
+	models, next, err := s.store.ListModels(ctx, request.GetParent(), request.GetWorkbook(), store.Page{Size: request.GetPageSize(), Token: request.GetPageToken()})
+	if err != nil {
+		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, request.GetParent())
+	}
+	return &pb.ListModelsResponse{Models: models, NextPageToken: next}, nil
+}
+
+// GetModel returns a model with its columns.
+func (s *Service) GetModel(ctx context.Context, request *pb.GetModelRequest) (*pb.GetModelResponse, error) {
+	model, err := s.store.Model(ctx, request.GetName())
+	if err != nil {
+		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_MODEL_NOT_FOUND, request.GetName())
+	}
+	return &pb.GetModelResponse{Model: model}, nil
+}
+
+func storeError(err error, missing pb.ErrorReason, name string) error {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return errmap.New(missing, name, missingText[missing])
+	case errors.Is(err, store.ErrBadPageToken):
+		return errmap.InvalidField("page_token", "it belongs to another request; leave it empty to begin again")
+	}
+	return err
+}
+
+var missingText = map[pb.ErrorReason]string{
+	pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND: "there is no such connection",
+	pb.ErrorReason_ERROR_REASON_SCAN_NOT_FOUND:       "there is no such scan",
+	pb.ErrorReason_ERROR_REASON_MODEL_NOT_FOUND:      "no scan has seen this model; start a scan, or check that the credentials' owner may see its workbook in Sigma",
+}

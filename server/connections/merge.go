@@ -1,0 +1,140 @@
+package connections
+
+import (
+	"strings"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/store"
+)
+
+// split takes the secrets out of a connection as a caller sends it, and the
+// fields that only the server sets.
+func split(sent *pb.Connection) (*pb.Connection, *store.Secrets) {
+	connection := clone(sent)
+	connection.OrganizationId, connection.Etag = "", ""
+	connection.CreateTime, connection.UpdateTime = nil, nil
+	secrets := &store.Secrets{SigmaClientSecret: connection.GetSigma().GetClientSecret()}
+	connection.GetSigma().ClientSecret = ""
+	snowflake := connection.GetWarehouse().GetSnowflake()
+	if snowflake == nil {
+		return connection, secrets
+	}
+	snowflake.AuthenticationMethod = pb.SnowflakeAuthenticationMethod_SNOWFLAKE_AUTHENTICATION_METHOD_UNSPECIFIED
+	switch method := snowflake.GetAuthentication().(type) {
+	case *pb.SnowflakeWarehouse_KeyPair:
+		snowflake.AuthenticationMethod = pb.SnowflakeAuthenticationMethod_SNOWFLAKE_AUTHENTICATION_METHOD_KEY_PAIR
+		secrets.SnowflakePrivateKeyPEM = method.KeyPair.GetPrivateKeyPem()
+		secrets.SnowflakePassphrase = method.KeyPair.GetPassphrase()
+	case *pb.SnowflakeWarehouse_Password:
+		snowflake.AuthenticationMethod = pb.SnowflakeAuthenticationMethod_SNOWFLAKE_AUTHENTICATION_METHOD_PASSWORD
+		secrets.SnowflakePassword = method.Password
+	case *pb.SnowflakeWarehouse_ProgrammaticAccessToken:
+		snowflake.AuthenticationMethod = pb.SnowflakeAuthenticationMethod_SNOWFLAKE_AUTHENTICATION_METHOD_PROGRAMMATIC_ACCESS_TOKEN
+		secrets.SnowflakeToken = method.ProgrammaticAccessToken
+	case *pb.SnowflakeWarehouse_OauthToken:
+		snowflake.AuthenticationMethod = pb.SnowflakeAuthenticationMethod_SNOWFLAKE_AUTHENTICATION_METHOD_OAUTH_TOKEN
+		secrets.SnowflakeToken = method.OauthToken
+	}
+	snowflake.Authentication = nil
+	return connection, secrets
+}
+
+// requireSecrets refuses a connection that could not sign in.
+func requireSecrets(connection *pb.Connection, secrets *store.Secrets) error {
+	if secrets.SigmaClientSecret == "" {
+		return errmap.InvalidField("connection.sigma.client_secret", "it is required")
+	}
+	if connection.GetWarehouse().GetSnowflake() == nil {
+		return nil
+	}
+	if secrets.SnowflakePrivateKeyPEM == "" && secrets.SnowflakePassword == "" && secrets.SnowflakeToken == "" {
+		return errmap.InvalidField("connection.warehouse.snowflake.authentication", "give a key pair, a password, a programmatic access token or an OAuth token")
+	}
+	return nil
+}
+
+// merge applies an update to a stored connection. A secret that is left empty
+// stays, unless it would be sent to another host or on behalf of another user
+// than the one it was given for: whoever may change a host must not learn the
+// secret by it.
+func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.UpdateConnectionRequest) (*pb.Connection, *store.Secrets, error) {
+	sent, sentSecrets := split(request.GetConnection())
+	updated, secrets := clone(current), *currentSecrets
+	paths := request.GetUpdateMask().GetPaths()
+	if len(paths) == 0 {
+		paths = setFields(sent)
+	}
+	for _, path := range paths {
+		switch {
+		case path == "display_name":
+			updated.DisplayName = sent.GetDisplayName()
+		case path == "sigma":
+			updated.Sigma, secrets.SigmaClientSecret = sent.GetSigma(), sentSecrets.SigmaClientSecret
+		case path == "sigma.base_url":
+			updated.Sigma.BaseUrl = sent.GetSigma().GetBaseUrl()
+		case path == "sigma.client_id":
+			updated.Sigma.ClientId = sent.GetSigma().GetClientId()
+		case path == "sigma.client_secret":
+			if sentSecrets.SigmaClientSecret == "" {
+				return nil, nil, errmap.InvalidField("connection.sigma.client_secret", "the mask names it and it is empty")
+			}
+			secrets.SigmaClientSecret = sentSecrets.SigmaClientSecret
+		case path == "warehouse":
+			updated.Warehouse = sent.GetWarehouse()
+			secrets.SnowflakePrivateKeyPEM, secrets.SnowflakePassphrase = sentSecrets.SnowflakePrivateKeyPEM, sentSecrets.SnowflakePassphrase
+			secrets.SnowflakePassword, secrets.SnowflakeToken = sentSecrets.SnowflakePassword, sentSecrets.SnowflakeToken
+		default:
+			return nil, nil, errmap.InvalidField("update_mask", "the field "+printable(path)+" cannot be updated by itself; name display_name, sigma, sigma.base_url, sigma.client_id, sigma.client_secret or warehouse")
+		}
+	}
+	keepSigmaSecret(current, currentSecrets, updated, &secrets, sentSecrets)
+	keepWarehouseSecret(current, currentSecrets, updated, &secrets)
+	return updated, &secrets, requireSecrets(updated, &secrets)
+}
+
+// setFields is the mask that an empty mask stands for.
+func setFields(sent *pb.Connection) []string {
+	var paths []string
+	if sent.GetDisplayName() != "" {
+		paths = append(paths, "display_name")
+	}
+	if sent.GetSigma() != nil {
+		paths = append(paths, "sigma")
+	}
+	if sent.GetWarehouse() != nil {
+		paths = append(paths, "warehouse")
+	}
+	return paths
+}
+
+func keepSigmaSecret(current *pb.Connection, currentSecrets *store.Secrets, updated *pb.Connection, secrets, sent *store.Secrets) {
+	same := current.GetSigma().GetBaseUrl() == updated.GetSigma().GetBaseUrl() &&
+		current.GetSigma().GetClientId() == updated.GetSigma().GetClientId()
+	switch {
+	case same && secrets.SigmaClientSecret == "":
+		secrets.SigmaClientSecret = currentSecrets.SigmaClientSecret
+	case !same && sent.SigmaClientSecret == "":
+		secrets.SigmaClientSecret = ""
+	}
+}
+
+func keepWarehouseSecret(current *pb.Connection, currentSecrets *store.Secrets, updated *pb.Connection, secrets *store.Secrets) {
+	was, is := current.GetWarehouse().GetSnowflake(), updated.GetWarehouse().GetSnowflake()
+	if was == nil || is == nil || is.GetAuthenticationMethod() != pb.SnowflakeAuthenticationMethod_SNOWFLAKE_AUTHENTICATION_METHOD_UNSPECIFIED {
+		return
+	}
+	if was.GetAccount() == is.GetAccount() && was.GetUrl() == is.GetUrl() && was.GetUser() == is.GetUser() {
+		is.AuthenticationMethod = was.GetAuthenticationMethod()
+		secrets.SnowflakePrivateKeyPEM, secrets.SnowflakePassphrase = currentSecrets.SnowflakePrivateKeyPEM, currentSecrets.SnowflakePassphrase
+		secrets.SnowflakePassword, secrets.SnowflakeToken = currentSecrets.SnowflakePassword, currentSecrets.SnowflakeToken
+	}
+}
+
+// printable keeps an error from repeating whatever a caller sent at length.
+func printable(path string) string {
+	if len(path) > 100 {
+		path = path[:100] + "…"
+	}
+	return `"` + strings.ToValidUTF8(path, "�") + `"`
+}

@@ -1,0 +1,125 @@
+package connections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/store"
+	"github.com/sigmasource/sigmasource/sigmaclient"
+	"github.com/sigmasource/sigmasource/sigmaclient/sigmasql"
+	"github.com/sigmasource/sigmasource/warehouse"
+)
+
+// Link is a connection in use. The warehouse's sessions are shared by all who
+// hold a link to the same settings.
+type Link struct {
+	Connection *pb.Connection // without secrets
+	Sigma      *sigmaclient.Client
+	Warehouse  warehouse.Warehouse
+	Dialect    sigmasql.Dialect
+
+	release func()
+}
+
+// Release gives the link back. It may be called more than once.
+func (l *Link) Release() { l.release() }
+
+// Pool keeps links open between calls. A change of a connection is seen at the
+// next Acquire, on every replica, since each Acquire reads the store; those who
+// hold a link to the old settings keep it until they release it.
+type Pool struct {
+	store  Store
+	opener *Opener
+
+	mu     sync.Mutex
+	closed bool
+	open   map[string]*shared // by connection name
+}
+
+// shared is one open link and who uses it.
+type shared struct {
+	link    Link
+	etag    string
+	users   int
+	retired bool // replaced or deleted: the last user closes it
+}
+
+// NewPool returns an empty pool.
+func NewPool(store Store, opener *Opener) *Pool {
+	return &Pool{store: store, opener: opener, open: map[string]*shared{}}
+}
+
+// Acquire returns a link to a connection as it is stored now. It makes no call
+// to Sigma or the warehouse.
+func (p *Pool) Acquire(ctx context.Context, name string) (*Link, error) {
+	connection, secrets, err := p.store.ConnectionWithSecrets(ctx, name)
+	if errors.Is(err, store.ErrNotFound) {
+		p.Retire(name)
+		return nil, notFound(name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read connection: %w", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, errmap.New(pb.ErrorReason_ERROR_REASON_SHUTTING_DOWN, "", "the server is shutting down")
+	}
+	s := p.open[name]
+	if s == nil || s.etag != connection.GetEtag() {
+		link, err := p.opener.Open(connection, secrets)
+		if err != nil {
+			return nil, err
+		}
+		if s != nil {
+			p.retire(name, s)
+		}
+		s = &shared{link: *link, etag: connection.GetEtag()}
+		p.open[name] = s
+	}
+	s.users++
+	held := s.link
+	held.release = sync.OnceFunc(func() { p.release(s) })
+	return &held, nil
+}
+
+func (p *Pool) release(s *shared) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.users--
+	if s.retired && s.users == 0 {
+		p.opener.close(s.link.Warehouse)
+	}
+}
+
+// Retire closes the pool's link to a connection once nobody uses it.
+func (p *Pool) Retire(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.open[name]; s != nil {
+		p.retire(name, s)
+	}
+}
+
+func (p *Pool) retire(name string, s *shared) {
+	delete(p.open, name)
+	s.retired = true
+	if s.users == 0 {
+		p.opener.close(s.link.Warehouse)
+	}
+}
+
+// Close closes all links that nobody uses; the others follow as they are
+// released.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for name, s := range p.open {
+		p.retire(name, s)
+	}
+}

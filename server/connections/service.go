@@ -1,0 +1,204 @@
+// Package connections serves SigmaConnections, and keeps open what stored
+// connections lead to: a Sigma client and a warehouse (see [Pool]).
+//
+// It may import the layers below (store, sigmaclient, warehouse and its
+// adapters). The services catalog and query read through its Pool.
+package connections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/resource"
+	"github.com/sigmasource/sigmasource/server/store"
+)
+
+// Store is where connections are kept. *store.Store is one.
+type Store interface {
+	CreateConnection(ctx context.Context, connection *pb.Connection, secrets *store.Secrets) (*pb.Connection, error)
+	Connection(ctx context.Context, name string) (*pb.Connection, error)
+	ConnectionWithSecrets(ctx context.Context, name string) (*pb.Connection, *store.Secrets, error)
+	ListConnections(ctx context.Context, parent string, page store.Page) (connections []*pb.Connection, nextPageToken string, err error)
+	UpdateConnection(ctx context.Context, connection *pb.Connection, secrets *store.Secrets) (*pb.Connection, error)
+	DeleteConnection(ctx context.Context, name, etag string) error
+}
+
+// Scans ends what runs for a connection. *jobs.Runner is one.
+type Scans interface {
+	Cancel(ctx context.Context, connection string) error
+}
+
+// Service implements the contract's SigmaConnections.
+type Service struct {
+	pb.UnimplementedSigmaConnectionsServer
+	store  Store
+	pool   *Pool
+	opener *Opener
+	scans  Scans
+	logger *slog.Logger
+}
+
+// New returns a service over a store, whose links are kept in pool.
+func New(store Store, pool *Pool, opener *Opener, scans Scans, logger *slog.Logger) *Service {
+	return &Service{store: store, pool: pool, opener: opener, scans: scans, logger: logger}
+}
+
+// CreateConnection checks a connection and stores it.
+func (s *Service) CreateConnection(ctx context.Context, request *pb.CreateConnectionRequest) (*pb.CreateConnectionResponse, error) {
+	name := request.GetParent() + "/connections/" + request.GetConnectionId()
+	if _, err := s.store.Connection(ctx, name); err == nil {
+		return nil, exists(name)
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	connection, secrets := split(request.GetConnection())
+	connection.Name = name
+	if err := requireSecrets(connection, secrets); err != nil {
+		return nil, err
+	}
+	if err := s.try(ctx, connection, secrets, request.GetSkipCheck()); err != nil {
+		return nil, err
+	}
+	if request.GetValidateOnly() {
+		return &pb.CreateConnectionResponse{Connection: connection}, nil
+	}
+	stored, err := s.store.CreateConnection(ctx, connection, secrets)
+	if errors.Is(err, store.ErrExists) {
+		return nil, exists(name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create connection: %w", err)
+	}
+	return &pb.CreateConnectionResponse{Connection: stored}, nil
+}
+
+// GetConnection returns one connection.
+func (s *Service) GetConnection(ctx context.Context, request *pb.GetConnectionRequest) (*pb.GetConnectionResponse, error) {
+	connection, err := s.store.Connection(ctx, request.GetName())
+	if err != nil {
+		return nil, storeError(err, request.GetName())
+	}
+	return &pb.GetConnectionResponse{Connection: connection}, nil
+}
+
+// ListConnections returns a page of a workspace's connections.
+func (s *Service) ListConnections(ctx context.Context, request *pb.ListConnectionsRequest) (*pb.ListConnectionsResponse, error) {
+	connections, next, err := s.store.ListConnections(ctx, request.GetParent(), store.Page{Size: request.GetPageSize(), Token: request.GetPageToken()})
+	if err != nil {
+		return nil, storeError(err, request.GetParent())
+	}
+	return &pb.ListConnectionsResponse{Connections: connections, NextPageToken: next}, nil
+}
+
+// UpdateConnection changes the fields of the mask, once the result was checked.
+func (s *Service) UpdateConnection(ctx context.Context, request *pb.UpdateConnectionRequest) (*pb.UpdateConnectionResponse, error) {
+	name := request.GetConnection().GetName()
+	if _, err := resource.ParseConnection(name); err != nil {
+		return nil, errmap.InvalidField("connection.name", err.Error())
+	}
+	current, secrets, err := s.store.ConnectionWithSecrets(ctx, name)
+	if err != nil {
+		return nil, storeError(err, name)
+	}
+	if etag := request.GetConnection().GetEtag(); etag != "" && etag != current.GetEtag() {
+		return nil, storeError(store.ErrEtagMismatch, name)
+	}
+	updated, updatedSecrets, err := merge(current, secrets, request)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.try(ctx, updated, updatedSecrets, request.GetSkipCheck()); err != nil {
+		return nil, err
+	}
+	if err := sameOrganization(current, updated); err != nil {
+		return nil, err
+	}
+	if request.GetValidateOnly() {
+		return &pb.UpdateConnectionResponse{Connection: updated}, nil
+	}
+	stored, err := s.store.UpdateConnection(ctx, updated, updatedSecrets)
+	if err != nil {
+		return nil, storeError(err, name)
+	}
+	return &pb.UpdateConnectionResponse{Connection: stored}, nil
+}
+
+// DeleteConnection removes a connection and what hangs under it. The row goes
+// first, so that no new scan can start while the running one is being ended.
+func (s *Service) DeleteConnection(ctx context.Context, request *pb.DeleteConnectionRequest) (*pb.DeleteConnectionResponse, error) {
+	if err := s.store.DeleteConnection(ctx, request.GetName(), request.GetEtag()); err != nil {
+		return nil, storeError(err, request.GetName())
+	}
+	s.pool.Retire(request.GetName())
+	if err := s.scans.Cancel(ctx, request.GetName()); err != nil {
+		return nil, fmt.Errorf("end the scan of a deleted connection: %w", err)
+	}
+	return &pb.DeleteConnectionResponse{}, nil
+}
+
+// try signs in to Sigma and the warehouse with settings that are not stored
+// yet, and notes the organization that they lead to.
+func (s *Service) try(ctx context.Context, connection *pb.Connection, secrets *store.Secrets, skip bool) error {
+	link, err := s.opener.Open(connection, secrets)
+	if err != nil {
+		return err
+	}
+	defer s.opener.close(link.Warehouse)
+	if skip {
+		return nil
+	}
+	who, err := link.Sigma.WhoAmI(ctx)
+	if err != nil {
+		return fmt.Errorf("sign in to Sigma: %w", err)
+	}
+	connection.OrganizationId = who.OrganizationID
+	if _, err := link.Warehouse.Identify(ctx); err != nil {
+		return fmt.Errorf("sign in to the warehouse: %w", err)
+	}
+	return nil
+}
+
+// sameOrganization keeps one organization's catalog from being mixed with
+// another's.
+func sameOrganization(current, updated *pb.Connection) error {
+	was, is := current.GetOrganizationId(), updated.GetOrganizationId()
+	if was == "" || is == "" || was == is {
+		return nil
+	}
+	return &errmap.Error{
+		Reason:   pb.ErrorReason_ERROR_REASON_SIGMA_ORGANIZATION_CHANGED,
+		Resource: current.GetName(),
+		Message:  "the new credentials belong to another Sigma organization; make a new connection for it",
+		Metadata: map[string]string{"organization_id": is, "expected_organization_id": was},
+	}
+}
+
+func exists(name string) error {
+	return errmap.New(pb.ErrorReason_ERROR_REASON_CONNECTION_EXISTS, name, "there is a connection of this name already")
+}
+
+func notFound(name string) error {
+	return errmap.New(pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, name, "there is no such connection")
+}
+
+func storeError(err error, name string) error {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return notFound(name)
+	case errors.Is(err, store.ErrEtagMismatch):
+		return errmap.New(pb.ErrorReason_ERROR_REASON_ETAG_MISMATCH, name, "the connection has changed since the etag was read; read it again")
+	case errors.Is(err, store.ErrBadPageToken):
+		return errmap.InvalidField("page_token", "it belongs to another request; leave it empty to begin again")
+	}
+	return err
+}
+
+// clone keeps what a caller sent from being changed under its feet, which an
+// in-process caller would see.
+func clone(connection *pb.Connection) *pb.Connection { return proto.CloneOf(connection) }

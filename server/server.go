@@ -1,0 +1,187 @@
+// Package server is the service that is served: it puts the three services of
+// the contract behind one chain of interceptors, on one gRPC server with
+// health and reflection.
+//
+// It is the only place where sigmaclient, the warehouses and the store meet.
+// What every method needs (a request id, logging, error mapping, recovery,
+// authentication, validation, authorization) is an interceptor here, once.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/logging"
+	validation "github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/protovalidate"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/auth"
+	"github.com/sigmasource/sigmasource/server/catalog"
+	"github.com/sigmasource/sigmasource/server/connections"
+	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/jobs"
+	"github.com/sigmasource/sigmasource/server/query"
+	"github.com/sigmasource/sigmasource/server/store"
+	"github.com/sigmasource/sigmasource/sigmaclient"
+)
+
+// Config is what a server is made of.
+type Config struct {
+	Store *store.Store // not closed by the server
+	Auth  *auth.Static
+	// Hosts are the hosts that may be called besides Sigma's and Snowflake's
+	// own. Nil admits none.
+	Hosts *sigmaclient.Hosts
+	// DuckDBDir is the folder of DuckDB warehouses. Empty refuses them.
+	DuckDBDir string
+	// TLS encrypts. Nil means plain text.
+	TLS    credentials.TransportCredentials
+	Logger *slog.Logger // nil means slog.Default
+}
+
+// Server serves the contract.
+type Server struct {
+	grpc   *grpc.Server
+	health *health.Server
+	runner *jobs.Runner
+	pool   *connections.Pool
+	sigma  *sigmaclient.Service
+	logger *slog.Logger
+}
+
+// New returns a server that is ready to serve. Scans that a former process left
+// running are marked as interrupted.
+func New(ctx context.Context, config Config) (*Server, error) {
+	logger := config.Logger
+	if logger == nil {
+		logger = slog.Default()
+	}
+	interrupted, err := config.Store.InterruptScans(ctx, &pb.Problem{
+		Reason:  pb.ErrorReason_ERROR_REASON_SCAN_INTERRUPTED,
+		Message: "the server stopped while the scan ran; start another",
+	})
+	if err != nil {
+		return nil, fmt.Errorf("mark interrupted scans: %w", err)
+	}
+	if interrupted > 0 {
+		logger.Warn("scans were interrupted when the server last stopped", "scans", interrupted)
+	}
+	options, err := interceptors(config.Auth, logger)
+	if err != nil {
+		return nil, err
+	}
+	if config.TLS != nil {
+		options = append(options, grpc.Creds(config.TLS))
+	}
+	s := &Server{
+		grpc:   grpc.NewServer(append(options, connectionOptions()...)...),
+		health: health.NewServer(),
+		runner: &jobs.Runner{Logger: logger},
+		logger: logger,
+	}
+	s.sigma = sigmaclient.New(sigmaclient.Options{Hosts: config.Hosts, Logger: logger})
+	opener := &connections.Opener{Sigma: s.sigma, Hosts: config.Hosts, DuckDBDir: config.DuckDBDir, Logger: logger}
+	s.pool = connections.NewPool(config.Store, opener)
+	pb.RegisterSigmaConnectionsServer(s.grpc, connections.New(config.Store, s.pool, opener, s.runner, logger))
+	pb.RegisterModelCatalogServer(s.grpc, catalog.New(config.Store, s.pool, s.runner, logger))
+	pb.RegisterModelQueryServer(s.grpc, query.New(s.pool))
+	healthpb.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	return s, nil
+}
+
+// interceptors are the chain, the outermost first.
+func interceptors(callers *auth.Static, logger *slog.Logger) ([]grpc.ServerOption, error) {
+	validator, err := protovalidate.New()
+	if err != nil {
+		return nil, fmt.Errorf("prepare validation: %w", err)
+	}
+	guard := &auth.Guard{
+		Authenticate: callers.Authenticate,
+		Open:         []string{healthpb.Health_ServiceDesc.ServiceName},
+		Unscoped:     []string{"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"},
+	}
+	logged := logging.WithLogOnEvents(logging.FinishCall)
+	log := logging.LoggerFunc(func(ctx context.Context, level logging.Level, message string, fields ...any) {
+		logger.Log(ctx, slog.Level(level), message, fields...)
+	})
+	recovered := recovery.WithRecoveryHandlerContext(func(ctx context.Context, p any) error {
+		return fmt.Errorf("panic: %v", p)
+	})
+	return []grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(
+			errmap.UnaryIdentify,
+			logging.UnaryServerInterceptor(log, logged),
+			errmap.UnaryMap(logger),
+			recovery.UnaryServerInterceptor(recovered),
+			guard.AuthenticateUnary(),
+			validation.UnaryServerInterceptor(validator),
+			guard.AuthorizeUnary(),
+		),
+		grpc.ChainStreamInterceptor(
+			errmap.StreamIdentify,
+			logging.StreamServerInterceptor(log, logged),
+			errmap.StreamMap(logger),
+			recovery.StreamServerInterceptor(recovered),
+			guard.AuthenticateStream(),
+			validation.StreamServerInterceptor(validator),
+			guard.AuthorizeStream(),
+		),
+	}, nil
+}
+
+// connectionOptions keep quiet streams alive through proxies, which cut what
+// is idle for a minute, and let callers do the same.
+func connectionOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.MaxRecvMsgSize(1 << 20), // requests hold names and keys, no data
+	}
+}
+
+// Serve accepts calls until Shutdown.
+func (s *Server) Serve(listener net.Listener) error {
+	s.health.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
+	for name := range s.grpc.GetServiceInfo() {
+		s.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
+	}
+	if err := s.grpc.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+// Shutdown stops accepting calls, ends scans, waits for the calls under way
+// until the context ends, and then cuts them off.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.health.Shutdown()
+	stopped := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(stopped)
+	}()
+	// Ending the scans ends those who watch them.
+	err := s.runner.Close(ctx)
+	select {
+	case <-stopped:
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-stopped
+	}
+	s.pool.Close()
+	s.sigma.Close()
+	return err
+}
