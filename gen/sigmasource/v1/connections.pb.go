@@ -1125,7 +1125,8 @@ func (x *ListConnectionsResponse) GetNextPageToken() string {
 type UpdateConnectionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The connection with its name, the new values, and, to guard against a
-	// concurrent change, the etag.
+	// concurrent change, the etag. Fields outside the mask may be left out; what
+	// comes of the change must be as valid as a new connection.
 	Connection *Connection `protobuf:"bytes,1,opt,name=connection,proto3" json:"connection,omitempty"`
 	// What to change: `display_name`, `sigma`, `warehouse`, or a field of
 	// `sigma` such as `sigma.client_secret`. Empty means every field that is set
@@ -1588,7 +1589,7 @@ const file_sigmasource_v1_connections_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe1\x01\n" +
 	"\x17UpdateConnectionRequest\x12E\n" +
 	"\n" +
-	"connection\x18\x01 \x01(\v2\x1a.sigmasource.v1.ConnectionB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\n" +
+	"connection\x18\x01 \x01(\v2\x1a.sigmasource.v1.ConnectionB\t\xe0A\x02\xbaH\x03\xd8\x01\x03R\n" +
 	"connection\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\x12#\n" +
