@@ -15,6 +15,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 )
@@ -107,14 +108,14 @@ type Refusal int
 
 // The refusals that have been seen.
 const (
-	None             Refusal = iota
-	WithError                // 200 with an error: a broken dependency
-	WithNothing              // 200 with neither SQL nor error: a retired dataset
-	UnableToProduce          // 400 unable_to_produce_query
-	WarehouseFailed          // 400 warehouse_query_failed_user_error
-	Forbidden                // 403
-	NotPresent               // 404
-	SourceArchived           // 409 inode_archived
+	None            Refusal = iota
+	WithError               // 200 with an error: a broken dependency
+	WithNothing             // 200 with neither SQL nor error: a retired dataset
+	UnableToProduce         // 400 unable_to_produce_query
+	WarehouseFailed         // 400 warehouse_query_failed_user_error
+	Forbidden               // 403
+	NotPresent              // 404
+	SourceArchived          // 409 inode_archived
 )
 
 // Column is a column of an element.
@@ -192,6 +193,34 @@ func (o *Organization) completeElements(elements []Element, parent, connection s
 			fill(&c.Type, "text")
 		}
 	}
+}
+
+// clone shares nothing with o that complete or a change may write to.
+func (o Organization) clone() Organization {
+	o.Connections = slices.Clone(o.Connections)
+	o.Workspaces = slices.Clone(o.Workspaces)
+	o.Workbooks = slices.Clone(o.Workbooks)
+	for i := range o.Workbooks {
+		w := &o.Workbooks[i]
+		w.Tags = slices.Clone(w.Tags)
+		w.Pages = slices.Clone(w.Pages)
+		for j := range w.Pages {
+			w.Pages[j].Elements = cloneElements(w.Pages[j].Elements)
+		}
+	}
+	o.DataModels = slices.Clone(o.DataModels)
+	for i := range o.DataModels {
+		o.DataModels[i].Elements = cloneElements(o.DataModels[i].Elements)
+	}
+	return o
+}
+
+func cloneElements(elements []Element) []Element {
+	elements = slices.Clone(elements)
+	for i := range elements {
+		elements[i].Columns = slices.Clone(elements[i].Columns)
+	}
+	return elements
 }
 
 func fill(s *string, value string) {

@@ -1,7 +1,6 @@
 package sigmatest
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -41,6 +40,7 @@ type Request struct {
 
 // New returns a server for the organization, to be used as a handler.
 func New(org Organization) *Server {
+	org = org.clone()
 	org.complete()
 	s := &Server{mux: http.NewServeMux(), org: org, tokens: map[string]time.Time{}}
 	s.routes()
@@ -82,8 +82,8 @@ func (s *Server) Close() error {
 	return err
 }
 
-// Organization returns the description, with all ids filled in. It shares its
-// slices with the server: change it through Change only.
+// Organization returns the description, with all ids filled in. It is as it was
+// at that moment; only Change changes what is served.
 func (s *Server) Organization() Organization {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,8 +95,10 @@ func (s *Server) Organization() Organization {
 func (s *Server) Change(change func(*Organization)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	change(&s.org)
-	s.org.complete()
+	next := s.org.clone() // requests under way read the one before
+	change(&next)
+	next.complete()
+	s.org = next
 }
 
 // SetOptions changes the organization's habits.
@@ -297,16 +299,4 @@ func writeError(w http.ResponseWriter, status int, code, message string) {
 	_ = json.NewEncoder(w).Encode(map[string]string{
 		"requestId": uuid(rand.Text()), "message": message, "code": code,
 	})
-}
-
-// Wait returns once as many requests for the path were received.
-func (s *Server) Wait(ctx context.Context, path string, n int) error {
-	for s.Count(path) < n {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Millisecond):
-		}
-	}
-	return nil
 }
