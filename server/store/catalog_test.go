@@ -38,6 +38,13 @@ func testPutWorkbook(t *testing.T, open opener) {
 	w.ModelCount = 1
 	equal(t, allWorkbooks(t, s, prod), []*pb.Workbook{w})
 	wantCounts(t, s, prod, 1, 1)
+
+	second := workbook(prod, "a", "Growth", "Orders")
+	check(t, s.PutWorkbook(ctx, second, nil))
+	equal(t, allWorkbooks(t, s, prod), []*pb.Workbook{second, w})
+	second.Path = "Z"
+	check(t, s.PutWorkbook(ctx, second, nil))
+	equal(t, allWorkbooks(t, s, prod), []*pb.Workbook{w, second})
 }
 
 func testPutWorkbookFails(t *testing.T, open opener) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -49,7 +50,7 @@ func LoadSealer(path string) (*Sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read keyset: %w", err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	if info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" { // which has no such modes
 		return nil, fmt.Errorf("keyset %s may be used by others than its owner: set its mode to 0600", path)
 	}
 	text, err := os.ReadFile(path)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 )
 
 // Secrets are the secrets of one connection. Printed, logged or encoded they show
@@ -26,10 +25,8 @@ const redacted = "[redacted]"
 // %d to print the fields.
 func (Secrets) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
-// LogValue shows nothing of the secrets to package slog.
-func (Secrets) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// MarshalText shows nothing of the secrets to encoders such as encoding/json.
+// MarshalText shows nothing of the secrets to encoders such as encoding/json and
+// the handlers of log/slog.
 func (Secrets) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // sealedSecrets is how Secrets are encoded before they are sealed.

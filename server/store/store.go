@@ -60,7 +60,10 @@ func (s *Store) Close() error {
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error {
 	var one int
-	return s.read.QueryRowContext(ctx, "SELECT 1").Scan(&one)
+	if err := s.read.QueryRowContext(ctx, `SELECT 1`).Scan(&one); err != nil {
+		return fmt.Errorf("ping store: %w", err)
+	}
+	return nil
 }
 
 // change runs do in a transaction, which is undone if do fails.
@@ -70,7 +73,10 @@ func (s *Store) change(ctx context.Context, do func(tx *sql.Tx) error) error {
 		return err
 	}
 	if err := do(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
+		if undo := tx.Rollback(); !errors.Is(undo, sql.ErrTxDone) { // done: the context's end came first
+			err = errors.Join(err, undo)
+		}
+		return err
 	}
 	return tx.Commit()
 }

@@ -36,10 +36,4 @@ CREATE TABLE models (
     model_columns BLOB NOT NULL  -- sigmasource.v1.Model, only columns
 );
 CREATE UNIQUE INDEX models_in_order ON models (connection, sort_key);
-CREATE UNIQUE INDEX models_of_workbook ON models (workbook, sort_key);
-
--- +goose Down
-DROP TABLE models;
-DROP TABLE workbooks;
-DROP TABLE scans;
-DROP TABLE connections;
+CREATE UNIQUE INDEX models_of_workbook ON models (workbook, connection, sort_key);
