@@ -130,7 +130,6 @@ func (r *result) start(sql string) error {
 	}
 	// The streaming calls are marked as deprecated in DuckDB's header since
 	// 1.0, without a successor: every other way holds the whole result.
-	//lint:ignore SA1019 there is no other way to stream
 	if bindings.PendingPreparedStreaming(r.prepared, &r.pending) == bindings.StateError {
 		return translate(bindings.PendingError(r.pending))
 	}

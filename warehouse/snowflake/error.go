@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"regexp"
 	"strings"
 
@@ -95,12 +96,22 @@ func translate(ctx context.Context, err error) error {
 	if errors.As(err, &failure) {
 		return translateFailure(failure)
 	}
-	e := &warehouse.Error{Kind: warehouse.KindUnavailable, Message: "Snowflake gives no answer", Err: err}
+	e := &warehouse.Error{Kind: warehouse.KindUnavailable, Message: "Snowflake gives no answer", Err: withoutURL(err)}
 	var dns *net.DNSError
 	if errors.As(err, &dns) && dns.IsNotFound {
 		e.Kind, e.Object, e.Message = warehouse.KindConfiguration, dns.Name, "there is no such host: is the account right?"
 	}
 	return e
+}
+
+// withoutURL takes the address out of an error: a chunk's is signed, and opens
+// the data to whoever reads it in a log.
+func withoutURL(err error) error {
+	var request *url.Error
+	if errors.As(err, &request) {
+		return request.Err
+	}
+	return err
 }
 
 func translateFailure(failure *gosnowflake.SnowflakeError) *warehouse.Error {

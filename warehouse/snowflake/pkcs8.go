@@ -38,7 +38,7 @@ const (
 	oidPBKDF2 = "1.2.840.113549.1.5.12"
 
 	// maxIterations keeps a hostile key from holding a processor.
-	maxIterations = 10_000_000
+	maxIterations = 2_000_000
 )
 
 var prfs = map[string]func() hash.Hash{

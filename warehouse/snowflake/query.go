@@ -284,7 +284,7 @@ func (r *result) chunkFailed(err error) error {
 		reason = "cannot be fetched: the download stands still"
 	}
 	e := r.failed(kind, fmt.Sprintf("part %d of the result, of %d, %s", r.number, r.number+len(r.chunks)-1, reason))
-	e.Err = err
+	e.Err = withoutURL(err)
 	return e
 }
 

@@ -62,7 +62,7 @@ func (s suite) zeroRows(t *testing.T, w warehouse.Warehouse) {
 
 func (s suite) manyColumns(t *testing.T, w warehouse.Warehouse) {
 	var exprs []string
-	for i := range 1000 {
+	for i := range 300 {
 		exprs = append(exprs, fmt.Sprintf(`%d AS "COLUMN %d"`, i, i))
 	}
 	table := Read(t, w, "SELECT "+strings.Join(exprs, ", "))
@@ -200,7 +200,7 @@ func (s suite) contextOfNext(t *testing.T, w warehouse.Warehouse) {
 }
 
 func (s suite) contextBetween(t *testing.T, w warehouse.Warehouse) {
-	const n = 1_000_000
+	const n = 200_000
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	result := s.series(ctx, t, w, n)
@@ -274,7 +274,7 @@ func (s suite) sideBySide(t *testing.T, w warehouse.Warehouse) {
 }
 
 func (s suite) closed(t *testing.T, w warehouse.Warehouse) {
-	const n = 1_000_000
+	const n = 200_000
 	result := s.series(t.Context(), t, w, n)
 	defer closeResult(t, result)
 	firstBatch(t, result, n)
