@@ -1,6 +1,9 @@
 package snowflaketest
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // definition translates CREATE DATABASE and CREATE TABLE with columns, whose
 // type names stand where a query has none.
@@ -26,7 +29,7 @@ func (t *translator) definition(nodes []token) (string, bool) {
 		return "ATTACH " + exists + "':memory:' AS " + name + "; CREATE SCHEMA IF NOT EXISTS " + name + ".PUBLIC", true
 	case nodes[i].is("TABLE"):
 		last := len(nodes) - 1
-		if nodes[last].kind != group {
+		if nodes[last].kind != group || slices.ContainsFunc(nodes, func(n token) bool { return n.is("AS") }) {
 			return "", false
 		}
 		var columns []string

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the driver's v1.19.1 deprecates these fields and offers nothing in their place
+
 package snowflaketest_test
 
 import (

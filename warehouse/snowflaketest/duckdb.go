@@ -115,6 +115,9 @@ func projection(query string, columns []column) string {
 	return "SELECT " + strings.Join(values, ", ") + " FROM (" + query + ") AS t(" + strings.Join(names, ", ") + ")"
 }
 
+// checkEvery is after how many rows a reader looks whether it is still wanted.
+const checkEvery = 2048
+
 // eachRow runs a query and calls f with each row. The slice is used again for
 // the next row.
 func eachRow(ctx context.Context, conn *sql.Conn, query string, f func(row []driver.Value) error) error {
@@ -125,7 +128,10 @@ func eachRow(ctx context.Context, conn *sql.Conn, query string, f func(row []dri
 		}
 		defer func() { err = errors.Join(err, rows.Close()) }()
 		row := make([]driver.Value, len(rows.Columns()))
-		for {
+		for n := 0; ; n++ {
+			if n%checkEvery == 0 && ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			switch err := rows.Next(row); {
 			case errors.Is(err, io.EOF):
 				return nil

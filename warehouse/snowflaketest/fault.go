@@ -49,7 +49,7 @@ const (
 	Stall                       // the body stops without an end until the client or the server gives up
 	Cut                         // the connection breaks
 	Truncate                    // the body ends early and looks complete to HTTP
-	Corrupt                     // bytes of the body are changed
+	Corrupt                     // bytes of the body are changed; within a batch nobody notices
 	Lose                        // 404, as for a chunk that the store does not hold
 )
 
@@ -111,11 +111,14 @@ func faultOffset(size int64, ends []int64, at ChunkPlace) int64 {
 	return min(before+(last-before)/2, size)
 }
 
-// corrupt overwrites the length prefix of the next message or the bytes at the
-// offset, whichever a reader can notice: Arrow has no checksum of its own.
+// corrupt changes the description of the message that begins at the offset, or
+// values in the middle of one. Arrow has no checksum of its own, so changed
+// values are seen only where gzip is around them; hence the description, behind
+// its eight bytes of length, which are spared: arrow-go takes them at their
+// word and allocates up to 2 GiB.
 func corrupt(body []byte, at int64) []byte {
 	c := bytes.Clone(body)
-	for i := at; i < min(at+64, int64(len(c))); i++ {
+	for i := at + 8; i < min(at+72, int64(len(c))); i++ {
 		c[i] ^= 0xA5
 	}
 	return c

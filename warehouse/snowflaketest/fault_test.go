@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the driver's v1.19.1 deprecates these fields and offers nothing in their place
+
 package snowflaketest_test
 
 import (
@@ -88,6 +90,7 @@ func TestDeclaredRows(t *testing.T) {
 }
 
 func TestUnavailableOnceIsRetried(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, snowflaketest.Config{})
 	var calls atomic.Int32
 	s.SetFaults(snowflaketest.Faults{Status: func(path string) int {
@@ -106,7 +109,7 @@ func TestUnavailableOnceIsRetried(t *testing.T) {
 
 func TestCloseEndsEverything(t *testing.T) {
 	s := newServer(t, snowflaketest.Config{})
-	db := openDB(t, s, func(c *sf.Config) { c.MaxRetryCount = 0; c.RequestTimeout = 1e9 })
+	db := openDB(t, s, func(c *sf.Config) { c.RequestTimeout, c.KeepSessionAlive = 1e9, true })
 	failed := make(chan error, 1)
 	go func() { failed <- func() error { _, _, err := stream(t.Context(), t, db, forever); return err }() }()
 	if _, err := s.WaitQuery(t.Context(), func(q snowflaketest.Query) bool { return q.State == snowflaketest.StateRunning }); err != nil {

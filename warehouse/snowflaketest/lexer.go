@@ -182,14 +182,23 @@ func endsOperand(tokens []token) bool {
 	return last.kind == word || last.kind == quoted || last.isSymbol(")") || last.isSymbol("]")
 }
 
-// maxNesting bounds the recursion over parentheses.
+// maxNesting bounds the recursion over parentheses and over CASE.
 const maxNesting = 500
 
 // nest turns parentheses into groups.
 func nest(tokens []token) ([]token, error) {
 	stack := [][]token{nil}
+	cases := 0
 	for _, t := range tokens {
 		top := len(stack) - 1
+		if t.is("CASE") {
+			cases++
+		} else if t.is("END") {
+			cases--
+		}
+		if cases > maxNesting {
+			return nil, syntaxError("statement is nested too deeply")
+		}
 		switch {
 		case t.isSymbol("("):
 			if len(stack) > maxNesting {

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the driver's v1.19.1 deprecates these fields and offers nothing in their place
+
 package snowflaketest_test
 
 import (
@@ -170,5 +172,15 @@ func TestLoginFaults(t *testing.T) {
 	}})
 	if err := ping(t.Context(), openDB(t, s)); code(err) != sf.ErrCodeFailedToConnect {
 		t.Errorf("403: %v", err)
+	}
+}
+
+func TestTelemetryIsCounted(t *testing.T) {
+	s := newServer(t, snowflaketest.Config{})
+	if err := ping(t.Context(), openDB(t, s, func(c *sf.Config) { c.DisableTelemetry = false })); err != nil {
+		t.Fatal(err)
+	}
+	if s.TelemetryRequests() == 0 {
+		t.Error("none counted")
 	}
 }

@@ -56,7 +56,7 @@ type query struct {
 	attempts     map[int]int  // downloads of each chunk, guarded by Server.mu
 }
 
-// Queries is the history of all queries in the order of their arrival.
+// Queries is the history of the last 10,000 queries in the order of their arrival.
 func (s *Server) Queries() []Query { return s.list(func(Query) bool { return true }) }
 
 // Running is the list of queries that have not ended.
@@ -162,6 +162,7 @@ func (s *Server) start(ses *session, requestID string, req queryRequest) *query 
 		q.ctx, q.cancel = context.WithCancelCause(context.Background())
 		s.queries[q.ID] = q
 		s.order = append(s.order, q)
+		s.forget()
 		if s.closed {
 			q.State, q.Error = StateAborted, abortedError()
 			close(q.done)
@@ -173,6 +174,19 @@ func (s *Server) start(ses *session, requestID string, req queryRequest) *query 
 		s.runs.Go(func() { s.run(ses, q, state, len(req.Bindings) > 0) })
 	})
 	return q
+}
+
+// maxHistory is how many queries a server remembers.
+const maxHistory = 10_000
+
+// forget drops the oldest queries beyond maxHistory, unless they run. The
+// caller holds mu.
+func (s *Server) forget() {
+	for len(s.order) > maxHistory && s.order[0].State != StateRunning {
+		_ = s.order[0].dropResult() // Close removes the whole directory
+		delete(s.queries, s.order[0].ID)
+		s.order = s.order[1:]
+	}
 }
 
 // run runs a query to its end and writes its place in the history.
@@ -357,9 +371,13 @@ func (s *Server) resultData(r *http.Request, q *query, snapshot Query) (queryDat
 		return queryData{}, err
 	}
 	data.Qrmk = key.qrmk
+	scheme := "http://"
+	if r.TLS != nil {
+		scheme = "https://"
+	}
 	for i, c := range res.chunks {
 		data.Chunks = append(data.Chunks, chunkData{
-			URL:      "http://" + r.Host + "/results/" + q.ID + "/" + strconv.Itoa(i) + "?sig=" + key.signature,
+			URL:      scheme + r.Host + "/results/" + q.ID + "/" + strconv.Itoa(i) + "?sig=" + key.signature,
 			RowCount: c.rows, UncompressedSize: c.size, CompressedSize: c.size,
 		})
 	}

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the driver's v1.19.1 deprecates these fields and offers nothing in their place
+
 package snowflaketest_test
 
 import (
@@ -102,6 +104,72 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+func TestZeroRows(t *testing.T) {
+	for _, inline := range []int{1, -1} {
+		s := newServer(t, snowflaketest.Config{InlineRows: inline}, orders)
+		db := openDB(t, s)
+		const none = `select ID, STATUS from SALES.CORE.ORDERS where ID < 0`
+		if total, records, err := stream(t.Context(), t, db, none); err != nil || total != 0 || len(records) != 0 {
+			t.Errorf("stream: %d declared, %d batches, %v", total, len(records), err)
+		}
+		rows, err := db.QueryContext(t.Context(), none)
+		if err != nil {
+			t.Fatal(err)
+		}
+		columns, err := rows.Columns()
+		if err != nil || fmt.Sprint(columns) != "[ID STATUS]" || rows.Next() {
+			t.Errorf("rows: %v, %v", columns, err)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestArrowBatches reads through the driver's other Arrow face, by query id.
+func TestArrowBatches(t *testing.T) {
+	s := newServer(t, snowflaketest.Config{InlineRows: 10, ChunkRows: 100, GzipChunks: true}, orders)
+	db := openDB(t, s)
+	if _, _, err := stream(t.Context(), t, db, `select * from SALES.CORE.ORDERS where ID < 250`); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	n := 0
+	err = conn.Raw(func(c any) error {
+		ctx := sf.WithHigherPrecision(sf.WithOriginalTimestamp(sf.WithArrowBatches(sf.WithFetchResultByID(t.Context(), s.Queries()[0].ID))))
+		rows, err := c.(driver.QueryerContext).QueryContext(ctx, "", nil)
+		if err != nil {
+			return err
+		}
+		batches, err := rows.(sf.SnowflakeRows).GetArrowBatches()
+		if err != nil {
+			return err
+		}
+		for _, b := range batches {
+			records, err := b.WithContext(ctx).Fetch()
+			if err != nil {
+				return err
+			}
+			for _, r := range *records {
+				n += int(r.NumRows())
+				r.Release()
+			}
+		}
+		return rows.Close()
+	})
+	if err != nil || n != 250 {
+		t.Errorf("%d rows, %v", n, err)
+	}
+}
+
 func TestDescribeOnlyCompilesWithoutRunning(t *testing.T) {
 	s := newServer(t, snowflaketest.Config{Faults: snowflaketest.Faults{
 		BeforeRun: func(context.Context, snowflaketest.Query) *snowflaketest.Error { panic("ran") },
@@ -182,6 +250,7 @@ func TestAbortEndsAHeldQuery(t *testing.T) {
 }
 
 func TestStatementTimeout(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, snowflaketest.Config{})
 	one := "1"
 	db := openDB(t, s, func(c *sf.Config) { c.Params["statement_timeout_in_seconds"] = &one })
@@ -226,6 +295,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestRetriedRequestRunsOnce(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, snowflaketest.Config{})
 	var lost atomic.Bool
 	db := openDB(t, s, func(c *sf.Config) {
@@ -314,6 +384,7 @@ func TestAsyncAndFetchByQueryID(t *testing.T) {
 
 // TestAnyPartition checks that a result is the same however it is cut up.
 func TestAnyPartition(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(r *rapid.T) {
 		cfg := snowflaketest.Config{
 			InlineRows: rapid.IntRange(-1, 20).Draw(r, "inline"),

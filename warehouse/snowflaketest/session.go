@@ -152,6 +152,7 @@ func (s *Server) use(names *sessionNames, kind string, name []string) *Error {
 	return nil
 }
 
+// exists asks the catalog. What cannot be asked is not there.
 func (s *Server) exists(query string, args ...any) bool {
 	var one int
 	err := s.db.QueryRow(query, args...).Scan(&one)

@@ -7,9 +7,10 @@ import (
 // Translate turns one statement in Snowflake's dialect into DuckDB's, as the
 // server runs it. It works on tokens, never on raw text, and covers what
 // Sigma's SQL uses. Known differences that remain: columns are found without
-// regard to case, integer types are 64 bits wide, the quotient of two integers
-// is a REAL, a division by zero gives infinity, GREATEST and LEAST leave out
-// NULLs.
+// regard to case, a column without an alias takes DuckDB's name for it, integer
+// types are 64 bits wide, the quotient of two integers is a REAL, a division by
+// zero gives infinity, GREATEST and LEAST leave out NULLs, OBJECT_CONSTRUCT and
+// ARRAY_CONSTRUCT give a VARIANT.
 func Translate(sql string) (string, error) {
 	nodes, err := parseStatement(sql)
 	if err != nil {
@@ -62,7 +63,7 @@ func (t *translator) nodes(in []token) []token {
 			path, used := jsonPath(in[i+1:])
 			out[len(out)-1] = token{kind: raw, text: "json_extract(" + render(out[len(out)-1:]) + ", " + quoteText(path) + ")"}
 			i += 1 + used
-		case n.is("CASE"):
+		case n.is("CASE") && caseEnd(in[i:]) > 0:
 			end := caseEnd(in[i:])
 			out = append(out, token{kind: raw, text: "CASE " + t.sql(in[i+1:i+end]) + " END"})
 			i += end + 1
@@ -202,7 +203,8 @@ func subscript(n token) string {
 	return quoteText("$[" + n.text + "]")
 }
 
-// caseEnd returns the index of the END that closes the CASE at 0.
+// caseEnd returns the index of the END that closes the CASE at 0, 0 where
+// nothing does.
 func caseEnd(in []token) int {
 	depth := 0
 	for i, n := range in {
@@ -215,7 +217,7 @@ func caseEnd(in []token) int {
 			}
 		}
 	}
-	return len(in) - 1
+	return 0
 }
 
 func render(nodes []token) string {

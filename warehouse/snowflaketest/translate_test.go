@@ -127,3 +127,32 @@ func TestDialect(t *testing.T) {
 		})
 	}
 }
+
+func FuzzTranslate(f *testing.F) {
+	b, err := os.ReadFile(filepath.Join("testdata", "translate.txt"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, pair := range strings.Split(string(b), "\n----\n") {
+		in, _, _ := strings.Cut(pair, "\n=> ")
+		f.Add(in)
+	}
+	f.Add("select a:b.c[0")
+	f.Add("create table t (a")
+	f.Add("case when end :: over (")
+	f.Fuzz(func(t *testing.T, sql string) {
+		got, err := snowflaketest.Translate(sql)
+		spaced, spacedErr := snowflaketest.Translate("\n/* comment */ " + sql + "\n-- comment")
+		if got != spaced || (err == nil) != (spacedErr == nil) {
+			t.Errorf("space and comments changed it:\n%s %v\n%s %v", got, err, spaced, spacedErr)
+		}
+	})
+}
+
+func TestDeepNestingIsRefused(t *testing.T) {
+	for _, open := range []string{"(", "case when "} {
+		if _, err := snowflaketest.Translate("select " + strings.Repeat(open, 100_000)); err == nil {
+			t.Errorf("%q a hundred thousand times was taken", open)
+		}
+	}
+}
