@@ -213,3 +213,37 @@ func TestSealerOpensWithOlderKeys(t *testing.T) {
 	_, _, err = last.ConnectionWithSecrets(t.Context(), prod+"2")
 	check(t, err)
 }
+
+// TestDeletedSecretsAreGone looks for the sealed bytes, which a key that leaks
+// later would open.
+func TestDeletedSecretsAreGone(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "store.db")
+	s, err := store.Open(t.Context(), path, newSealer(t, filepath.Join(t.TempDir(), "keyset.json")))
+	check(t, err)
+	connect(t, s, prod)
+	connect(t, s, prod+"2")
+	db, err := sql.Open("sqlite", path)
+	check(t, err)
+	var gone, kept []byte
+	check(t, db.QueryRowContext(t.Context(), `SELECT secrets FROM connections WHERE name = ?`, prod).Scan(&gone))
+	check(t, db.QueryRowContext(t.Context(), `SELECT secrets FROM connections WHERE name = ?`, prod+"2").Scan(&kept))
+	check(t, db.Close())
+	check(t, s.DeleteConnection(t.Context(), prod, ""))
+	check(t, s.Close())
+
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	check(t, err)
+	found := false
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		check(t, err)
+		if bytes.Contains(data, gone) {
+			t.Errorf("%s still holds the sealed secrets of a deleted connection", filepath.Base(file))
+		}
+		found = found || bytes.Contains(data, kept)
+	}
+	if !found {
+		t.Error("not even the other connection's were found: the test looks at the wrong files")
+	}
+}
