@@ -31,7 +31,16 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func newServer(t *testing.T, cfg snowflaketest.Config, setup ...string) *snowflaketest.Server {
+// tester is what *testing.T and *rapid.T have in common.
+type tester interface {
+	Helper()
+	Cleanup(func())
+	Context() context.Context
+	Error(...any)
+	Fatal(...any)
+}
+
+func newServer(t tester, cfg snowflaketest.Config, setup ...string) *snowflaketest.Server {
 	t.Helper()
 	s, err := snowflaketest.NewServer(cfg)
 	if err != nil {
@@ -51,7 +60,7 @@ func newServer(t *testing.T, cfg snowflaketest.Config, setup ...string) *snowfla
 }
 
 // driverConfig is how the driver is kept from files and from other hosts.
-func driverConfig(t *testing.T, s *snowflaketest.Server, change ...func(*sf.Config)) sf.Config {
+func driverConfig(t tester, s *snowflaketest.Server, change ...func(*sf.Config)) sf.Config {
 	t.Helper()
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -70,7 +79,7 @@ func driverConfig(t *testing.T, s *snowflaketest.Server, change ...func(*sf.Conf
 	return cfg
 }
 
-func openDB(t *testing.T, s *snowflaketest.Server, change ...func(*sf.Config)) *sql.DB {
+func openDB(t tester, s *snowflaketest.Server, change ...func(*sf.Config)) *sql.DB {
 	t.Helper()
 	db := sql.OpenDB(sf.NewConnector(sf.SnowflakeDriver{}, driverConfig(t, s, change...)))
 	t.Cleanup(func() {
@@ -83,7 +92,7 @@ func openDB(t *testing.T, s *snowflaketest.Server, change ...func(*sf.Config)) *
 
 // stream runs a query through the driver's Arrow streams and returns what it
 // declares and what it delivers.
-func stream(ctx context.Context, t *testing.T, db *sql.DB, query string) (total int64, records []arrow.RecordBatch, err error) {
+func stream(ctx context.Context, t tester, db *sql.DB, query string) (total int64, records []arrow.RecordBatch, err error) {
 	t.Helper()
 	conn, err := db.Conn(ctx)
 	if err != nil {

@@ -393,9 +393,9 @@ func TestAnyPartition(t *testing.T) {
 			GzipChunks: rapid.Bool().Draw(r, "gzip"),
 		}
 		want := rapid.IntRange(0, 60).Draw(r, "rows")
-		s := newServer(t, cfg)
-		db := openDB(t, s)
-		total, records, err := stream(t.Context(), t, db, fmt.Sprintf(`select seq8() N, seq8()::text S from table(generator(rowcount => %d))`, want))
+		s := newServer(r, cfg)
+		db := openDB(r, s)
+		total, records, err := stream(r.Context(), r, db, fmt.Sprintf(`select seq8() N, seq8()::text S from table(generator(rowcount => %d))`, want))
 		if err != nil {
 			r.Fatal(err)
 		}
