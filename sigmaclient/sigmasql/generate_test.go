@@ -158,7 +158,7 @@ func (g *generator) customSQL() {
 	g.custom = append(g.custom, " "+strings.Join(g.tokens[start:], "\n\t")+" ;\n")
 }
 
-// drawWritten writes a text's tokens with gaps of white space and comments. Without sigmas Sigma's limits are left out.
+// drawWritten writes the tokens with gaps of white space and comments between them.
 func (s sigmaText) drawWritten(t *rapid.T, label string) string {
 	gaps := rapid.SliceOfN(rapid.SampledFrom([]string{" ", " ", " ", "\n", "\t\r\n ", " /* limit 1000 ' */ ", " -- limit 1000 \"\n",
 		"/**/", " // it's\n", "\n-- Sigma Σ {\"request-id\":\"no\"}\n"}), len(s.tokens), len(s.tokens)).Draw(t, label)

@@ -88,7 +88,7 @@ func TestPrepareAccepts(t *testing.T) {
 		`select "delete", 'insert into', T.into, X:update from T`, "select A as into from T", "select * from T where A is distinct from B",
 		"select trim(both ' ' from A), extract(year from B) from T", "select exists (select 1), array(select 2)",
 		"select * from ((T join U on true) left outer join (select 1) V on true), lateral (select 2) W",
-		"select 1 union all with X as (select 2) select * from X", "select {'a': [1, 2]}, A[0] from T", "select A from T for system_time as of 'x'",
+		"select 1 union all with X as (select 2) select * from X", "select X:into from T", "select * except (A) from T", "select {'a': [1, 2]}, A[0] from T", "select A from T for system_time as of 'x'",
 	} {
 		prepare(t, text, sigmasql.Options{})
 	}
