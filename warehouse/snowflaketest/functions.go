@@ -134,30 +134,15 @@ func (t *translator) sessionFunction(name string) (string, bool) {
 // rewrites are the functions that DuckDB lacks or understands differently, by
 // their name in Snowflake.
 var rewrites = map[string]func(a []string) string{
-	"IFF": func(a []string) string {
-		if len(a) != 3 {
-			return call("IFF", a)
-		}
-		return "CASE WHEN " + a[0] + " THEN " + a[1] + " ELSE " + a[2] + " END"
-	},
-	"NVL2": func(a []string) string {
-		if len(a) != 3 {
-			return call("NVL2", a)
-		}
-		return "CASE WHEN " + a[0] + " IS NOT NULL THEN " + a[1] + " ELSE " + a[2] + " END"
-	},
-	"EQUAL_NULL": func(a []string) string {
-		if len(a) != 2 {
-			return call("EQUAL_NULL", a)
-		}
-		return "(" + a[0] + " IS NOT DISTINCT FROM " + a[1] + ")"
-	},
+	"IFF":        template("CASE WHEN $1 THEN $2 ELSE $3 END"),
+	"NVL2":       template("CASE WHEN $1 IS NOT NULL THEN $2 ELSE $3 END"),
+	"EQUAL_NULL": template("($1 IS NOT DISTINCT FROM $2)"),
+	"DIV0":       template("CASE WHEN $2 = 0 THEN 0 ELSE $1 / ($2) END"),
+	"DIV0NULL":   template("CASE WHEN coalesce($2, 0) = 0 THEN 0 ELSE $1 / ($2) END"),
 	"NVL":        renamed("coalesce"),
 	"IFNULL":     renamed("coalesce"),
 	"ZEROIFNULL": func(a []string) string { return call("coalesce", append(a, "0")) },
 	"NULLIFZERO": func(a []string) string { return call("nullif", append(a, "0")) },
-	"DIV0":       divide("CASE WHEN %b = 0 THEN 0 ELSE %a / %b END"),
-	"DIV0NULL":   divide("CASE WHEN coalesce(%b, 0) = 0 THEN 0 ELSE %a / %b END"),
 	"CONCAT":     func(a []string) string { return "(" + strings.Join(a, " || ") + ")" },
 	"LEN":        renamed("length"),
 	"STARTSWITH": renamed("starts_with"),
@@ -244,12 +229,12 @@ func tryCastTo(typ string) func([]string) string {
 	return func(a []string) string { return "TRY_CAST(" + strings.Join(a, ", ") + " AS " + typ + ")" }
 }
 
-func divide(pattern string) func([]string) string {
+// template puts the arguments in the places of $1, $2 and so on. A missing one
+// leaves its place empty, which DuckDB refuses as a syntax error.
+func template(text string) func([]string) string {
 	return func(a []string) string {
-		if len(a) != 2 {
-			return call("DIV0", a)
-		}
-		return strings.NewReplacer("%a", a[0], "%b", "("+a[1]+")").Replace(pattern)
+		a = append(a, "", "", "")
+		return strings.NewReplacer("$1", a[0], "$2", a[1], "$3", a[2]).Replace(text)
 	}
 }
 

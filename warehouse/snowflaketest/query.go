@@ -405,7 +405,7 @@ func (s *Server) abortRequest(w http.ResponseWriter, r *http.Request) {
 			found = q
 		}
 	}
-	if found == nil && req.RequestID != "" {
+	if found == nil && req.RequestID != "" && len(ses.aborted) < maxHistory {
 		ses.aborted[req.RequestID] = true // the request itself may still be on its way
 	}
 	running := found != nil && found.State == StateRunning
