@@ -22,7 +22,7 @@ import (
 type Options struct {
 	Dialect Dialect
 	// CustomSQL are the definitions of the custom SQL that the element builds on, as Sigma's lineage and sources give
-	// them. Where one occurs in the text nothing is changed and nothing is reported but its limits, as the author's.
+	// them. Where one occurs in the text nothing is changed: its limits are the author's, its constants no concern of ours.
 	CustomSQL []string
 }
 
