@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"buf.build/go/protovalidate"
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
@@ -111,6 +112,10 @@ func (s *Service) UpdateConnection(ctx context.Context, request *pb.UpdateConnec
 	}
 	updated, updatedSecrets, err := merge(current, secrets, request)
 	if err != nil {
+		return nil, err
+	}
+	// The request may leave fields out, so its own rules were not checked.
+	if err := protovalidate.Validate(updated); err != nil {
 		return nil, err
 	}
 	if err := s.try(ctx, updated, updatedSecrets, request.GetSkipCheck()); err != nil {
