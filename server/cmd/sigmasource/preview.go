@@ -52,9 +52,9 @@ func (c *client) preview(ctx context.Context, conn *grpc.ClientConn, model strin
 	printFindings(messages, statistics.GetFindings())
 	fmt.Fprintf(messages, "%d rows in %s (Sigma %s, warehouse %s), query %s\n",
 		statistics.GetRowCount(),
-		statistics.GetTotalTime().AsDuration().Round(time.Millisecond),
-		statistics.GetSigmaTime().AsDuration().Round(time.Millisecond),
-		statistics.GetWarehouseTime().AsDuration().Round(time.Millisecond),
+		statistics.GetTotalTime().AsDuration().Round(100*time.Microsecond),
+		statistics.GetSigmaTime().AsDuration().Round(100*time.Microsecond),
+		statistics.GetWarehouseTime().AsDuration().Round(100*time.Microsecond),
 		statistics.GetQueryId())
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -98,9 +99,9 @@ func scanProgress(w io.Writer) (show func(*pb.Scan), finish func()) {
 }
 
 func printScan(w io.Writer, scan *pb.Scan) {
-	fmt.Fprintf(w, "scan %s in %.1f s: %d workbooks, %d models (%d of them cannot be read as they are), %d other elements\n",
+	fmt.Fprintf(w, "scan %s in %s: %d workbooks, %d models (%d of them cannot be read as they are), %d other elements\n",
 		enumName(scan.GetState().String(), "SCAN_STATE_"),
-		scan.GetEndTime().AsTime().Sub(scan.GetCreateTime().AsTime()).Seconds(),
+		scan.GetEndTime().AsTime().Sub(scan.GetCreateTime().AsTime()).Round(time.Millisecond),
 		scan.GetWorkbooksDone(), scan.GetModelsFound(), scan.GetModelsUnreadable(), scan.GetElementsSkipped())
 	if scan.GetError() != nil {
 		fmt.Fprintf(w, "  %s\n", scan.GetError().GetMessage())
