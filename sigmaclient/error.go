@@ -1,6 +1,7 @@
 package sigmaclient
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -48,19 +49,20 @@ func (k Kind) String() string {
 	return names[k]
 }
 
-// Error is a failed call. It holds nothing of Sigma's own text, which may name
-// people, only what Sigma's support needs to find the call.
+// Error is a failed call, with what Sigma's support needs to find it.
 type Error struct {
 	Kind       Kind
 	Call       string        // method and path, ids left out, such as "GET /v2/workbooks/{}/queries"
 	Status     int           // HTTP status; 0 where there was no answer
 	Code       string        // Sigma's code, such as "unable_to_produce_query"
 	RequestID  string        // Sigma's id of the request
+	Message    string        // Sigma's words where they are safe to show: one short line without addresses or SQL; often empty
 	RetryAfter time.Duration // how long Sigma asks to wait; 0 where it says nothing
 	Err        error         // the cause, where there was no answer or it could not be read
 }
 
-// Error names the call, the kind and Sigma's own facts.
+// Error names the call, the kind and Sigma's own facts. It leaves the message
+// out: what is safe to show to someone who asked need not be so in a log.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "sigma: %s: %s", e.Call, e.Kind)
@@ -83,6 +85,7 @@ func (e *Error) Unwrap() error { return e.Err }
 type errorBody struct {
 	RequestID string     `json:"requestId"`
 	Code      string     `json:"code"`
+	Message   string     `json:"message"`
 	Nested    *errorBody `json:"error"`
 }
 
@@ -93,24 +96,49 @@ func newError(call string, response *http.Response, body []byte, now time.Time) 
 	if err := json.Unmarshal(body, &parsed); err != nil {
 		parsed = errorBody{}
 	}
-	if parsed.Nested != nil && parsed.Code == "" {
-		parsed.Code = parsed.Nested.Code
-	}
-	if parsed.Nested != nil && parsed.RequestID == "" {
-		parsed.RequestID = parsed.Nested.RequestID
-	}
-	if parsed.RequestID == "" {
-		parsed.RequestID = response.Header.Get("X-Request-Id")
+	nested := parsed.Nested
+	if nested == nil {
+		nested = &errorBody{}
 	}
 	e := &Error{
 		Call:      call,
 		Status:    response.StatusCode,
-		Code:      identifier(parsed.Code),
-		RequestID: identifier(parsed.RequestID),
+		Code:      identifier(cmp.Or(parsed.Code, nested.Code)),
+		RequestID: identifier(cmp.Or(parsed.RequestID, nested.RequestID, response.Header.Get("X-Request-Id"))),
 	}
 	e.RetryAfter, _ = parseRetryAfter(response.Header.Get("Retry-After"), now)
 	e.Kind = kindOf(e.Status, e.Code)
+	if e.Kind != KindWarehouseRefused { // warehouses quote the statement
+		e.Message = safeMessage(cmp.Or(parsed.Message, nested.Message))
+	}
 	return e
+}
+
+// maxMessage is the most that is kept of a message, in bytes.
+const maxMessage = 200
+
+// safeMessage makes a line of words out of Sigma's message, and nothing out of
+// one that looks like markup or SQL. Words that look like an address are
+// replaced.
+func safeMessage(text string) string {
+	text = strings.ToValidUTF8(text[:min(len(text), 4*maxMessage)], "")
+	var line strings.Builder
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
+		if strings.EqualFold(word, "select") || strings.Contains(word, "</") || strings.HasPrefix(word, "<") {
+			return ""
+		}
+		if strings.ContainsAny(word, "@＠") || strings.Contains(word, "%40") {
+			word = "[address]"
+		}
+		if line.Len()+1+len(word) > maxMessage {
+			break
+		}
+		if line.Len() > 0 {
+			line.WriteByte(' ')
+		}
+		line.WriteString(word)
+	}
+	return line.String()
 }
 
 // identifier keeps what looks like a code or an id: anything else may be text

@@ -4,31 +4,46 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// PublishedHosts are the hosts of Sigma's API with the cloud and region that
-// they serve, from the servers of its published contract.
-var PublishedHosts = map[string]string{
-	"api.sigmacomputing.com":          "GCP US",
-	"api.sa.gcp.sigmacomputing.com":   "GCP KSA",
-	"aws-api.sigmacomputing.com":      "AWS US West",
-	"api.us-a.aws.sigmacomputing.com": "AWS US East",
-	"api.ca.aws.sigmacomputing.com":   "AWS Canada",
-	"api.eu.aws.sigmacomputing.com":   "AWS Europe",
-	"api.au.aws.sigmacomputing.com":   "AWS Australia and APAC",
-	"api.uk.aws.sigmacomputing.com":   "AWS UK",
-	"api.us.azure.sigmacomputing.com": "Azure US",
-	"api.eu.azure.sigmacomputing.com": "Azure Europe",
-	"api.ca.azure.sigmacomputing.com": "Azure Canada",
-	"api.uk.azure.sigmacomputing.com": "Azure UK",
-	"api.au.azure.sigmacomputing.com": "Azure Australia",
+// Host is a host of Sigma's API, and the cloud and region that it serves.
+type Host struct {
+	Name   string // such as "aws-api.sigmacomputing.com"
+	Cloud  string // "AWS", "Azure" or "GCP"
+	Region string // such as "US West"
+}
+
+// publishedHosts are the servers of Sigma's published contract.
+var publishedHosts = []Host{
+	{"api.sigmacomputing.com", "GCP", "US"},
+	{"api.sa.gcp.sigmacomputing.com", "GCP", "KSA"},
+	{"aws-api.sigmacomputing.com", "AWS", "US West"},
+	{"api.us-a.aws.sigmacomputing.com", "AWS", "US East"},
+	{"api.ca.aws.sigmacomputing.com", "AWS", "Canada"},
+	{"api.eu.aws.sigmacomputing.com", "AWS", "Europe"},
+	{"api.au.aws.sigmacomputing.com", "AWS", "Australia and APAC"},
+	{"api.uk.aws.sigmacomputing.com", "AWS", "UK"},
+	{"api.us.azure.sigmacomputing.com", "Azure", "US"},
+	{"api.eu.azure.sigmacomputing.com", "Azure", "Europe"},
+	{"api.ca.azure.sigmacomputing.com", "Azure", "Canada"},
+	{"api.uk.azure.sigmacomputing.com", "Azure", "UK"},
+	{"api.au.azure.sigmacomputing.com", "Azure", "Australia"},
+}
+
+// PublishedHosts returns the hosts of Sigma's API.
+func PublishedHosts() []Host { return slices.Clone(publishedHosts) }
+
+func isPublished(host string) bool {
+	return slices.ContainsFunc(publishedHosts, func(h Host) bool { return h.Name == host })
 }
 
 // Hosts are hosts that an operator admits besides those that a service owns.
 // Nothing else is ever called: a base URL is a caller's text, and must not
-// become a way into the network around the server. The zero value admits none.
+// become a way into the network around the server. Nil and the zero value admit
+// none.
 type Hosts struct {
 	admitted map[string]bool // host:port
 }
@@ -63,7 +78,7 @@ func (e *HostError) Error() string { return "sigmaclient: " + e.Problem }
 // CheckSigma returns the base of a URL of Sigma's API, without a slash at the
 // end. It fails with a [*HostError].
 func (h *Hosts) CheckSigma(text string) (string, error) {
-	u, err := h.Check(text, func(host string) bool { return PublishedHosts[host] != "" })
+	u, err := h.Check(text, isPublished)
 	if err != nil {
 		return "", err
 	}
@@ -88,7 +103,7 @@ func (h *Hosts) Check(text string, owns func(host string) bool) (*url.URL, error
 	if port == "" {
 		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
 	}
-	admitted := h.admitted[net.JoinHostPort(host, port)]
+	admitted := h != nil && h.admitted[net.JoinHostPort(host, port)]
 	switch u.Scheme {
 	case "https":
 		if !admitted && (!owns(host) || port != "443") {

@@ -28,44 +28,55 @@ type limiter struct {
 	limit     int
 	inFlight  int
 	succeeded int // since the limit last changed
-	throttled int // in a row
+	pauses    int // that began, ever
+	throttled int // pauses in a row, no call having succeeded after one
 	resume    time.Time
 	timer     *time.Timer // wakes waiters at resume
-	waiters   list.List   // of chan struct{}
+	waiters   list.List   // of *waiter
+}
+
+// place is one of the limiter's places. The calls that are under way when Sigma
+// begins to throttle are refused together: they count as one sign, so a place
+// remembers how many pauses there had been when it was taken.
+type place struct{ pauses int }
+
+type waiter struct {
+	ready chan struct{}
+	place place
 }
 
 func newLimiter(most int) *limiter { return &limiter{most: most, limit: most} }
 
 // acquire waits for a place.
-func (l *limiter) acquire(ctx context.Context) error {
+func (l *limiter) acquire(ctx context.Context) (place, error) {
 	l.mu.Lock()
 	if l.waiters.Len() == 0 && l.free() {
 		l.inFlight++
-		l.mu.Unlock()
-		return nil
+		defer l.mu.Unlock()
+		return place{pauses: l.pauses}, nil
 	}
-	ready := make(chan struct{})
-	place := l.waiters.PushBack(ready)
+	w := &waiter{ready: make(chan struct{})}
+	turn := l.waiters.PushBack(w)
 	l.wake()
 	l.mu.Unlock()
 	select {
-	case <-ready:
-		return nil
+	case <-w.ready:
+		return w.place, nil
 	case <-ctx.Done():
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
-	case <-ready: // it was given the place at the same moment
+	case <-w.ready: // it was given the place at the same moment
 		l.inFlight--
 	default:
-		l.waiters.Remove(place)
+		l.waiters.Remove(turn)
 	}
 	l.wake()
-	return ctx.Err()
+	return place{}, ctx.Err()
 }
 
-// release gives the place back.
+// release gives a place back.
 func (l *limiter) release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,9 +85,12 @@ func (l *limiter) release() {
 }
 
 // success tells that a call was answered without being throttled.
-func (l *limiter) success() {
+func (l *limiter) success(p place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if p.pauses != l.pauses { // it says nothing about the time since the pause
+		return
+	}
 	l.throttled = 0
 	l.succeeded++
 	if l.limit < l.most && l.succeeded >= l.limit {
@@ -88,20 +102,26 @@ func (l *limiter) success() {
 
 // throttle tells that a call was throttled, and for how long Sigma asked to
 // wait; 0 means that it did not say.
-func (l *limiter) throttle(wait time.Duration) {
+func (l *limiter) throttle(p place, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	again := p.pauses != l.pauses // a sign of what is known already
+	if again && wait <= 0 {
+		return
+	}
 	if wait <= 0 {
 		wait = min(maxPause, minPause<<min(l.throttled, 6))
 		wait += rand.N(wait) / 2 // so that replicas do not return together
 	}
-	resume := time.Now().Add(min(wait, maxRetryAfter))
-	if resume.After(l.resume) {
+	if resume := time.Now().Add(min(wait, maxRetryAfter)); resume.After(l.resume) {
 		l.resume = resume
 	}
-	l.throttled++
-	l.succeeded = 0
-	l.limit = max(1, l.limit/2)
+	if !again {
+		l.pauses++
+		l.throttled++
+		l.succeeded = 0
+		l.limit = max(1, l.limit/2)
+	}
 	l.wake()
 }
 
@@ -113,7 +133,9 @@ func (l *limiter) free() bool {
 // called again when the pause is over.
 func (l *limiter) wake() {
 	for l.waiters.Len() > 0 && l.free() {
-		close(l.waiters.Remove(l.waiters.Front()).(chan struct{}))
+		w := l.waiters.Remove(l.waiters.Front()).(*waiter)
+		w.place = place{pauses: l.pauses}
+		close(w.ready)
 		l.inFlight++
 	}
 	if l.timer != nil {

@@ -9,18 +9,15 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-
-	"github.com/hashicorp/go-retryablehttp"
 )
 
 const (
-	userAgent = "sigmasource"
-
 	// pageSize is the most that Sigma gives at once.
 	pageSize = 1000
 
-	// maxPages ends a list that does not end by itself.
-	maxPages = 10_000
+	// maxPages and maxEntries end a list that does not end by itself.
+	maxPages   = 10_000
+	maxEntries = 1_000_000
 )
 
 // paging is how a list is asked for. Sigma has three ways.
@@ -38,6 +35,9 @@ type call struct {
 	path  string
 	ids   []string
 	query url.Values
+
+	// tagParameter is what the call names a version's tag by: calls differ.
+	tagParameter string
 }
 
 func (c call) name() string { return http.MethodGet + " " + c.path }
@@ -69,14 +69,14 @@ func (c *Client) fetch(ctx context.Context, what call) ([]byte, error) {
 			return nil, &Error{Kind: KindNotFound, Call: what.name(), Err: errors.New("no such id")}
 		}
 	}
-	token, err := c.token.get(ctx, "")
+	token, err := c.tokens.get(ctx, c.credential, "")
 	if err != nil {
 		return nil, err
 	}
 	body, err := c.fetchWith(ctx, what, token)
 	var refused *Error
 	if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized {
-		if token, err = c.token.get(ctx, token); err != nil {
+		if token, err = c.tokens.get(ctx, c.credential, token); err != nil {
 			return nil, err
 		}
 		return c.fetchWith(ctx, what, token)
@@ -85,13 +85,11 @@ func (c *Client) fetch(ctx context.Context, what call) ([]byte, error) {
 }
 
 func (c *Client) fetchWith(ctx context.Context, what call, token string) ([]byte, error) {
-	request, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, what.url(c.base), nil)
+	request, err := newRequest(ctx, http.MethodGet, what.url(c.credential.base), nil)
 	if err != nil {
 		return nil, &Error{Kind: KindInvalidRequest, Call: what.name(), Err: errors.New("the request cannot be made")}
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
-	request.Header.Set("Accept", "application/json")
-	request.Header.Set("User-Agent", userAgent)
 	_, body, err := send(c.http, request, what.name())
 	return body, err
 }
@@ -113,6 +111,9 @@ func get[T any](ctx context.Context, c *Client, what call) (T, error) {
 // comes twice is kept once, by its id; an empty id is kept always.
 func collect[T any](ctx context.Context, c *Client, what call, how paging, id func(T) string) ([]T, error) {
 	var all []T
+	broken := func(err error) error {
+		return &Error{Kind: KindProtocol, Call: what.name(), Status: http.StatusOK, Err: err}
+	}
 	seen := map[string]bool{}
 	cursors := map[string]bool{}
 	cursor := ""
@@ -123,7 +124,7 @@ func collect[T any](ctx context.Context, c *Client, what call, how paging, id fu
 		}
 		entries, next, err := decodePage[T](body)
 		if err != nil {
-			return nil, &Error{Kind: KindProtocol, Call: what.name(), Status: http.StatusOK, Err: err}
+			return nil, broken(err)
 		}
 		for _, entry := range entries {
 			key := id(entry)
@@ -137,12 +138,15 @@ func collect[T any](ctx context.Context, c *Client, what call, how paging, id fu
 			return all, nil
 		}
 		if cursors[next] {
-			return nil, &Error{Kind: KindProtocol, Call: what.name(), Status: http.StatusOK, Err: errors.New("the list repeats a cursor, so it would never end")}
+			return nil, broken(errors.New("the list repeats a cursor, so it would never end"))
+		}
+		if len(all) > maxEntries {
+			break
 		}
 		cursors[next] = true
 		cursor = next
 	}
-	return nil, &Error{Kind: KindProtocol, Call: what.name(), Status: http.StatusOK, Err: errors.New("the list has too many pages")}
+	return nil, broken(errors.New("the list does not end"))
 }
 
 // page is the call for one page. The first page has no cursor: sending a first

@@ -11,12 +11,12 @@
 package sigmaclient
 
 import (
-	"context"
-	"crypto/sha256"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/hashicorp/go-cleanhttp"
 	"github.com/hashicorp/go-retryablehttp"
@@ -44,20 +44,14 @@ type Service struct {
 	options   Options
 	transport http.RoundTripper
 	logger    *slog.Logger
-	ctx       context.Context // ends with the Service, and with it the grants under way
-	cancel    context.CancelFunc
-	grants    sync.WaitGroup
+	tokens    *tokens
 
 	mu       sync.Mutex
-	limiters map[string]*limiter // by host and organization, or client
-	tokens   map[tokenKey]*tokenCache
+	limiters map[string]weak.Pointer[limiter] // by host and organization, or client; alive as long as a Client is
 }
 
 // New returns a Service. Close it to free what it holds.
 func New(options Options) *Service {
-	if options.Hosts == nil {
-		options.Hosts = &Hosts{}
-	}
 	if options.InFlight <= 0 {
 		options.InFlight = 4
 	}
@@ -68,8 +62,7 @@ func New(options Options) *Service {
 		options:   options,
 		transport: options.Transport,
 		logger:    options.Logger,
-		limiters:  map[string]*limiter{},
-		tokens:    map[tokenKey]*tokenCache{},
+		limiters:  map[string]weak.Pointer[limiter]{},
 	}
 	if s.transport == nil {
 		s.transport = cleanhttp.DefaultPooledTransport()
@@ -77,14 +70,13 @@ func New(options Options) *Service {
 	if s.logger == nil {
 		s.logger = slog.Default()
 	}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.tokens = newTokens(httpClient(s.attempts(), shouldRetryGrant, grantBackoff))
 	return s
 }
 
 // Close ends what runs in the background and closes idle connections.
 func (s *Service) Close() {
-	s.cancel()
-	s.grants.Wait()
+	s.tokens.close()
 	if t, ok := s.transport.(interface{ CloseIdleConnections() }); ok {
 		t.CloseIdleConnections()
 	}
@@ -103,10 +95,9 @@ type Credentials struct {
 // Client reads a Sigma organization with one API credential. It is safe for
 // concurrent use. Its methods fail with an [*Error] or the context's error.
 type Client struct {
-	base   string
-	token  *tokenCache
-	http   *retryablehttp.Client
-	logger *slog.Logger
+	credential *credential // a pointer, so that printing a Client does not print the secret
+	tokens     *tokens
+	http       *retryablehttp.Client
 }
 
 // Client returns a client for the credentials. It makes no call. It fails with
@@ -120,40 +111,34 @@ func (s *Service) Client(credentials Credentials) (*Client, error) {
 	if credentials.OrganizationID == "" {
 		organization = "client " + credentials.ClientID
 	}
-	c := &Client{base: base, logger: s.logger}
-	c.http = s.httpClient(s.limiter(base + " " + organization))
-	c.token = s.tokenCache(base, credentials, c.http)
-	return c, nil
+	l := s.limiter(base + " " + organization)
+	return &Client{
+		credential: &credential{base: base, clientID: credentials.ClientID, secret: credentials.ClientSecret},
+		tokens:     s.tokens,
+		http:       httpClient(&limited{next: s.attempts(), limiter: l}, shouldRetry, backoff),
+	}, nil
 }
 
 func (s *Service) limiter(key string) *limiter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.limiters[key]
-	if l == nil {
-		l = newLimiter(s.options.InFlight)
-		s.limiters[key] = l
+	if l := s.limiters[key].Value(); l != nil {
+		return l
 	}
+	l := newLimiter(s.options.InFlight)
+	s.limiters[key] = weak.Make(l)
+	runtime.AddCleanup(l, s.dropLimiter, key)
 	return l
 }
 
-func (s *Service) tokenCache(base string, credentials Credentials, client *retryablehttp.Client) *tokenCache {
-	key := tokenKey{base: base, clientID: credentials.ClientID, secret: sha256.Sum256([]byte(credentials.ClientSecret))}
+func (s *Service) dropLimiter(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.tokens[key]
-	if t == nil {
-		t = &tokenCache{service: s, http: client, base: base, clientID: credentials.ClientID, secret: credentials.ClientSecret}
-		s.tokens[key] = t
+	if s.limiters[key].Value() == nil {
+		delete(s.limiters, key)
 	}
-	return t
 }
 
-func (s *Service) forget(t *tokenCache) {
-	key := tokenKey{base: t.base, clientID: t.clientID, secret: sha256.Sum256([]byte(t.secret))}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.tokens[key] == t {
-		delete(s.tokens, key)
-	}
+func (s *Service) attempts() *attempts {
+	return &attempts{next: s.transport, timeout: s.options.RequestTimeout, logger: s.logger}
 }

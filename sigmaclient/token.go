@@ -2,10 +2,9 @@ package sigmaclient
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
-	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -26,26 +25,34 @@ const (
 	grantTimeout = 2 * time.Minute
 )
 
-type tokenKey struct {
-	base     string
-	clientID string
-	secret   [sha256.Size]byte // so that a new secret is tried, and not the old one's token
-}
-
-// tokenCache holds the access token of one API credential. All who need a new
-// one at the same time share one grant.
-type tokenCache struct {
-	service  *Service
-	http     *retryablehttp.Client
+// credential is what a token is granted for. The secret is part of it, so that
+// a new secret is tried and not served with the old one's token.
+type credential struct {
 	base     string
 	clientID string
 	secret   Secret
+}
+
+// tokens are the access tokens of a process.
+type tokens struct {
+	http   *retryablehttp.Client
+	ctx    context.Context // ends with the Service, and with it the grants under way
+	cancel context.CancelFunc
+	grants sync.WaitGroup
 
 	mu      sync.Mutex
+	closed  bool
+	of      map[credential]*token
+	sweepAt int                      // the size of the map at which it is swept
+	next    map[credential]time.Time // when a client may ask for a grant again; without the secrets
+}
+
+// token is the newest token of one credential. All who need a new one at the
+// same time share one grant.
+type token struct {
 	access  string
 	renewAt time.Time
-	granted time.Time // when the last grant was asked for
-	grant   *grant    // under way, or nil
+	grant   *grant // under way, or nil
 }
 
 type grant struct {
@@ -54,26 +61,28 @@ type grant struct {
 	err    error
 }
 
+func newTokens(client *retryablehttp.Client) *tokens {
+	t := &tokens{http: client, of: map[credential]*token{}, next: map[credential]time.Time{}}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	return t
+}
+
+// close ends the grants under way and refuses new ones.
+func (t *tokens) close() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.cancel()
+	t.grants.Wait()
+}
+
 // get returns a token other than stale, which the caller has seen refused;
 // stale may be empty. The grant goes on when its caller leaves, for the others.
-func (t *tokenCache) get(ctx context.Context, stale string) (string, error) {
-	t.mu.Lock()
-	if t.access != "" && t.access != stale && time.Now().Before(t.renewAt) {
-		defer t.mu.Unlock()
-		return t.access, nil
-	}
-	g := t.grant
+func (t *tokens) get(ctx context.Context, who *credential, stale string) (string, error) {
+	g, access, err := t.join(who, stale)
 	if g == nil {
-		if t.service.ctx.Err() != nil {
-			t.mu.Unlock()
-			return "", &Error{Kind: KindUnavailable, Call: tokenCall, Err: t.service.ctx.Err()}
-		}
-		g = &grant{done: make(chan struct{})}
-		t.grant = g
-		wait := time.Until(t.granted.Add(grantSpacing))
-		t.service.grants.Go(func() { t.run(g, wait) })
+		return access, err
 	}
-	t.mu.Unlock()
 	select {
 	case <-g.done:
 		return g.access, g.err
@@ -82,37 +91,79 @@ func (t *tokenCache) get(ctx context.Context, stale string) (string, error) {
 	}
 }
 
-func (t *tokenCache) run(g *grant, wait time.Duration) {
-	ctx, cancel := context.WithTimeout(t.service.ctx, grantTimeout)
-	defer cancel()
-	var life time.Duration
-	if g.err = pause(ctx, wait); g.err == nil {
-		t.mu.Lock()
-		t.granted = time.Now()
-		t.mu.Unlock()
-		g.access, life, g.err = t.ask(ctx)
-	}
-	if g.err != nil && ctx.Err() != nil { // no caller's context, so no caller's error
-		g.err = &Error{Kind: KindUnavailable, Call: tokenCall, Err: g.err}
-	}
+// join returns a token, or the grant that will bring one.
+func (t *tokens) join(who *credential, stale string) (g *grant, access string, err error) {
 	t.mu.Lock()
-	t.grant = nil
-	if g.err != nil && t.access == "" {
-		t.service.forget(t) // credentials that never worked need not be remembered
+	defer t.mu.Unlock()
+	k := t.of[*who]
+	if k == nil {
+		t.sweep()
+		k = &token{}
+		t.of[*who] = k
 	}
-	if g.err == nil {
-		t.access = g.access
-		t.renewAt = time.Now().Add(life - min(life/10, time.Minute))
+	if k.access != "" && k.access != stale && time.Now().Before(k.renewAt) {
+		return nil, k.access, nil
 	}
-	t.mu.Unlock()
-	close(g.done)
+	if k.grant == nil {
+		if t.closed {
+			return nil, "", &Error{Kind: KindUnavailable, Call: tokenCall, Err: errors.New("the service is closed")}
+		}
+		k.grant = &grant{done: make(chan struct{})}
+		t.grants.Go(func() { t.run(who, k) })
+	}
+	return k.grant, "", nil
 }
 
-func pause(ctx context.Context, wait time.Duration) error {
-	if wait <= 0 {
+// sweep drops what is of no more use, each time that the map has doubled.
+func (t *tokens) sweep() {
+	if len(t.of) < t.sweepAt {
+		return
+	}
+	now := time.Now()
+	maps.DeleteFunc(t.of, func(_ credential, k *token) bool { return k.grant == nil && !now.Before(k.renewAt) })
+	maps.DeleteFunc(t.next, func(_ credential, next time.Time) bool { return !now.Before(next) })
+	t.sweepAt = 2*len(t.of) + 64
+}
+
+// run fills the token's grant.
+func (t *tokens) run(who *credential, k *token) {
+	ctx, cancel := context.WithTimeout(t.ctx, grantTimeout)
+	defer cancel()
+	var access string
+	var life time.Duration
+	err := t.pause(ctx, who)
+	if err == nil {
+		access, life, err = t.ask(ctx, who)
+	}
+	if err != nil && ctx.Err() != nil { // no caller's context, so no caller's error
+		err = &Error{Kind: KindUnavailable, Call: tokenCall, Err: errors.New("no token was granted in time")}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err == nil {
+		k.access = access
+		k.renewAt = time.Now().Add(life - min(life/10, time.Minute))
+	}
+	k.grant.access, k.grant.err = access, err
+	close(k.grant.done)
+	k.grant = nil
+}
+
+// pause waits until the client may ask for a grant.
+func (t *tokens) pause(ctx context.Context, who *credential) error {
+	client := credential{base: who.base, clientID: who.clientID}
+	t.mu.Lock()
+	now := time.Now()
+	at := now
+	if next := t.next[client]; next.After(at) {
+		at = next
+	}
+	t.next[client] = at.Add(grantSpacing)
+	t.mu.Unlock()
+	if !at.After(now) {
 		return nil
 	}
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(at.Sub(now))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -124,15 +175,13 @@ func pause(ctx context.Context, wait time.Duration) error {
 
 // ask makes the grant. Sigma's contract prints a JSON body; its own examples
 // and every client known send a form.
-func (t *tokenCache) ask(ctx context.Context) (access string, life time.Duration, err error) {
-	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {t.clientID}, "client_secret": {string(t.secret)}}
-	request, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, t.base+tokenPath, strings.NewReader(form.Encode()))
+func (t *tokens) ask(ctx context.Context, who *credential) (access string, life time.Duration, err error) {
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {who.clientID}, "client_secret": {string(who.secret)}}
+	request, err := newRequest(ctx, http.MethodPost, who.base+tokenPath, strings.NewReader(form.Encode()))
 	if err != nil {
 		return "", 0, &Error{Kind: KindInvalidRequest, Call: tokenCall, Err: errors.New("the request cannot be made")}
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	request.Header.Set("Accept", "application/json")
-	request.Header.Set("User-Agent", userAgent)
 	status, body, err := send(t.http, request, tokenCall)
 	var refused *Error
 	if errors.As(err, &refused) && refused.Status >= 400 && refused.Status < 500 && refused.Kind != KindThrottled {
@@ -154,27 +203,4 @@ func (t *tokenCache) ask(ctx context.Context) (access string, life time.Duration
 		granted.ExpiresIn = time.Hour.Seconds() // as documented
 	}
 	return granted.AccessToken, time.Duration(min(granted.ExpiresIn, (24*time.Hour).Seconds()) * float64(time.Second)), nil
-}
-
-// send sends a request with retries, and returns the body of a good answer.
-func send(client *retryablehttp.Client, request *retryablehttp.Request, call string) (status int, body []byte, err error) {
-	response, err := client.Do(request)
-	if err != nil {
-		if ctxErr := request.Context().Err(); ctxErr != nil {
-			return 0, nil, ctxErr
-		}
-		kind := KindUnavailable
-		if errors.Is(err, errBodyTooLarge) {
-			kind = KindProtocol
-		}
-		return 0, nil, &Error{Kind: kind, Call: call, Err: err}
-	}
-	body, err = io.ReadAll(response.Body) // from memory, see readBody
-	if err != nil {
-		return 0, nil, &Error{Kind: KindUnavailable, Call: call, Err: err}
-	}
-	if response.StatusCode < 200 || response.StatusCode > 299 {
-		return response.StatusCode, nil, newError(call, response, body, time.Now())
-	}
-	return response.StatusCode, body, nil
 }

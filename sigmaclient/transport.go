@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -17,47 +18,123 @@ import (
 )
 
 const (
-	retries    = 5
-	minBackoff = 500 * time.Millisecond
-	maxBackoff = 10 * time.Second
+	userAgent = "sigmasource"
+
+	// maxFailures is how often a call may fail in passing, and maxAttempts how
+	// often it is tried in all: being throttled is no fault of the call's, and
+	// the limiter sees to it that the next attempt is better timed.
+	maxFailures = 5
+	maxAttempts = 10
+	minBackoff  = 500 * time.Millisecond
+	maxBackoff  = 10 * time.Second
 
 	// maxBody is the largest answer that is read. A page of a thousand queries
-	// of ten kilobytes each is a tenth of it.
-	maxBody = 128 << 20
+	// of ten kilobytes each is a sixth of it.
+	maxBody = 64 << 20
 )
 
-var errBodyTooLarge = errors.New("the answer is too large")
+var (
+	errBodyTooLarge = errors.New("the answer is too large")
+	errTimeout      = errors.New("no answer in time") // not context.DeadlineExceeded, which is a caller's
+)
 
-// httpClient returns a client that retries within an organization's limiter.
-func (s *Service) httpClient(l *limiter) *retryablehttp.Client {
+// tries counts what a call has met: go-retryablehttp tells its policies no more
+// than the last attempt.
+type tries struct{ attempts, failures int }
+
+type triesKey struct{}
+
+func triesOf(ctx context.Context) *tries { return ctx.Value(triesKey{}).(*tries) }
+
+func newRequest(ctx context.Context, method, url string, body io.Reader) (*retryablehttp.Request, error) {
+	ctx = context.WithValue(ctx, triesKey{}, &tries{})
+	request, err := retryablehttp.NewRequestWithContext(ctx, method, url, body)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("User-Agent", userAgent)
+	return request, nil
+}
+
+// send sends a request with retries, and returns the body of a good answer.
+func send(client *retryablehttp.Client, request *retryablehttp.Request, call string) (status int, body []byte, err error) {
+	response, err := client.Do(request)
+	if err != nil {
+		if ctxErr := request.Context().Err(); ctxErr != nil {
+			return 0, nil, ctxErr
+		}
+		kind := KindUnavailable
+		if errors.Is(err, errBodyTooLarge) {
+			kind = KindProtocol
+		}
+		var wrapped *url.Error
+		if errors.As(err, &wrapped) {
+			err = wrapped.Err // the wrapping quotes the URL, cursors and all
+		}
+		return 0, nil, &Error{Kind: kind, Call: call, Err: err}
+	}
+	body, err = io.ReadAll(response.Body) // from memory, see readBody
+	if err != nil {
+		return 0, nil, &Error{Kind: KindUnavailable, Call: call, Err: err}
+	}
+	if response.StatusCode < 200 || response.StatusCode > 299 {
+		return response.StatusCode, nil, newError(call, response, body, time.Now())
+	}
+	return response.StatusCode, body, nil
+}
+
+func httpClient(transport http.RoundTripper, retry retryablehttp.CheckRetry, wait retryablehttp.Backoff) *retryablehttp.Client {
 	return &retryablehttp.Client{
 		HTTPClient: &http.Client{
-			Transport: &attempts{next: s.transport, limiter: l, timeout: s.options.RequestTimeout, logger: s.logger},
+			Transport: transport,
 			// A redirect could lead anywhere.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		RetryMax:     retries,
-		CheckRetry:   shouldRetry,
-		Backoff:      backoff,
+		RetryMax:     maxAttempts - 1,
+		CheckRetry:   retry,
+		Backoff:      wait,
 		ErrorHandler: retryablehttp.PassthroughErrorHandler,
 	}
 }
 
-// attempts sends one attempt at a time, within the limiter and a time limit,
-// and reads its whole answer, so that a body that breaks off is a failed
-// attempt like any other.
-type attempts struct {
+// limited sends attempts within an organization's limiter.
+type limited struct {
 	next    http.RoundTripper
 	limiter *limiter
+}
+
+func (l *limited) RoundTrip(request *http.Request) (*http.Response, error) {
+	place, err := l.limiter.acquire(request.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer l.limiter.release()
+	response, err := l.next.RoundTrip(request)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode == http.StatusTooManyRequests {
+		wait, _ := parseRetryAfter(response.Header.Get("Retry-After"), time.Now())
+		l.limiter.throttle(place, wait)
+	} else {
+		l.limiter.success(place)
+	}
+	return response, nil
+}
+
+// attempts sends one attempt at a time, within a time limit, and reads its
+// whole answer, so that a body that breaks off is a failed attempt like any
+// other.
+type attempts struct {
+	next    http.RoundTripper
 	timeout time.Duration
 	logger  *slog.Logger
 }
 
 func (a *attempts) RoundTrip(request *http.Request) (*http.Response, error) {
-	if err := a.limiter.acquire(request.Context()); err != nil {
-		return nil, err
-	}
-	defer a.limiter.release()
+	tried := triesOf(request.Context())
+	tried.attempts++
 	ctx, cancel := context.WithTimeout(request.Context(), a.timeout)
 	defer cancel()
 	start := time.Now()
@@ -65,15 +142,12 @@ func (a *attempts) RoundTrip(request *http.Request) (*http.Response, error) {
 	if err == nil {
 		err = readBody(response)
 	}
-	a.log(request, response, err, time.Since(start))
+	if err != nil && ctx.Err() != nil && request.Context().Err() == nil {
+		err = errTimeout
+	}
+	a.log(request, response, err, tried.attempts, time.Since(start))
 	if err != nil {
 		return nil, err
-	}
-	if response.StatusCode == http.StatusTooManyRequests {
-		wait, _ := parseRetryAfter(response.Header.Get("Retry-After"), time.Now())
-		a.limiter.throttle(wait)
-	} else {
-		a.limiter.success()
 	}
 	return response, nil
 }
@@ -96,11 +170,12 @@ func readBody(response *http.Response) error {
 
 // log leaves out the query, which holds cursors, and error texts, which may
 // quote it.
-func (a *attempts) log(request *http.Request, response *http.Response, err error, took time.Duration) {
+func (a *attempts) log(request *http.Request, response *http.Response, err error, attempt int, took time.Duration) {
 	attributes := []slog.Attr{
 		slog.String("method", request.Method),
 		slog.String("host", request.URL.Host),
 		slog.String("path", request.URL.Path),
+		slog.Int("attempt", attempt),
 		slog.Duration("took", took),
 	}
 	if err != nil {
@@ -118,25 +193,55 @@ func shouldRetry(ctx context.Context, response *http.Response, err error) (bool,
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
-	if err != nil {
-		again, _ := retryablehttp.DefaultRetryPolicy(ctx, nil, err)
-		return again && !errors.Is(err, errBodyTooLarge), nil
+	if err == nil {
+		return shouldAskAgain(ctx, response), nil
+	}
+	again, _ := retryablehttp.DefaultRetryPolicy(ctx, nil, err)
+	return again && !errors.Is(err, errBodyTooLarge) && mayFailAgain(ctx), nil
+}
+
+// shouldRetryGrant does not retry a lost connection: the grant may have been
+// made, and Sigma limits grants.
+func shouldRetryGrant(ctx context.Context, response *http.Response, err error) (bool, error) {
+	return ctx.Err() == nil && err == nil && shouldAskAgain(ctx, response), ctx.Err()
+}
+
+func shouldAskAgain(ctx context.Context, response *http.Response) bool {
+	wait, _ := parseRetryAfter(response.Header.Get("Retry-After"), time.Now())
+	if wait > maxRetryAfter {
+		return false
 	}
 	switch response.StatusCode {
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		wait, _ := parseRetryAfter(response.Header.Get("Retry-After"), time.Now())
-		return wait <= maxRetryAfter, nil
+	case http.StatusTooManyRequests:
+		return true
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return mayFailAgain(ctx)
 	}
-	return false, nil
+	return false
+}
+
+func mayFailAgain(ctx context.Context) bool {
+	tried := triesOf(ctx)
+	tried.failures++
+	return tried.failures <= maxFailures
 }
 
 // backoff leaves the wait after throttling to the limiter, which makes the
 // whole organization wait and not this call alone.
 func backoff(_, _ time.Duration, attempt int, response *http.Response) time.Duration {
+	if response != nil && response.StatusCode == http.StatusTooManyRequests {
+		return 0
+	}
+	return waitFor(attempt, response)
+}
+
+// grantBackoff keeps grants apart.
+func grantBackoff(_, _ time.Duration, attempt int, response *http.Response) time.Duration {
+	return max(grantSpacing, waitFor(attempt, response))
+}
+
+func waitFor(attempt int, response *http.Response) time.Duration {
 	if response != nil {
-		if response.StatusCode == http.StatusTooManyRequests {
-			return 0
-		}
 		if wait, ok := parseRetryAfter(response.Header.Get("Retry-After"), time.Now()); ok {
 			return wait
 		}

@@ -26,11 +26,12 @@ type Workbook struct {
 	Tags          []Tag   `json:"tags"`
 }
 
-// Tag is a version tag of a workbook.
+// Tag is a version tag of a workbook, or of the organization.
 type Tag struct {
-	VersionTagID     string `json:"versionTagId"`
-	Name             string `json:"name"`
-	TaggedWorkbookID string `json:"taggedWorkbookId"`
+	VersionTagID          string  `json:"versionTagId"`
+	Name                  string  `json:"name"`
+	SourceWorkbookVersion float64 `json:"sourceWorkbookVersion"` // zero where the call names no workbook
+	TaggedWorkbookID      string  `json:"taggedWorkbookId"`      // empty where the call names no workbook
 }
 
 // Page is a page of a workbook.
@@ -135,15 +136,70 @@ func (e LineageEntry) ID() string {
 	return ""
 }
 
-// Source is something that a workbook reads from.
+// ElementLineage is what an element is made from. Nodes are by their id; an
+// edge may name a node that is not among them.
+type ElementLineage struct {
+	Nodes map[string]LineageNode `json:"dependencies"`
+	Edges []LineageEdge          `json:"edges"`
+}
+
+// LineageNode is an element or one of the things that elements read from.
+type LineageNode struct {
+	NodeID    string `json:"nodeId"`
+	Type      string `json:"type"` // an open set, such as "sheet" (an element), "table", "join", "data-model"
+	Name      string `json:"name"`
+	ElementID string `json:"elementId"` // of a "sheet"
+}
+
+// LineageEdge leads from a node to one that is made from it.
+type LineageEdge struct {
+	Source string `json:"source"`
+	Target string `json:"target"`
+	Type   string `json:"type"` // "lookup", "source" or "dependency"
+}
+
+// Source is something that a workbook or data model reads from.
 type Source struct {
-	Type         string   `json:"type"` // "table", "dataset", "data-model", "custom-sql"
-	InodeID      string   `json:"inodeId"`
+	Type         string   `json:"type"`      // "table", "dataset", "data-model", "custom-sql"
+	InodeID      string   `json:"inodeId"`   // of a workbook's table or dataset
+	TableID      string   `json:"tableId"`   // of a data model's table
+	DatasetID    string   `json:"datasetId"` // of a data model's dataset
 	DataModelID  string   `json:"dataModelId"`
 	ElementIDs   []string `json:"elementIds"`
 	ConnectionID string   `json:"connectionId"`
 	CustomSQLID  string   `json:"customSqlId"`
 	Definition   string   `json:"definition"` // of custom SQL
+}
+
+// ConnectionPath is where a table lies in a warehouse.
+type ConnectionPath struct {
+	ConnectionID string   `json:"connectionId"`
+	Path         []string `json:"path"` // database, schema and table, as far as the warehouse has them
+}
+
+// File is something in Sigma's folders.
+type File struct {
+	ID         string `json:"id"`
+	URLID      string `json:"urlId"`
+	Name       string `json:"name"`
+	Type       string `json:"type"` // "workspace", "folder", "workbook", "data-model", "table", …
+	ParentID   string `json:"parentId"`
+	Permission string `json:"permission"` // of the credentials' owner: "view", "edit", …
+	Path       string `json:"path"`
+	Badge      string `json:"badge"` // such as "Endorsed"; may be empty
+	IsArchived bool   `json:"isArchived"`
+	OwnerID    string `json:"ownerId"`
+	CreatedAt  Time   `json:"createdAt"`
+	UpdatedAt  Time   `json:"updatedAt"`
+}
+
+// Workspace is a top folder that is shared.
+type Workspace struct {
+	WorkspaceID    string `json:"workspaceId"`
+	WorkspaceURLID string `json:"workspaceUrlId"`
+	Name           string `json:"name"`
+	CreatedAt      Time   `json:"createdAt"`
+	UpdatedAt      Time   `json:"updatedAt"`
 }
 
 // Connection is a warehouse connection in Sigma. Fields that a warehouse does
