@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
+	"runtime/debug"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -117,8 +119,12 @@ func interceptors(callers *auth.Static, logger *slog.Logger) ([]grpc.ServerOptio
 	log := logging.LoggerFunc(func(ctx context.Context, level logging.Level, message string, fields ...any) {
 		logger.Log(ctx, slog.Level(level), message, fields...)
 	})
-	recovered := recovery.WithRecoveryHandlerContext(func(ctx context.Context, p any) error {
-		return fmt.Errorf("panic: %v", p)
+	recovered := recovery.WithRecoveryHandlerContext(func(_ context.Context, p any) error {
+		if err, ok := p.(runtime.Error); ok {
+			return fmt.Errorf("panic: %w\n%s", err, debug.Stack())
+		}
+		// Any other value may hold what a log must not.
+		return fmt.Errorf("panic with a %T\n%s", p, debug.Stack())
 	})
 	return []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(

@@ -137,11 +137,12 @@ func printTable(w io.Writer, header table.Row, rows []table.Row) {
 // printError shows what a person can act on: the message, the reason and its
 // facts, then the fields at fault.
 func printError(w io.Writer, err error) {
-	s, ok := status.FromError(err)
-	if !ok {
+	var failed interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &failed) {
 		fmt.Fprintln(w, "sigmasource:", err)
 		return
 	}
+	s := failed.GRPCStatus()
 	fmt.Fprintf(w, "sigmasource: %s: %s\n", s.Code(), s.Message())
 	for _, detail := range s.Details() {
 		switch d := detail.(type) {
