@@ -89,7 +89,7 @@ func runDemo(ctx context.Context, listen string, once bool, out, stderr io.Write
 	if err != nil {
 		return err
 	}
-	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	s, err := server.New(ctx, server.Config{Store: kept, Auth: callers, Hosts: hosts, Logger: logger})
 	if err != nil {
 		return err
