@@ -1,57 +1,70 @@
 package sigmatest
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // Fault answers a request in the server's place and reports true, or reports
 // false to let the server answer. It runs after the request was recorded and
-// before its token is looked at.
+// before its token is looked at, and may edit the organization.
 type Fault func(w http.ResponseWriter, r *http.Request) bool
 
-// Matching limits a fault to the requests that match.
-func Matching(match func(*http.Request) bool, fault Fault) Fault {
-	return func(w http.ResponseWriter, r *http.Request) bool { return match(r) && fault(w, r) }
-}
-
-// Path matches requests for a path.
-func Path(path string) func(*http.Request) bool {
-	return func(r *http.Request) bool { return r.URL.Path == path }
-}
-
-// Times lets a fault happen n times and no more.
-func Times(n int, fault Fault) Fault {
-	left := make(chan struct{}, n)
-	for range n {
-		left <- struct{}{}
-	}
+// On limits a fault to requests for a path. A "*" in the path stands for any
+// one segment, a "**" at its end for any number.
+func On(path string, fault Fault) Fault {
+	want := strings.Split(path, "/")
 	return func(w http.ResponseWriter, r *http.Request) bool {
-		select {
-		case <-left:
-			if fault(w, r) {
-				return true
-			}
-			left <- struct{}{}
-		default:
+		return matches(want, strings.Split(r.URL.Path, "/")) && fault(w, r)
+	}
+}
+
+func matches(want, got []string) bool {
+	for i, segment := range want {
+		switch {
+		case segment == "**" && i == len(want)-1:
+			return true
+		case i >= len(got) || segment != "*" && segment != got[i]:
+			return false
 		}
-		return false
 	}
+	return len(got) == len(want)
 }
 
-// Sometimes lets a fault happen with a probability, the same for the same seed
-// and order of requests.
-func Sometimes(seed uint64, probability float64, fault Fault) Fault {
-	dice := make(chan *rand.Rand, 1)
-	dice <- rand.New(rand.NewPCG(seed, seed))
+// Times lets a fault have the first n requests that come to it.
+func Times(n int, fault Fault) Fault {
+	var seen atomic.Int64
+	return func(w http.ResponseWriter, r *http.Request) bool { return seen.Add(1) <= int64(n) && fault(w, r) }
+}
+
+// After keeps a fault from the first n requests that come to it.
+func After(n int, fault Fault) Fault {
+	var seen atomic.Int64
+	return func(w http.ResponseWriter, r *http.Request) bool { return seen.Add(1) > int64(n) && fault(w, r) }
+}
+
+// Sometimes lets a fault have a share of the requests. Which ones follows from
+// the seed, the request's URL, and how often that was asked for before: not from
+// the order of requests that run side by side.
+func Sometimes(seed uint64, share float64, fault Fault) Fault {
+	var mu sync.Mutex
+	asked := map[string]uint64{}
 	return func(w http.ResponseWriter, r *http.Request) bool {
-		d := <-dice
-		hit := d.Float64() < probability
-		dice <- d
-		return hit && fault(w, r)
+		key := r.Method + " " + r.URL.RequestURI()
+		mu.Lock()
+		asked[key]++
+		n := asked[key]
+		mu.Unlock()
+		sum := sha256.Sum256(fmt.Appendf(nil, "%d %d %s", seed, n, key))
+		const exact = 1 << 53 // integers of a float64
+		return float64(binary.BigEndian.Uint64(sum[:])%exact)/exact < share && fault(w, r)
 	}
 }
 
@@ -62,9 +75,7 @@ func Throttle(retryAfter string) Fault {
 		if retryAfter != "" {
 			w.Header().Set("Retry-After", retryAfter)
 		}
-		w.Header().Set("Content-Type", "text/html; charset=UTF-8")
-		w.WriteHeader(http.StatusTooManyRequests)
-		_, _ = io.WriteString(w, "<!DOCTYPE html><html><head><title>Access denied | error 1015</title></head><body>You are being rate limited</body></html>")
+		writeHTML(w, http.StatusTooManyRequests, "Access denied | error 1015 | You are being rate limited")
 		return true
 	}
 }
@@ -72,9 +83,7 @@ func Throttle(retryAfter string) Fault {
 // Gateway answers 502, 503 or 504 with a page of HTML.
 func Gateway(status int) Fault {
 	return func(w http.ResponseWriter, _ *http.Request) bool {
-		w.Header().Set("Content-Type", "text/html")
-		w.WriteHeader(status)
-		_, _ = fmt.Fprintf(w, "<html><body><h1>%d %s</h1></body></html>", status, http.StatusText(status))
+		writeHTML(w, status, http.StatusText(status))
 		return true
 	}
 }
@@ -82,13 +91,43 @@ func Gateway(status int) Fault {
 // Fail answers with Sigma's own kind of error.
 func Fail(status int, code, message string) Fault {
 	return func(w http.ResponseWriter, _ *http.Request) bool {
-		writeError(w, status, code, message)
+		refuse(status, code, message).write(w)
 		return true
 	}
 }
 
-// Stall leaves the request without an answer until the caller leaves or
-// release is closed.
+// Answer answers 200 with a text of JSON, right or wrong.
+func Answer(text string) Fault {
+	return func(w http.ResponseWriter, _ *http.Request) bool {
+		writeJSON(w, http.StatusOK, []byte(text))
+		return true
+	}
+}
+
+// Do runs a function, such as an edit, and lets the server answer.
+func Do(f func()) Fault {
+	return func(http.ResponseWriter, *http.Request) bool {
+		f()
+		return false
+	}
+}
+
+// Delay lets the server answer after a while.
+func Delay(d time.Duration) Fault {
+	return func(_ http.ResponseWriter, r *http.Request) bool {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			return false
+		case <-r.Context().Done():
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// Stall leaves the request without an answer until the caller leaves, or until
+// release is closed: then the server answers. A nil release never is.
 func Stall(release <-chan struct{}) Fault {
 	return func(_ http.ResponseWriter, r *http.Request) bool {
 		select {
@@ -100,25 +139,62 @@ func Stall(release <-chan struct{}) Fault {
 	}
 }
 
-// CutBody breaks the connection off in the middle of an answer.
-func CutBody() Fault {
-	return func(w http.ResponseWriter, _ *http.Request) bool {
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Content-Length", "1000")
-		_, _ = io.WriteString(w, `{"entries":[`)
+// StallBody sends a part of an answer and then nothing until the caller leaves.
+func StallBody() Fault {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		beginBody(w)
+		<-r.Context().Done()
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// Options are steady habits of an organization.
-type Options struct {
-	TokenLife time.Duration // 0 means an hour
-	// LimitGrants refuses more than one grant a second, as Sigma does.
-	LimitGrants bool
-	// TersePages leaves out what the contract lets a page leave out.
-	TersePages bool
-	// RepeatCursor never ends a list.
-	RepeatCursor bool
-	// PageSize caps the entries of a page. 0 means as asked, up to 1000.
-	PageSize int
+// CutBody breaks the connection off in the middle of an answer.
+func CutBody() Fault {
+	return func(w http.ResponseWriter, _ *http.Request) bool {
+		beginBody(w)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// Drop breaks the connection off without an answer.
+func Drop() Fault {
+	return func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }
+}
+
+// HugeBody answers with a list whose one entry is of a size in bytes.
+func HugeBody(size int) Fault {
+	return func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Content-Type", "application/json")
+		write(w, `{"entries":[{"name":"`)
+		chunk := strings.Repeat("x", 1<<16)
+		for left := size; left > 0; left -= len(chunk) {
+			if _, err := io.WriteString(w, chunk[:min(left, len(chunk))]); err != nil {
+				panic(http.ErrAbortHandler) // the caller has had enough
+			}
+		}
+		write(w, `"}],"nextPage":null}`)
+		return true
+	}
+}
+
+func beginBody(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", "1000")
+	write(w, `{"entries":[`)
+	if err := http.NewResponseController(w).Flush(); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func writeHTML(w http.ResponseWriter, status int, title string) {
+	w.Header().Set("Content-Type", "text/html; charset=UTF-8")
+	w.WriteHeader(status)
+	write(w, "<!DOCTYPE html><html><head><title>"+title+"</title></head><body>"+title+"</body></html>")
+}
+
+// write gives up on a caller who has left, as a server does.
+func write(w io.Writer, text string) {
+	if _, err := io.WriteString(w, text); err != nil {
+		panic(http.ErrAbortHandler)
+	}
 }

@@ -3,76 +3,79 @@
 // Sigma has no sandbox: every call runs against a real organization. So what
 // reads Sigma is tested and demonstrated here, against answers in the shape of
 // Sigma's published contract, which a test checks. A small description makes an
-// organization ([Organization]); [NewServer] serves it; [Server.SetFaults] makes
-// it behave as badly as the real one can.
+// organization ([Organization]); [NewServer] serves it; [Server.Change] changes it
+// while it is being read; [Server.SetFaults] makes it behave as badly as the
+// real one can.
 //
-// The package imports the standard library only, package testing not included:
-// the demonstration runs it too.
+// The package imports the standard library only, neither package testing nor
+// package sigmaclient: the demonstration runs it in an ordinary program, and
+// the client is to be tested against somebody else's reading of the contract.
 package sigmatest
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 	"time"
 )
 
-// Organization describes an organization. What is left empty is filled in:
-// ids are derived from names, so that the same description gives the same ids.
+// Organization describes an organization. What is left empty is filled in, ids
+// from names, so that the same description gives the same ids. Once filled in
+// an id stays, whatever is renamed.
 type Organization struct {
 	ID           string
 	Slug         string // in the URLs of documents
 	ClientID     string
 	ClientSecret string
-	Owner        string // member id of the credentials' owner
-	OwnerEmail   string // appears in the comment of every SQL text
+	Owner        string   // member id of the credential's owner, with whose rights it reads
+	OwnerEmail   string   // appears in the comment of every SQL text
+	Others       []Client // further API credentials
 	Connections  []Connection
+	Workspaces   []string // names; those that the paths of documents begin with are added
 	Workbooks    []Workbook
 	DataModels   []DataModel
-	Workspaces   []string
+}
+
+// Client is an API credential.
+type Client struct {
+	ID     string
+	Secret string
+	Owner  string // as the organization's
+	Email  string
 }
 
 // Connection is a warehouse connection.
 type Connection struct {
-	ID      string
-	Name    string
-	Type    string // "snowflake" where empty
-	Account string
-	Host    string
-	Role    string
-	User    string
-	// Warehouse is the compute warehouse.
-	Warehouse string
+	ID        string
+	Name      string
+	Type      string // "snowflake" where empty
+	Account   string
+	Host      string
+	Warehouse string // the compute warehouse
+	User      string
+	Role      string
+	OAuth     bool
 }
 
 // Workbook is a document with pages.
 type Workbook struct {
 	ID        string
 	Name      string
-	Path      string // of the folder
-	Owner     string
-	Version   int // 1 where zero
-	Archived  bool
-	Tags      []string
+	Path      string // of the folder, its first part a workspace; "My Documents" where empty
+	Owner     string // member id; the credential's owner where empty
+	Version   int    // 1 where zero
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	Pages     []Page
-}
+	Tags      []string
+	// Versions are the pages as they were when a tag was given, by the tag. A
+	// tag without any shows the pages as they are.
+	Versions map[string][]Page
 
-// DataModel is a document whose elements other documents build on.
-type DataModel struct {
-	ID        string
-	Name      string
-	Path      string
-	Version   int
-	CreatedAt time.Time
-	UpdatedAt time.Time
-	Elements  []Element
-	// Connection is the id of the connection that it reads from.
-	Connection string
+	Archived   bool
+	SharedWith []string // member ids; everybody where empty
+	Unreadable bool     // listed, but everything in it answers 403
+	NoLineage  bool     // its lineage answers 500, steadily
+	Queries    Refusal  // of the call for the SQL of all elements
 }
 
 // Page is a page of a workbook.
@@ -83,27 +86,65 @@ type Page struct {
 	Elements []Element
 }
 
-// Element is something on a page.
+// DataModel is a document whose elements other documents build on.
+type DataModel struct {
+	ID         string
+	Name       string
+	Path       string
+	Owner      string
+	Version    int
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	Connection string // name or id; the first connection where empty
+	Elements   []Element
+}
+
+// Element is something on a page, or in a data model.
 type Element struct {
 	ID            string
-	Name          string
+	Name          string // may be empty, and need not be unique
 	Type          string // "table" where empty
 	Visualization string // "levelTable" where empty and the type is "table"
 	Columns       []Column
 	// SQL is the query without the trailing comment, which the server adds
-	// afresh to every answer.
+	// afresh to every answer. Where it is empty a data element gets a plain
+	// select of its columns with Sigma's preview limits.
 	SQL string
-	// Connection is the id of the connection that the element reads from.
-	Connection string
-	// DataModel is the id of the data model that it reads from instead.
-	DataModel string
-	// CustomSQL is the author's text that it reads from, if it does.
-	CustomSQL string
-	// Refusal replaces the query.
-	Refusal Refusal
+
+	Connection string   // name or id; the first connection where empty
+	Tables     []string // "DB.SCHEMA.TABLE" that it reads from; one named after the element where nothing is told
+	DataModel  string   // name or id of the data model that it reads from instead
+	CustomSQL  string   // the author's text that it reads from instead
+	Elements   []string // names or ids of elements of the same document that it builds on instead
+
+	Refusal   Refusal // replaces the query
+	Unlisted  bool    // left out of the SQL of all elements
+	Twice     bool    // comes twice there
+	NoLineage bool    // its own lineage answers 500, steadily
 }
 
-// Refusal is how Sigma answers for an element without giving its SQL.
+// Column is a column of an element.
+type Column struct {
+	ID      string
+	Label   string
+	Formula string // a column of the source where empty
+	Type    string // "text" where empty; "error" for a formula with an error
+}
+
+// Columns makes columns from labels. A label may end in a colon and a type, as
+// in "Order Id:number".
+func Columns(labels ...string) []Column {
+	columns := make([]Column, len(labels))
+	for i, label := range labels {
+		columns[i].Label = label
+		if at := strings.LastIndexByte(label, ':'); at >= 0 {
+			columns[i] = Column{Label: label[:at], Type: label[at+1:]}
+		}
+	}
+	return columns
+}
+
+// Refusal is how Sigma answers without giving SQL.
 type Refusal int
 
 // The refusals that have been seen.
@@ -116,18 +157,101 @@ const (
 	Forbidden               // 403
 	NotPresent              // 404
 	SourceArchived          // 409 inode_archived
+	InternalFailure         // 500
 )
 
-// Column is a column of an element.
-type Column struct {
-	ID      string
-	Label   string
-	Formula string
-	Type    string // "text" where empty; "error" for a formula with an error
+// Workbook returns the workbook of a name or id, or nil.
+func (o *Organization) Workbook(name string) *Workbook {
+	for i := range o.Workbooks {
+		if w := &o.Workbooks[i]; w.ID == name || w.Name == name {
+			return w
+		}
+	}
+	return nil
+}
+
+// DataModel returns the data model of a name or id, or nil.
+func (o *Organization) DataModel(name string) *DataModel {
+	for i := range o.DataModels {
+		if m := &o.DataModels[i]; m.ID == name || m.Name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// RemoveWorkbook removes the workbook of a name or id.
+func (o *Organization) RemoveWorkbook(name string) {
+	for i := range o.Workbooks {
+		if w := o.Workbooks[i]; w.ID == name || w.Name == name {
+			o.Workbooks = append(o.Workbooks[:i:i], o.Workbooks[i+1:]...)
+			return
+		}
+	}
+}
+
+// Element returns the first element of a name or id, or nil.
+func (w *Workbook) Element(name string) *Element {
+	for i := range w.Pages {
+		if e := find(w.Pages[i].Elements, name); e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// RemoveElement removes the first element of a name or id.
+func (w *Workbook) RemoveElement(name string) {
+	for i := range w.Pages {
+		p := &w.Pages[i]
+		for j, e := range p.Elements {
+			if e.ID == name || e.Name == name {
+				p.Elements = append(p.Elements[:j:j], p.Elements[j+1:]...)
+				return
+			}
+		}
+	}
+}
+
+// Element returns the first element of a name or id, or nil.
+func (m *DataModel) Element(name string) *Element { return find(m.Elements, name) }
+
+func find(elements []Element, name string) *Element {
+	for i := range elements {
+		if e := &elements[i]; e.ID == name || e.Name == name {
+			return e
+		}
+	}
+	return nil
+}
+
+// pagesAt returns the pages of the version with a tag; an empty tag means the
+// newest.
+func (w *Workbook) pagesAt(tag string) ([]Page, bool) {
+	if tag == "" {
+		return w.Pages, true
+	}
+	if !slices.Contains(w.Tags, tag) {
+		return nil, false
+	}
+	if pages, kept := w.Versions[tag]; kept {
+		return pages, true
+	}
+	return w.Pages, true
+}
+
+func elementsOf(pages []Page) []*Element {
+	var all []*Element
+	for i := range pages {
+		for j := range pages[i].Elements {
+			all = append(all, &pages[i].Elements[j])
+		}
+	}
+	return all
 }
 
 // isData reports whether Sigma produces a query for elements of this type.
-func (e Element) isData() bool {
+func (e *Element) isData() bool {
 	switch e.Type {
 	case "text", "image", "line", "control", "button", "embed", "container", "divider":
 		return false
@@ -135,134 +259,19 @@ func (e Element) isData() bool {
 	return true
 }
 
-// complete fills in what the description leaves out.
-func (o *Organization) complete() {
-	fill(&o.Slug, "acme")
-	fill(&o.ID, uuid("organization", o.Slug))
-	fill(&o.ClientID, hash("client", o.Slug)[:32])
-	fill(&o.ClientSecret, hash("secret", o.Slug))
-	fill(&o.Owner, "mem"+hash("owner", o.Slug)[:12])
-	fill(&o.OwnerEmail, "owner@example.com")
-	for i := range o.Connections {
-		c := &o.Connections[i]
-		fill(&c.ID, uuid("connection", o.Slug, c.Name))
-		fill(&c.Type, "snowflake")
-	}
-	for i := range o.Workbooks {
-		o.completeWorkbook(&o.Workbooks[i])
-	}
-	for i := range o.DataModels {
-		m := &o.DataModels[i]
-		fill(&m.ID, uuid("data model", o.Slug, m.Path, m.Name))
-		m.Version = max(1, m.Version)
-		fillTimes(&m.CreatedAt, &m.UpdatedAt)
-		o.completeElements(m.Elements, m.ID, m.Connection)
-	}
-}
+// sourceName is a column's name in the warehouse.
+func (c *Column) sourceName() string { return identifier(c.Label) }
 
-func (o *Organization) completeWorkbook(w *Workbook) {
-	fill(&w.ID, uuid("workbook", o.Slug, w.Path, w.Name))
-	fill(&w.Owner, o.Owner)
-	w.Version = max(1, w.Version)
-	fillTimes(&w.CreatedAt, &w.UpdatedAt)
-	connection := ""
-	if len(o.Connections) > 0 {
-		connection = o.Connections[0].ID
-	}
-	for i := range w.Pages {
-		p := &w.Pages[i]
-		fill(&p.ID, shortID(w.ID, "page", fmt.Sprint(i)))
-		o.completeElements(p.Elements, p.ID, connection)
-	}
-}
-
-func (o *Organization) completeElements(elements []Element, parent, connection string) {
-	for i := range elements {
-		e := &elements[i]
-		fill(&e.ID, shortID(parent, "element", fmt.Sprint(i), e.Name))
-		fill(&e.Type, "table")
-		if e.Type == "table" {
-			fill(&e.Visualization, "levelTable")
+// identifier makes a name that needs no quotes in SQL.
+func identifier(label string) string {
+	name := strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
 		}
-		if e.DataModel == "" {
-			fill(&e.Connection, connection)
-		}
-		for j := range e.Columns {
-			c := &e.Columns[j]
-			fill(&c.ID, shortID(e.ID, "column", c.Label))
-			fill(&c.Type, "text")
-		}
+		return '_'
+	}, strings.ToUpper(label))
+	if name == "" || name[0] >= '0' && name[0] <= '9' {
+		return "_" + name
 	}
-}
-
-// clone shares nothing with o that complete or a change may write to.
-func (o Organization) clone() Organization {
-	o.Connections = slices.Clone(o.Connections)
-	o.Workspaces = slices.Clone(o.Workspaces)
-	o.Workbooks = slices.Clone(o.Workbooks)
-	for i := range o.Workbooks {
-		w := &o.Workbooks[i]
-		w.Tags = slices.Clone(w.Tags)
-		w.Pages = slices.Clone(w.Pages)
-		for j := range w.Pages {
-			w.Pages[j].Elements = cloneElements(w.Pages[j].Elements)
-		}
-	}
-	o.DataModels = slices.Clone(o.DataModels)
-	for i := range o.DataModels {
-		o.DataModels[i].Elements = cloneElements(o.DataModels[i].Elements)
-	}
-	return o
-}
-
-func cloneElements(elements []Element) []Element {
-	elements = slices.Clone(elements)
-	for i := range elements {
-		elements[i].Columns = slices.Clone(elements[i].Columns)
-	}
-	return elements
-}
-
-func fill(s *string, value string) {
-	if *s == "" {
-		*s = value
-	}
-}
-
-func fillTimes(created, updated *time.Time) {
-	if created.IsZero() {
-		*created = time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
-	}
-	if updated.IsZero() {
-		*updated = *created
-	}
-}
-
-func hash(parts ...string) string {
-	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
-	return hex.EncodeToString(sum[:])
-}
-
-func uuid(parts ...string) string {
-	h := hash(parts...)
-	return h[:8] + "-" + h[8:12] + "-4" + h[13:16] + "-8" + h[17:20] + "-" + h[20:32]
-}
-
-const idAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-
-// shortID is an id as elements have it: ten characters of base64url.
-func shortID(parts ...string) string {
-	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
-	id := make([]byte, 10)
-	for i := range id {
-		id[i] = idAlphabet[sum[i]&63]
-	}
-	return string(id)
-}
-
-// urlID is an id as it stands in URLs: 22 characters of base62.
-func urlID(id string) string {
-	sum := sha256.Sum256([]byte(id))
-	text := new(big.Int).SetBytes(sum[:17]).Text(62)
-	return (strings.Repeat("0", 22) + text)[len(text):]
+	return name
 }

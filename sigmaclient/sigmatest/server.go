@@ -1,66 +1,124 @@
 package sigmatest
 
 import (
-	"crypto/rand"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
-	"strconv"
+	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
 
-// Server serves an organization. It is an http.Handler, and may be changed
-// while it serves.
-type Server struct {
-	mux      *http.ServeMux
-	http     *http.Server
-	listener net.Listener
-	served   chan struct{}
-
-	mu        sync.Mutex
-	org       Organization
-	options   Options
-	faults    []Fault
-	tokens    map[string]time.Time // until when they are good
-	lastGrant time.Time
-	requests  []Request
-	under     int // requests under way
-	most      int
+// Options are steady habits of an organization. The zero value is well-behaved.
+type Options struct {
+	// TokenLife is how long a token is good for. 0 means an hour.
+	TokenLife time.Duration
+	// LimitGrants refuses a client's second grant within a second, as Sigma does.
+	LimitGrants bool
+	// Host is the region's host: others refuse the organization's tokens. Empty
+	// means any.
+	Host string
+	// PageSize caps the entries of a page. 0 means as asked, up to 1000.
+	PageSize int
+	// TersePages leaves out what the contract lets a page leave out.
+	TersePages bool
+	// RepeatCursor never ends a list of more than one page.
+	RepeatCursor bool
+	// BareWorkspaces lists workspaces as they were before June 2026.
+	BareWorkspaces bool
 }
 
-// Request is a request that was received.
+// Request is a call that the server got.
 type Request struct {
-	Method string
-	Path   string
-	Query  string
+	Method  string
+	Path    string
+	Pattern string // of the path, such as "/v2/workbooks/{workbookId}/queries"; empty for an unknown one
+	Query   url.Values
+	Client  string // id of the API credential; empty where the token is not accepted
+	Status  int    // of the answer; 0 where the connection was broken off
 }
 
-// New returns a server for the organization, to be used as a handler.
-func New(org Organization) *Server {
-	org = org.clone()
-	org.complete()
-	s := &Server{mux: http.NewServeMux(), org: org, tokens: map[string]time.Time{}}
-	s.routes()
+// recorded is how many requests are kept.
+const recorded = 100_000
+
+// Server is an organization in service. It is an [http.Handler] too, for those
+// who have a listener of their own.
+type Server struct {
+	routes   *http.ServeMux
+	http     *http.Server
+	listener net.Listener // nil for a server from New
+	wires    *wires
+	serves   sync.WaitGroup
+
+	mu      sync.Mutex
+	now     *served
+	options Options
+	faults  []Fault
+
+	signIn signIn
+
+	recordMu sync.Mutex
+	requests []Request
+	calls    map[string]int
+	inFlight int
+	most     int
+}
+
+// served is an organization as it is served for a while. It does not change: a
+// change makes another.
+type served struct {
+	org       Organization
+	workbooks map[string]*Workbook // by id
+}
+
+func serve(organization Organization) *served {
+	s := &served{org: organization}
+	s.org.complete()
+	s.workbooks = make(map[string]*Workbook, len(s.org.Workbooks))
+	for i := range s.org.Workbooks {
+		s.workbooks[s.org.Workbooks[i].ID] = &s.org.Workbooks[i]
+	}
+	return s
+}
+
+// New returns a server that does not listen.
+func New(organization Organization) *Server {
+	s := &Server{now: serve(organization.clone()), wires: newWires(), calls: map[string]int{}}
+	s.routes = s.handlers()
+	s.http = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
 	return s
 }
 
 // NewServer returns a server that listens on a port of 127.0.0.1. Close it.
-func NewServer(org Organization) (*Server, error) {
+func NewServer(organization Organization) (*Server, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("sigmatest: listen: %w", err)
 	}
-	s := New(org)
-	s.listener, s.served = listener, make(chan struct{})
-	s.http = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
-	go func() {
-		defer close(s.served)
-		_ = s.http.Serve(listener) // always http.ErrServerClosed, or Close closed the listener
-	}()
+	s := New(organization)
+	s.listener = listener
+	s.serve(listener)
 	return s, nil
+}
+
+func (s *Server) serve(listener net.Listener) {
+	s.serves.Go(func() {
+		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			panic("sigmatest: " + err.Error())
+		}
+	})
+}
+
+// Close breaks off what is under way and waits until nothing runs any more.
+func (s *Server) Close() error {
+	err := s.http.Close()
+	s.serves.Wait()
+	return err
 }
 
 // URL is the base URL of a server that listens.
@@ -69,67 +127,86 @@ func (s *Server) URL() string { return "http://" + s.Host() }
 // Host is its address and port.
 func (s *Server) Host() string { return s.listener.Addr().String() }
 
-// Close stops listening and cuts off what is under way.
-func (s *Server) Close() error {
-	if s.http == nil {
-		return nil
-	}
-	err := s.http.Close()
-	<-s.served
-	if errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return err
-}
-
-// Organization returns the description, with all ids filled in. It is as it was
-// at that moment; only Change changes what is served.
+// Organization returns the description as it is at the moment, with all ids
+// filled in. It must not be changed: only Change changes what is served.
 func (s *Server) Organization() Organization {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.org
+	now, _ := s.state()
+	return now.org
 }
 
-// Change changes the organization between two requests. What is added is
-// completed as at the start.
+// Change changes the organization between two answers. What the change leaves
+// empty is filled in.
 func (s *Server) Change(change func(*Organization)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next := s.org.clone() // requests under way read the one before
+	next := s.now.org.clone() // answers under way read the one before
 	change(&next)
-	next.complete()
-	s.org = next
+	s.now = serve(next)
 }
 
-// SetOptions changes the organization's habits.
+// ChangeWorkbook changes the workbook of a name or id and publishes it: version
+// and time of update go up. It panics if there is no such workbook.
+func (s *Server) ChangeWorkbook(name string, change func(*Workbook)) {
+	s.Change(func(o *Organization) {
+		w := o.Workbook(name)
+		if w == nil {
+			panic("sigmatest: no workbook " + name)
+		}
+		change(w)
+		w.Version++
+		w.UpdatedAt = later(w.UpdatedAt)
+	})
+}
+
+// later is the present, or just after a time that lies in the future.
+func later(than time.Time) time.Time {
+	if now := time.Now().UTC().Truncate(time.Millisecond); now.After(than) {
+		return now
+	}
+	return than.Add(time.Millisecond)
+}
+
+func (s *Server) state() (*served, Options) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now, s.options
+}
+
+// SetOptions replaces the habits.
 func (s *Server) SetOptions(options Options) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.options = options
 }
 
-// SetFaults replaces the faults. The first that answers wins.
+// SetFaults replaces the faults. Each request goes through them in their order
+// until one answers.
 func (s *Server) SetFaults(faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = faults
 }
 
-// RevokeTokens makes every token that was given out so far invalid.
-func (s *Server) RevokeTokens() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.tokens)
-}
+// RevokeTokens ends all tokens, as if they had expired.
+func (s *Server) RevokeTokens() { s.signIn.revoke() }
 
-// Requests returns the requests so far, in order.
+// Requests returns the requests so far, in the order of their answers; of very
+// many the last ones.
 func (s *Server) Requests() []Request {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]Request(nil), s.requests...)
+	s.recordMu.Lock()
+	defer s.recordMu.Unlock()
+	return slices.Clone(s.requests)
 }
 
-// Count returns how many of the requests so far had the path.
+// Calls counts the requests so far by method and pattern, as in
+// "GET /v2/workbooks/{workbookId}/queries".
+func (s *Server) Calls() map[string]int {
+	s.recordMu.Lock()
+	defer s.recordMu.Unlock()
+	return maps.Clone(s.calls)
+}
+
+// Count counts the requests so far for a path.
 func (s *Server) Count(path string) int {
 	n := 0
 	for _, r := range s.Requests() {
@@ -140,163 +217,137 @@ func (s *Server) Count(path string) int {
 	return n
 }
 
-// MostAtOnce returns how many requests were under way at once at the most.
+// MostAtOnce is the most requests that have been under way at one time, those
+// for tokens left out.
 func (s *Server) MostAtOnce() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.recordMu.Lock()
+	defer s.recordMu.Unlock()
 	return s.most
+}
+
+// ResetRecords forgets the requests so far.
+func (s *Server) ResetRecords() {
+	s.recordMu.Lock()
+	defer s.recordMu.Unlock()
+	s.requests, s.calls, s.most = nil, map[string]int{}, 0
 }
 
 // ServeHTTP answers as Sigma's API does.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_, pattern := s.routes.Handler(r)
+	_, path, _ := strings.Cut(pattern, " ")
+	answer := &statusWriter{ResponseWriter: w}
+	request := Request{Method: r.Method, Path: r.URL.Path, Pattern: path, Query: r.URL.Query()}
+	if client, ok := s.authenticate(r); ok {
+		request.Client = client.ID
+	}
+	counted := r.URL.Path != tokenPath
+	s.enter(counted)
+	defer func() {
+		request.Status = answer.status
+		s.leave(counted, request)
+	}()
 	s.mu.Lock()
-	s.requests = append(s.requests, Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery})
-	s.under++
-	s.most = max(s.most, s.under)
 	faults := s.faults
 	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		s.under--
-		s.mu.Unlock()
-	}()
 	for _, fault := range faults {
-		if fault(w, r) {
+		if fault(answer, r) {
 			return
 		}
 	}
-	s.mux.ServeHTTP(w, r)
+	s.routes.ServeHTTP(answer, r)
 }
 
-// authorized guards a handler with a token.
-func (s *Server) authorized(handler func(http.ResponseWriter, *http.Request)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		token := bearer(r)
-		s.mu.Lock()
-		until, known := s.tokens[token]
-		s.mu.Unlock()
-		if token == "" || !known || !time.Now().Before(until) {
-			writeError(w, http.StatusUnauthorized, "unauthorized", "Token missing or malformed")
-			return
-		}
-		handler(w, r)
-	}
-}
-
-func bearer(r *http.Request) string {
-	const prefix = "Bearer "
-	if h := r.Header.Get("Authorization"); len(h) > len(prefix) && h[:len(prefix)] == prefix {
-		return h[len(prefix):]
-	}
-	return ""
-}
-
-// token grants tokens, to a form, to JSON, and with Basic credentials: clients
-// of all three kinds are in use.
-func (s *Server) token(w http.ResponseWriter, r *http.Request) {
-	var asked struct {
-		GrantType    string `json:"grant_type"`
-		ClientID     string `json:"client_id"`
-		ClientSecret string `json:"client_secret"`
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
-	if r.Header.Get("Content-Type") == "application/json" {
-		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
-			writeError(w, http.StatusBadRequest, "invalid_request", "the body cannot be read")
-			return
-		}
-	} else {
-		asked.GrantType = r.PostFormValue("grant_type")
-		asked.ClientID, asked.ClientSecret = r.PostFormValue("client_id"), r.PostFormValue("client_secret")
-	}
-	if id, secret, ok := r.BasicAuth(); ok {
-		asked.ClientID, asked.ClientSecret = id, secret
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	switch {
-	case s.options.LimitGrants && now.Sub(s.lastGrant) < time.Second:
-		writeError(w, http.StatusTooManyRequests, "too_many_requests", "one token request a second")
-		return
-	case asked.GrantType != "client_credentials" && asked.GrantType != "refresh_token":
-		writeError(w, http.StatusBadRequest, "invalid_request", "unknown grant type")
-		return
-	case asked.ClientID != s.org.ClientID || asked.ClientSecret != s.org.ClientSecret:
-		writeError(w, http.StatusUnauthorized, "unauthorized", "the client is unknown")
+func (s *Server) enter(counted bool) {
+	if !counted {
 		return
 	}
-	s.lastGrant = now
-	life := s.options.TokenLife
-	if life <= 0 {
-		life = time.Hour
-	}
-	access := "sigma-" + rand.Text()
-	s.tokens[access] = now.Add(life)
-	writeJSON(w, map[string]any{
-		"access_token":  access,
-		"refresh_token": "refresh-" + rand.Text(),
-		"token_type":    "bearer",
-		"expires_in":    int(life.Seconds()),
-	})
+	s.recordMu.Lock()
+	defer s.recordMu.Unlock()
+	s.inFlight++
+	s.most = max(s.most, s.inFlight)
 }
 
-// writePage answers with the part of a list that the request asks for.
-func writePage[T any](s *Server, w http.ResponseWriter, r *http.Request, entries []T) {
-	s.mu.Lock()
-	options := s.options
-	s.mu.Unlock()
-	limit, err := positive(r.URL.Query().Get("limit"), 50)
-	if err != nil || limit > 1000 {
-		writeError(w, http.StatusBadRequest, "invalid_request", "limit must be from 1 to 1000")
-		return
+func (s *Server) leave(counted bool, request Request) {
+	s.recordMu.Lock()
+	defer s.recordMu.Unlock()
+	if counted {
+		s.inFlight--
 	}
-	if options.PageSize > 0 {
-		limit = min(limit, options.PageSize)
+	if len(s.requests) == recorded {
+		s.requests = slices.Delete(s.requests, 0, recorded/2)
 	}
-	from := 0
-	if page := r.URL.Query().Get("page"); page != "" {
-		if from, err = strconv.Atoi(page); err != nil || from < 0 {
-			writeError(w, http.StatusBadRequest, "invalid_request", "page is not one of ours")
-			return
-		}
-	}
-	from = min(from, len(entries))
-	to := min(from+limit, len(entries))
-	answer := map[string]any{"entries": append([]T{}, entries[from:to]...), "nextPage": nil}
-	if to < len(entries) {
-		answer["nextPage"] = strconv.Itoa(to)
-	}
-	if options.RepeatCursor {
-		answer["nextPage"] = strconv.Itoa(limit)
-	}
-	if !options.TersePages {
-		answer["total"] = len(entries)
-		answer["hasMore"] = to < len(entries)
-	}
-	writeJSON(w, answer)
+	s.requests = append(s.requests, request)
+	s.calls[request.Method+" "+request.Pattern]++
 }
 
-func positive(text string, otherwise int) (int, error) {
-	if text == "" {
-		return otherwise, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err == nil && n < 1 {
-		err = strconv.ErrRange
-	}
-	return n, err
+// statusWriter notes the status of an answer.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
 }
 
-func writeJSON(w http.ResponseWriter, answer any) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(answer) // the caller may have left
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
 }
 
-func writeError(w http.ResponseWriter, status int, code, message string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{
-		"requestId": uuid(rand.Text()), "message": message, "code": code,
-	})
+func (w *statusWriter) Write(data []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(data)
 }
+
+// Unwrap lets http.ResponseController flush.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Transport returns a transport that leads every host to the server, without
+// encryption and without a network: so a test may use Sigma's own host names,
+// and virtual time as package testing/synctest has it.
+func (s *Server) Transport() *http.Transport {
+	s.wires.serveOnce.Do(func() { s.serve(s.wires) })
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return s.wires.dial(ctx) }
+	return &http.Transport{DialContext: dial, DialTLSContext: dial}
+}
+
+// wires is a listener whose connections are made in memory.
+type wires struct {
+	serveOnce sync.Once
+	conns     chan net.Conn
+	closed    chan struct{}
+	closeOnce sync.Once
+}
+
+func newWires() *wires { return &wires{conns: make(chan net.Conn), closed: make(chan struct{})} }
+
+func (l *wires) dial(ctx context.Context) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case l.conns <- server:
+		return client, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Accept returns the server's end of the next connection.
+func (l *wires) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends Accept and dial.
+func (l *wires) Close() error {
+	l.closeOnce.Do(func() { close(l.closed) })
+	return nil
+}
+
+// Addr names no real address.
+func (l *wires) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "memory"} }

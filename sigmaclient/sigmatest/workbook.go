@@ -1,0 +1,256 @@
+package sigmatest
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// clock is Sigma's form of times.
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+func (w *Workbook) visibleTo(member string) bool {
+	return len(w.SharedWith) == 0 || w.Owner == member || slices.Contains(w.SharedWith, member)
+}
+
+func listWorkbooks(a *ask) answer {
+	query := a.URL.Query()
+	onlyArchived, all := query.Get("isArchived") == "true", query.Get("skipPermissionCheck") == "true"
+	var listed []*Workbook
+	for i := range a.org.Workbooks {
+		w := &a.org.Workbooks[i]
+		if w.Archived == onlyArchived && (all || w.visibleTo(a.client.Owner)) {
+			listed = append(listed, w)
+		}
+	}
+	return page(a, withMore, listed, func(w *Workbook) object { return workbookObject(a, w) })
+}
+
+func workbookObject(a *ask, w *Workbook) object {
+	body := document(a, "workbook", w.ID, w.Name, w.Path, w.Owner, w.Version, w.CreatedAt, w.UpdatedAt)
+	body["isArchived"] = w.Archived
+	if a.URL.Query().Get("excludeTags") != "true" {
+		tags := []object{}
+		for _, tag := range w.Tags {
+			tags = append(tags, workbookTag(w, tag))
+		}
+		body["tags"] = tags
+	}
+	return body
+}
+
+// document is what workbooks and data models have in common.
+func document(a *ask, kind, id, name, path, owner string, version int, created, updated time.Time) object {
+	url := urlID(id)
+	return object{
+		kind + "Id":     id,
+		kind + "UrlId":  url,
+		"name":          name,
+		"url":           "https://app.sigmacomputing.com/" + a.org.Slug + "/" + strings.ToLower(kind) + "/" + dashed(name) + url,
+		"path":          path,
+		"latestVersion": version,
+		"ownerId":       owner,
+		"createdBy":     owner,
+		"updatedBy":     owner,
+		"createdAt":     clock(created),
+		"updatedAt":     clock(updated),
+	}
+}
+
+// dashed is a name as it stands in a document's URL.
+func dashed(name string) string {
+	words := strings.FieldsFunc(name, func(r rune) bool {
+		return r > 127 || !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9')
+	})
+	if len(words) == 0 {
+		return ""
+	}
+	return strings.Join(words, "-") + "-"
+}
+
+func workbookTag(w *Workbook, tag string) object {
+	return object{
+		"versionTagId":          uuid("tag", tag),
+		"name":                  tag,
+		"sourceWorkbookVersion": w.Version,
+		"taggedWorkbookId":      uuid("tagged", w.ID, tag),
+		"workbookTaggedAt":      clock(w.UpdatedAt),
+	}
+}
+
+func getWorkbook(a *ask) answer {
+	w := a.workbooks[a.PathValue("workbookId")]
+	switch {
+	case w == nil:
+		return notFound()
+	case w.Unreadable || !w.visibleTo(a.client.Owner):
+		return forbidden()
+	}
+	return ok(workbookObject(a, w))
+}
+
+// inWorkbook finds the workbook that a call is about.
+func inWorkbook(handle func(*ask, *Workbook) answer) func(*ask) answer {
+	return func(a *ask) answer {
+		w := a.workbooks[a.PathValue("workbookId")]
+		switch {
+		case w == nil:
+			return notFound()
+		case w.Unreadable || !w.visibleTo(a.client.Owner):
+			return forbidden()
+		case w.Archived:
+			return archived()
+		}
+		return handle(a, w)
+	}
+}
+
+func listWorkbookTags(a *ask, w *Workbook) answer {
+	return page(a, plain, w.Tags, func(tag string) object { return workbookTag(w, tag) })
+}
+
+func listPages(a *ask, w *Workbook) answer {
+	pages, known := w.pagesAt(a.URL.Query().Get("tag"))
+	if !known {
+		return notFound()
+	}
+	return page(a, plain, pages, func(p Page) object {
+		body := object{"pageId": p.ID}
+		if p.Name != "" {
+			body["name"] = p.Name
+		}
+		if p.Hidden {
+			body["hidden"] = true
+		}
+		return body
+	})
+}
+
+func listPageElements(a *ask, w *Workbook) answer {
+	pages, _ := w.pagesAt(a.URL.Query().Get("tag"))
+	for _, p := range pages {
+		if p.ID == a.PathValue("pageId") {
+			return page(a, plain, elementsOf([]Page{p}), elementObject)
+		}
+	}
+	return notFound()
+}
+
+func listElements(a *ask, w *Workbook) answer {
+	pages, known := w.pagesAt(a.URL.Query().Get("tagName"))
+	if !known {
+		return notFound()
+	}
+	return page(a, plain, elementsOf(pages), elementObject)
+}
+
+func elementObject(e *Element) object {
+	body := object{"elementId": e.ID, "type": e.Type}
+	if e.Name != "" {
+		body["name"] = e.Name
+	}
+	if e.isData() {
+		labels := make([]string, len(e.Columns))
+		for i, c := range e.Columns {
+			labels[i] = c.Label
+		}
+		body["columns"] = labels
+	}
+	if e.Visualization != "" {
+		body["vizualizationType"] = e.Visualization // sic
+	}
+	if e.Refusal == WithError {
+		body["error"] = brokenDependency
+	}
+	return body
+}
+
+// elementColumn is a column and the element that it belongs to.
+type elementColumn struct {
+	element *Element
+	column  *Column
+}
+
+func columnsOf(elements ...*Element) []elementColumn {
+	var all []elementColumn
+	for _, e := range elements {
+		for i := range e.Columns {
+			all = append(all, elementColumn{element: e, column: &e.Columns[i]})
+		}
+	}
+	return all
+}
+
+// columnObject spells the label as the call does: for all elements it is "name".
+func columnObject(c elementColumn, label string) object {
+	return object{
+		"columnId": c.column.ID,
+		label:      c.column.Label,
+		"formula":  c.column.Formula,
+		"type":     object{"type": c.column.Type},
+	}
+}
+
+func columnOfMany(c elementColumn) object {
+	body := columnObject(c, "name")
+	body["elementId"] = c.element.ID
+	return body
+}
+
+func listColumns(a *ask, w *Workbook) answer {
+	return page(a, plain, columnsOf(elementsOf(w.Pages)...), columnOfMany)
+}
+
+func elementColumns(a *ask, w *Workbook) answer {
+	e := findID(elementsOf(w.Pages), a.PathValue("elementId"))
+	if e == nil {
+		return notFound()
+	}
+	return page(a, plain, columnsOf(e), func(c elementColumn) object { return columnObject(c, "label") })
+}
+
+func findID(elements []*Element, id string) *Element {
+	for _, e := range elements {
+		if e.ID == id {
+			return e
+		}
+	}
+	return nil
+}
+
+func listQueries(a *ask, w *Workbook) answer {
+	if w.Queries != None {
+		return w.Queries.answer()
+	}
+	var listed []*Element
+	for _, e := range elementsOf(w.Pages) {
+		if !e.isData() || e.Unlisted || e.Refusal.isError() {
+			continue
+		}
+		listed = append(listed, e)
+		if e.Twice {
+			listed = append(listed, e)
+		}
+	}
+	return page(a, plain, listed, func(e *Element) object { return e.query(a.client) })
+}
+
+func elementQuery(a *ask, w *Workbook) answer {
+	pages, known := w.pagesAt(a.URL.Query().Get("tagName"))
+	if !known {
+		return notFound()
+	}
+	return oneQuery(a, elementsOf(pages))
+}
+
+func oneQuery(a *ask, elements []*Element) answer {
+	e := findID(elements, a.PathValue("elementId"))
+	switch {
+	case e == nil || !e.isData():
+		return refuse(http.StatusNotFound, "not_found", "The query is not present")
+	case e.Refusal.isError():
+		return e.Refusal.answer()
+	}
+	return ok(e.query(a.client))
+}
