@@ -32,11 +32,7 @@ func (p *progress) update(change func(*pb.Scan)) {
 	p.moved = make(chan struct{})
 }
 
-// problem records what went wrong with one thing.
-func (p *progress) problem(problem *pb.Problem) {
-	p.update(func(scan *pb.Scan) { addProblem(scan, problem) })
-}
-
+// addProblem records what went wrong with one thing.
 func addProblem(scan *pb.Scan, problem *pb.Problem) {
 	if len(scan.GetProblems()) < maxProblems {
 		scan.Problems = append(scan.Problems, problem)

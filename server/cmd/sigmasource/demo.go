@@ -180,7 +180,7 @@ func (d *demonstration) createRequest(id string) *pb.CreateConnectionRequest {
 func (d *demonstration) printNextSteps() {
 	org := d.sigma.Organization()
 	address := d.client.server
-	grpcurl := fmt.Sprintf(`go tool -modfile=.tools/go.mod grpcurl -plaintext -H "authorization: Bearer $SIGMASOURCE_TOKEN"`)
+	grpcurl := `go tool -modfile=.tools/go.mod grpcurl -plaintext -H "authorization: Bearer $SIGMASOURCE_TOKEN"`
 	self := "go run ./server/cmd/sigmasource"
 	d.say(`
 Serving until interrupted. Next, in another terminal:
