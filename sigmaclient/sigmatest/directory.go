@@ -134,7 +134,8 @@ func listWorkspaces(a *ask) answer {
 		id := uuid("folder", name)
 		return stamped(a, object{"workspaceId": id, "workspaceUrlId": urlID(id), "name": name})
 	}
-	if a.options.BareWorkspaces && !a.URL.Query().Has("limit") {
+	newer := strings.HasPrefix(a.URL.Path, "/v2.1/")
+	if a.options.BareWorkspaces && !newer {
 		bare := []object{}
 		for _, name := range names {
 			bare = append(bare, entry(name))
@@ -142,7 +143,7 @@ func listWorkspaces(a *ask) answer {
 		return ok(bare)
 	}
 	style := plain
-	if strings.HasPrefix(a.URL.Path, "/v2.1/") {
+	if newer {
 		style = withMore
 	}
 	return page(a, style, names, entry)
