@@ -11,6 +11,7 @@
 package sigmaclient
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime"
@@ -95,10 +96,19 @@ type Credentials struct {
 // Client reads a Sigma organization with one API credential. It is safe for
 // concurrent use. Its methods fail with an [*Error] or the context's error.
 type Client struct {
-	credential *credential // a pointer, so that printing a Client does not print the secret
+	credential *credential
 	tokens     *tokens
 	http       *retryablehttp.Client
 }
+
+// Format prints, for every verb, which credential the client uses and not its
+// secret: without it package fmt would print all that the client holds.
+func (c Client) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "sigmaclient.Client(%s at %s)", c.credential.clientID, c.credential.base)
+}
+
+// Format prints nothing of the tokens that the service holds.
+func (s *Service) Format(f fmt.State, _ rune) { fmt.Fprint(f, "sigmaclient.Service") }
 
 // Client returns a client for the credentials. It makes no call. It fails with
 // a [*HostError] for a base URL that may not be called.

@@ -127,7 +127,7 @@ func (o *Organization) completeElements(elements []Element, parent, connection s
 		}
 		fill(&e.Connection, connection)
 		e.Connection = o.connectionID(e.Connection)
-		if e.isData() && len(e.Tables) == 0 && e.DataModel == "" && e.CustomSQL == "" && len(e.Elements) == 0 {
+		if e.isData() && !e.isLost() && len(e.Tables) == 0 && e.DataModel == "" && e.CustomSQL == "" && len(e.Elements) == 0 {
 			e.Tables = []string{"DEMO.PUBLIC." + identifier(e.Name)}
 		}
 		e.completeColumns()

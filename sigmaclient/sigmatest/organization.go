@@ -259,6 +259,9 @@ func (e *Element) isData() bool {
 	return true
 }
 
+// isLost reports whether Sigma no longer knows what the element reads from.
+func (e *Element) isLost() bool { return e.Refusal == WithError || e.Refusal == WithNothing }
+
 // sourceName is a column's name in the warehouse.
 func (c *Column) sourceName() string { return identifier(c.Label) }
 

@@ -1,9 +1,11 @@
 package sigmatest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -40,7 +42,7 @@ type Request struct {
 	Pattern string // of the path, such as "/v2/workbooks/{workbookId}/queries"; empty for an unknown one
 	Query   url.Values
 	Client  string // id of the API credential; empty where the token is not accepted
-	Status  int    // of the answer; 0 where the connection was broken off
+	Status  int    // of the answer; 0 while there is none, or where the connection was broken off
 }
 
 // recorded is how many requests are kept.
@@ -63,7 +65,7 @@ type Server struct {
 	signIn signIn
 
 	recordMu sync.Mutex
-	requests []Request
+	requests []*Request
 	calls    map[string]int
 	inFlight int
 	most     int
@@ -114,7 +116,7 @@ func (s *Server) serve(listener net.Listener) {
 	})
 }
 
-// Close breaks off what is under way and waits until nothing runs any more.
+// Close stops listening and breaks off what is under way.
 func (s *Server) Close() error {
 	err := s.http.Close()
 	s.serves.Wait()
@@ -190,12 +192,16 @@ func (s *Server) SetFaults(faults ...Fault) {
 // RevokeTokens ends all tokens, as if they had expired.
 func (s *Server) RevokeTokens() { s.signIn.revoke() }
 
-// Requests returns the requests so far, in the order of their answers; of very
+// Requests returns the requests so far, in the order in which they came; of very
 // many the last ones.
 func (s *Server) Requests() []Request {
 	s.recordMu.Lock()
 	defer s.recordMu.Unlock()
-	return slices.Clone(s.requests)
+	requests := make([]Request, len(s.requests))
+	for i, r := range s.requests {
+		requests[i] = *r
+	}
+	return requests
 }
 
 // Calls counts the requests so far by method and pattern, as in
@@ -237,16 +243,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, pattern := s.routes.Handler(r)
 	_, path, _ := strings.Cut(pattern, " ")
 	answer := &statusWriter{ResponseWriter: w}
-	request := Request{Method: r.Method, Path: r.URL.Path, Pattern: path, Query: r.URL.Query()}
+	request := &Request{Method: r.Method, Path: r.URL.Path, Pattern: path, Query: r.URL.Query()}
 	if client, ok := s.authenticate(r); ok {
 		request.Client = client.ID
 	}
-	counted := r.URL.Path != tokenPath
-	s.enter(counted)
-	defer func() {
-		request.Status = answer.status
-		s.leave(counted, request)
-	}()
+	// A server learns that its caller has left only once it has read the body.
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	s.enter(request)
+	defer func() { s.leave(request, answer.status) }()
 	s.mu.Lock()
 	faults := s.faults
 	s.mu.Unlock()
@@ -258,27 +266,27 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.routes.ServeHTTP(answer, r)
 }
 
-func (s *Server) enter(counted bool) {
-	if !counted {
-		return
-	}
+func (s *Server) enter(request *Request) {
 	s.recordMu.Lock()
 	defer s.recordMu.Unlock()
-	s.inFlight++
-	s.most = max(s.most, s.inFlight)
-}
-
-func (s *Server) leave(counted bool, request Request) {
-	s.recordMu.Lock()
-	defer s.recordMu.Unlock()
-	if counted {
-		s.inFlight--
+	if request.Path != tokenPath {
+		s.inFlight++
+		s.most = max(s.most, s.inFlight)
 	}
 	if len(s.requests) == recorded {
 		s.requests = slices.Delete(s.requests, 0, recorded/2)
 	}
 	s.requests = append(s.requests, request)
 	s.calls[request.Method+" "+request.Pattern]++
+}
+
+func (s *Server) leave(request *Request, status int) {
+	s.recordMu.Lock()
+	defer s.recordMu.Unlock()
+	request.Status = status
+	if request.Path != tokenPath {
+		s.inFlight--
+	}
 }
 
 // statusWriter notes the status of an answer.

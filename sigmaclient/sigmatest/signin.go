@@ -140,7 +140,7 @@ func (s *Server) grant(w http.ResponseWriter, r *http.Request) {
 }
 
 func grantFields(r *http.Request) (url.Values, error) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	body, err := io.ReadAll(r.Body) // bounded by ServeHTTP
 	if err != nil {
 		return nil, err
 	}
