@@ -53,44 +53,47 @@ type ask struct {
 	options Options
 }
 
-// handlers are the calls that the server knows.
+// reads are the calls that need a token, by the path that they get.
+var reads = map[string]func(*ask) answer{
+	"/v2/whoami":                       whoAmI,
+	"/v2/workbooks":                    listWorkbooks,
+	"/v2/workbooks/{workbookId}":       getWorkbook,
+	"/v2/workbooks/{workbookId}/pages": inWorkbook(listPages),
+	"/v2/workbooks/{workbookId}/pages/{pageId}/elements":      inWorkbook(listPageElements),
+	"/v2/workbooks/{workbookId}/elements":                     inWorkbook(listElements),
+	"/v2/workbooks/{workbookId}/columns":                      inWorkbook(listColumns),
+	"/v2/workbooks/{workbookId}/queries":                      inWorkbook(listQueries),
+	"/v2/workbooks/{workbookId}/lineage":                      inWorkbook(workbookLineage),
+	"/v2/workbooks/{workbookId}/sources":                      inWorkbook(workbookSources),
+	"/v2/workbooks/{workbookId}/tags":                         inWorkbook(listWorkbookTags),
+	"/v2/workbooks/{workbookId}/elements/{elementId}/query":   inWorkbook(elementQuery),
+	"/v2/workbooks/{workbookId}/elements/{elementId}/columns": inWorkbook(elementColumns),
+	"/v2/workbooks/{workbookId}/lineage/elements/{elementId}": inWorkbook(elementLineage),
+	"/v2/dataModels":                                          listDataModels,
+	"/v2/dataModels/{dataModelId}":                            inDataModel(getDataModel),
+	"/v2/dataModels/{dataModelId}/elements":                   inDataModel(dataModelElements),
+	"/v2/dataModels/{dataModelId}/columns":                    inDataModel(dataModelColumns),
+	"/v2/dataModels/{dataModelId}/lineage":                    inDataModel(dataModelLineage),
+	"/v2/dataModels/{dataModelId}/sources":                    inDataModel(dataModelSources),
+	"/v2/dataModels/{dataModelId}/tags":                       inDataModel(dataModelTags),
+	"/v2/dataModels/{dataModelId}/elements/{elementId}/query": inDataModel(dataModelQuery),
+	"/v2/connections":                                         listConnections,
+	"/v2/connections/{connectionId}":                          getConnection,
+	"/v2/connections/paths":                                   listPaths,
+	"/v2/connections/paths/{inodeId}":                         getPath,
+	"/v2/files":                                               listFiles,
+	"/v2/files/{inodeId}":                                     getFile,
+	"/v2/workspaces":                                          listWorkspaces,
+	"/v2.1/workspaces":                                        listWorkspaces,
+	"/v2/tags":                                                listTags,
+}
+
+// handlers are all calls that the server knows.
 func (s *Server) handlers() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+tokenPath, s.grant)
-	for pattern, handle := range map[string]func(*ask) answer{
-		"/v2/whoami":                       whoAmI,
-		"/v2/workbooks":                    listWorkbooks,
-		"/v2/workbooks/{workbookId}":       getWorkbook,
-		"/v2/workbooks/{workbookId}/pages": inWorkbook(listPages),
-		"/v2/workbooks/{workbookId}/pages/{pageId}/elements":      inWorkbook(listPageElements),
-		"/v2/workbooks/{workbookId}/elements":                     inWorkbook(listElements),
-		"/v2/workbooks/{workbookId}/columns":                      inWorkbook(listColumns),
-		"/v2/workbooks/{workbookId}/queries":                      inWorkbook(listQueries),
-		"/v2/workbooks/{workbookId}/lineage":                      inWorkbook(workbookLineage),
-		"/v2/workbooks/{workbookId}/sources":                      inWorkbook(workbookSources),
-		"/v2/workbooks/{workbookId}/tags":                         inWorkbook(listWorkbookTags),
-		"/v2/workbooks/{workbookId}/elements/{elementId}/query":   inWorkbook(elementQuery),
-		"/v2/workbooks/{workbookId}/elements/{elementId}/columns": inWorkbook(elementColumns),
-		"/v2/workbooks/{workbookId}/lineage/elements/{elementId}": inWorkbook(elementLineage),
-		"/v2/dataModels":                                          listDataModels,
-		"/v2/dataModels/{dataModelId}":                            inDataModel(getDataModel),
-		"/v2/dataModels/{dataModelId}/elements":                   inDataModel(dataModelElements),
-		"/v2/dataModels/{dataModelId}/columns":                    inDataModel(dataModelColumns),
-		"/v2/dataModels/{dataModelId}/lineage":                    inDataModel(dataModelLineage),
-		"/v2/dataModels/{dataModelId}/sources":                    inDataModel(dataModelSources),
-		"/v2/dataModels/{dataModelId}/tags":                       inDataModel(dataModelTags),
-		"/v2/dataModels/{dataModelId}/elements/{elementId}/query": inDataModel(dataModelQuery),
-		"/v2/connections":                                         listConnections,
-		"/v2/connections/{connectionId}":                          getConnection,
-		"/v2/connections/paths":                                   listPaths,
-		"/v2/connections/paths/{inodeId}":                         getPath,
-		"/v2/files":                                               listFiles,
-		"/v2/files/{inodeId}":                                     getFile,
-		"/v2/workspaces":                                          listWorkspaces,
-		"/v2.1/workspaces":                                        listWorkspaces,
-		"/v2/tags":                                                listTags,
-	} {
-		mux.HandleFunc("GET "+pattern, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, handle) })
+	for path, handle := range reads {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, handle) })
 	}
 	mux.HandleFunc("/", unmatched)
 	return mux

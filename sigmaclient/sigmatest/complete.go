@@ -121,9 +121,11 @@ func (o *Organization) completeElements(elements []Element, parent, connection s
 		if e.Type == "table" {
 			fill(&e.Visualization, "levelTable")
 		}
-		if m := o.DataModel(e.DataModel); e.DataModel != "" && m != nil {
-			e.DataModel = m.ID
-			fill(&e.Connection, m.Connection)
+		if e.DataModel != "" {
+			if m := o.DataModel(e.DataModel); m != nil {
+				e.DataModel = m.ID
+				fill(&e.Connection, m.Connection)
+			}
 		}
 		fill(&e.Connection, connection)
 		e.Connection = o.connectionID(e.Connection)

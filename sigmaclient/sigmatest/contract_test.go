@@ -58,6 +58,11 @@ func loadContract(t *testing.T) contract {
 // check holds an answer to the contract, and the request's parameters too.
 func (c contract) check(request *http.Request, status int, header http.Header, body []byte) error {
 	asked := request.Clone(request.Context())
+	if strings.HasSuffix(asked.URL.Path, "/query") {
+		// The copy of the contract is older than this call of data models, which
+		// answers as workbooks' do.
+		asked.URL.Path = strings.Replace(asked.URL.Path, "/v2/dataModels/", "/v2/workbooks/", 1)
+	}
 	asked.URL.Scheme, asked.URL.Host, asked.Host = "https", "api.sigmacomputing.com", "api.sigmacomputing.com"
 	route, parameters, err := c.router.FindRoute(asked)
 	if err != nil {
@@ -195,6 +200,12 @@ func TestAnswersKeepSigmasContract(t *testing.T) {
 					at = next(t, path, body)
 				}
 			}
+			visited := caller.server.Calls()
+			for _, call := range sigmatest.Calls() {
+				if visited[call] == 0 {
+					t.Errorf("%s is served, and not held to the contract", call)
+				}
+			}
 		})
 	}
 }
@@ -220,6 +231,7 @@ func TestContractRefuses(t *testing.T) {
 		{"/v2/whoami", `"userId"`, `"user"`},
 		{"/v2/workbooks", `"latestVersion":1`, `"latestVersion":"1"`},
 		{"/v2/workbooks", `"nextPage":null`, `"nextPage":7`},
+		{"/v2/workbooks", `"createdAt":"`, `"createdAt":"on `},
 		{"/v2/connections", `"isSample":false`, `"isSample":null`},
 	} {
 		request := caller.request(t, change.path)
@@ -332,6 +344,8 @@ func paths(server *sigmatest.Server) []string {
 	all = append(all, base+"/elements?tagName=Old", base+"/pages?tag=Old", base+"/elements?tagName=Prod",
 		base+"/elements/"+org.Workbooks[0].Versions["Old"][0].Elements[0].ID+"/query?tagName=Old")
 	base = "/v2/dataModels/" + org.DataModels[0].ID
-	all = append(all, base, base+"/elements", base+"/columns", base+"/lineage", base+"/sources", base+"/tags")
+	all = append(all, base, base+"/elements", base+"/columns", base+"/lineage", base+"/sources", base+"/tags",
+		base+"/elements/"+org.DataModels[0].Elements[0].ID+"/query",
+		"/v2/connections/paths/"+sigmatest.TableID(org.Connections[0].ID, "DB.S.CUSTOMERS"))
 	return all
 }
