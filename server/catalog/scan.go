@@ -21,6 +21,7 @@ import (
 
 // Store is where the catalog is kept. *store.Store is one.
 type Store interface {
+	Connection(ctx context.Context, name string) (*pb.Connection, error)
 	StartScan(ctx context.Context, scan *pb.Scan) (running *pb.Scan, started bool, err error)
 	UpdateScan(ctx context.Context, scan *pb.Scan) error
 	Scan(ctx context.Context, name string) (*pb.Scan, error)
@@ -161,11 +162,10 @@ func (s *scanner) signIn(ctx context.Context) error {
 // the others makes no sense.
 func (s *scanner) workbook(ctx context.Context, workbook sigmaclient.Workbook) error {
 	name := s.connection + "/workbooks/" + workbook.WorkbookID
-	found := &contents{workbook: describeWorkbook(name, workbook, s.now)}
-	var err error
-	if !workbook.IsArchived { // Sigma answers nothing about an archived one
-		found, err = s.read(ctx, name, workbook)
+	if workbook.IsArchived {
+		return s.keepArchived(ctx, name, workbook)
 	}
+	found, err := s.read(ctx, name, workbook)
 	switch {
 	case err == nil:
 		return s.keep(ctx, found)
@@ -174,13 +174,15 @@ func (s *scanner) workbook(ctx context.Context, workbook sigmaclient.Workbook) e
 	case !isElementary(err):
 		return err
 	}
-	gone, confirmErr := s.isGone(ctx, workbook.WorkbookID)
-	if confirmErr != nil {
-		return confirmErr
-	}
-	if gone {
+	now, askErr := s.fate(ctx, workbook.WorkbookID)
+	switch {
+	case askErr != nil:
+		return askErr
+	case now == gone:
 		s.vanish(name)
 		return nil
+	case now == archived:
+		return s.keepArchived(ctx, name, workbook)
 	}
 	failed := describeWorkbook(name, workbook, s.now)
 	failed.Error = errmap.Problem(err, name)
@@ -215,6 +217,14 @@ func (s *scanner) keep(ctx context.Context, found *contents) error {
 	return nil
 }
 
+func (s *scanner) keepArchived(ctx context.Context, name string, workbook sigmaclient.Workbook) error {
+	found, err := s.archive(ctx, describeWorkbook(name, workbook, s.now))
+	if err != nil {
+		return err
+	}
+	return s.keep(ctx, found)
+}
+
 // vanish notes a workbook that was listed and is gone.
 func (s *scanner) vanish(name string) {
 	s.mu.Lock()
@@ -245,11 +255,20 @@ func (s *scanner) removeGone(ctx context.Context, listed []sigmaclient.Workbook)
 			if _, listed := keep[workbook.GetName()]; listed {
 				continue
 			}
-			gone, err := s.isGone(ctx, workbook.GetWorkbookId())
+			now, err := s.fate(ctx, workbook.GetWorkbookId())
 			if err != nil {
 				return err
 			}
-			keep[workbook.GetName()] = !gone
+			keep[workbook.GetName()] = now != gone
+			if now == archived {
+				contents, err := s.archive(ctx, workbook)
+				if err != nil {
+					return err
+				}
+				if err := s.store.PutWorkbook(ctx, contents.workbook, contents.models); err != nil {
+					return fmt.Errorf("store an archived workbook: %w", err)
+				}
+			}
 		}
 		if page.Token = next; next == "" {
 			break
@@ -261,18 +280,28 @@ func (s *scanner) removeGone(ctx context.Context, listed []sigmaclient.Workbook)
 	return nil
 }
 
-// isGone asks Sigma for the workbook itself. Only a plain "not found" counts.
-func (s *scanner) isGone(ctx context.Context, workbookID string) (bool, error) {
-	_, err := s.link.Sigma.Workbook(ctx, workbookID)
+// fate is what became of a workbook that is not listed, or cannot be read.
+type fate int
+
+const (
+	there fate = iota
+	archived
+	gone
+)
+
+// fate asks Sigma for the workbook itself. Only a plain "not found" means that
+// it is gone.
+func (s *scanner) fate(ctx context.Context, workbookID string) (fate, error) {
+	workbook, err := s.link.Sigma.Workbook(ctx, workbookID)
 	switch {
-	case err == nil:
-		return false, nil
+	case err == nil && workbook.IsArchived, isKind(err, sigmaclient.KindArchived):
+		return archived, nil
 	case isKind(err, sigmaclient.KindNotFound):
-		return true, nil
-	case isElementary(err):
-		return false, nil
+		return gone, nil
+	case err == nil, isElementary(err):
+		return there, nil
 	}
-	return false, fmt.Errorf("ask for a workbook: %w", err)
+	return there, fmt.Errorf("ask for a workbook: %w", err)
 }
 
 func isKind(err error, kinds ...sigmaclient.Kind) bool {

@@ -143,6 +143,9 @@ func (s *Service) current(stored *pb.Scan) *pb.Scan {
 
 // ListWorkbooks returns a page of workbooks.
 func (s *Service) ListWorkbooks(ctx context.Context, request *pb.ListWorkbooksRequest) (*pb.ListWorkbooksResponse, error) {
+	if _, err := s.store.Connection(ctx, request.GetParent()); err != nil {
+		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, request.GetParent())
+	}
 	workbooks, next, err := s.store.ListWorkbooks(ctx, request.GetParent(), store.Page{Size: request.GetPageSize(), Token: request.GetPageToken()})
 	if err != nil {
 		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, request.GetParent())
@@ -160,6 +163,9 @@ func (s *Service) ListModels(ctx context.Context, request *pb.ListModelsRequest)
 		if name.Connection.String() != request.GetParent() {
 			return nil, errmap.InvalidField("workbook", "it lies outside of the parent")
 		}
+	}
+	if _, err := s.store.Connection(ctx, request.GetParent()); err != nil {
+		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, request.GetParent())
 	}
 	models, next, err := s.store.ListModels(ctx, request.GetParent(), request.GetWorkbook(), store.Page{Size: request.GetPageSize(), Token: request.GetPageToken()})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 )
 
@@ -40,6 +41,37 @@ func (s *scanner) read(ctx context.Context, name string, workbook sigmaclient.Wo
 	}
 	found.workbook.ModelCount = int32(len(found.models))
 	return found, nil
+}
+
+// archive is a workbook with the models that an earlier scan saw in it, marked
+// as archived: Sigma lists archived workbooks apart, and answers nothing about
+// what is in them.
+func (s *scanner) archive(ctx context.Context, workbook *pb.Workbook) (*contents, error) {
+	found := &contents{workbook: workbook}
+	workbook.Archived, workbook.Error, workbook.ScanTime = true, nil, s.now
+	page := store.Page{Size: 1000}
+	for {
+		known, next, err := s.store.ListModels(ctx, s.connection, workbook.GetName(), page)
+		if err != nil {
+			return nil, fmt.Errorf("list an archived workbook's models: %w", err)
+		}
+		for _, listed := range known {
+			model, err := s.store.Model(ctx, listed.GetName())
+			if err != nil {
+				return nil, fmt.Errorf("read an archived workbook's model: %w", err)
+			}
+			model.State, model.ScanTime = pb.ModelState_MODEL_STATE_ARCHIVED, s.now
+			model.Error = &pb.Problem{
+				Reason:   pb.ErrorReason_ERROR_REASON_MODEL_ARCHIVED,
+				Resource: model.GetName(),
+				Message:  "the workbook is archived in Sigma; restore it there",
+			}
+			found.models = append(found.models, model)
+		}
+		if page.Token = next; next == "" {
+			return found, nil
+		}
+	}
 }
 
 func describeWorkbook(name string, workbook sigmaclient.Workbook, now *timestamppb.Timestamp) *pb.Workbook {
