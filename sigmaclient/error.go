@@ -122,9 +122,14 @@ const maxMessage = 200
 // replaced.
 func safeMessage(text string) string {
 	text = strings.ToValidUTF8(text[:min(len(text), 4*maxMessage)], "")
+	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return !unicode.IsLetter(r) }) {
+		if strings.EqualFold(word, "select") {
+			return ""
+		}
+	}
 	var line strings.Builder
 	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
-		if strings.EqualFold(word, "select") || strings.Contains(word, "</") || strings.HasPrefix(word, "<") {
+		if strings.Contains(word, "</") || strings.HasPrefix(word, "<") {
 			return ""
 		}
 		if strings.ContainsAny(word, "@＠") || strings.Contains(word, "%40") {

@@ -36,16 +36,18 @@ func TestErrorBodies(t *testing.T) {
 		kind                     sigmaclient.Kind
 		code, requestID, message string
 	}{
-		"plain":   {reply(404, nil, `{"requestId":"r-1","code":"not_found","message":"It is  not\nhere"}`), sigmaclient.KindNotFound, "not_found", "r-1", "It is not here"},
-		"nested":  {reply(400, id, `{"error":{"requestId":"r-2","code":"unable_to_produce_query","message":"Cycle"}}`), sigmaclient.KindBroken, "unable_to_produce_query", "r-2", "Cycle"},
-		"header":  {reply(403, id, `{"message":"No"}`), sigmaclient.KindForbidden, "", "from-header", "No"},
-		"empty":   {reply(404, id, ""), sigmaclient.KindNotFound, "", "from-header", ""},
-		"HTML":    {reply(403, nil, "<html>mail admin@example.com</html>"), sigmaclient.KindForbidden, "", "", ""},
-		"array":   {reply(400, nil, `["x"]`), sigmaclient.KindInvalidRequest, "", "", ""},
-		"types":   {reply(400, nil, `{"code":7,"message":{"x":1}}`), sigmaclient.KindInvalidRequest, "", "", ""},
-		"address": {reply(403, nil, `{"message":"User (Ann.Lee@example.com) may not; ask bob%40example.com"}`), sigmaclient.KindForbidden, "", "", "User [address] may not; ask [address]"},
-		"SQL":     {reply(400, nil, `{"message":"failed: Select a from b"}`), sigmaclient.KindInvalidRequest, "", "", ""},
-		"markup":  {reply(400, nil, `{"message":"<b>Bad</b>"}`), sigmaclient.KindInvalidRequest, "", "", ""},
+		"plain":    {reply(404, nil, `{"requestId":"r-1","code":"not_found","message":"It is  not\nhere"}`), sigmaclient.KindNotFound, "not_found", "r-1", "It is not here"},
+		"nested":   {reply(400, id, `{"error":{"requestId":"r-2","code":"unable_to_produce_query","message":"Cycle"}}`), sigmaclient.KindBroken, "unable_to_produce_query", "r-2", "Cycle"},
+		"header":   {reply(403, id, `{"message":"No"}`), sigmaclient.KindForbidden, "", "from-header", "No"},
+		"empty":    {reply(404, id, ""), sigmaclient.KindNotFound, "", "from-header", ""},
+		"HTML":     {reply(403, nil, "<html>mail admin@example.com</html>"), sigmaclient.KindForbidden, "", "", ""},
+		"array":    {reply(400, nil, `["x"]`), sigmaclient.KindInvalidRequest, "", "", ""},
+		"types":    {reply(400, nil, `{"code":7,"message":{"x":1}}`), sigmaclient.KindInvalidRequest, "", "", ""},
+		"address":  {reply(403, nil, `{"message":"User (Ann.Lee@example.com) may not; ask bob%40example.com"}`), sigmaclient.KindForbidden, "", "", "User [address] may not; ask [address]"},
+		"SQL":      {reply(400, nil, `{"message":"failed: Select a from b"}`), sigmaclient.KindInvalidRequest, "", "", ""},
+		"more SQL": {reply(400, nil, `{"message":"failed: (SELECT*from b)"}`), sigmaclient.KindInvalidRequest, "", "", ""},
+		"words":    {reply(400, nil, `{"message":"No item is selected"}`), sigmaclient.KindInvalidRequest, "", "", "No item is selected"},
+		"markup":   {reply(400, nil, `{"message":"<b>Bad</b>"}`), sigmaclient.KindInvalidRequest, "", "", ""},
 		"refused by the warehouse": {reply(400, nil, `{"code":"warehouse_query_failed_user_error","message":"no column X"}`),
 			sigmaclient.KindWarehouseRefused, "warehouse_query_failed_user_error", "", ""},
 		"odd code":      {reply(400, nil, `{"code":"ann@example.com","requestId":"a b"}`), sigmaclient.KindInvalidRequest, "", "", ""},
@@ -112,6 +114,7 @@ func TestSecretsAndPeopleAreShownNowhere(t *testing.T) {
 			sigmatest.Fail(400, "warehouse_query_failed_user_error", "in CANARY_SQL for canary@example.com"),
 			reply(502, nil, "<html>canary@example.com"), sigmatest.Drop(), sigmatest.CutBody(), sigmatest.Answer(`{"entries":["canary@example.com"]}`),
 			reply(302, http.Header{"Location": {"https://canary-secret@evil.example"}}, ""),
+			reply(302, http.Header{"Location": {"https://canary-secret@%zz"}}, ""),
 		} {
 			s.SetFaults(sigmatest.On("/v2/workbooks/**", fault))
 			_, err := client.Queries(t.Context(), id)

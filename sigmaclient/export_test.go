@@ -1,7 +1,20 @@
 package sigmaclient
 
+import "context"
+
 // What is parsed from Sigma's answers, for fuzzing.
 var (
 	NewError        = newError
 	ParseRetryAfter = parseRetryAfter
+	DecodePage      = decodePage[Workbook]
 )
+
+// NewLimiter makes a limiter, to see it without calls.
+var NewLimiter = newLimiter
+
+func (l *limiter) Acquire(ctx context.Context) error {
+	_, err := l.acquire(ctx)
+	return err
+}
+
+func (l *limiter) Release() { l.release() }

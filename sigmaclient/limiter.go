@@ -129,8 +129,9 @@ func (l *limiter) free() bool {
 	return l.inFlight < l.limit && !time.Now().Before(l.resume)
 }
 
-// wake lets in as many waiters as there are places, or sees to it that it is
-// called again when the pause is over.
+// wake lets in as many waiters as there are places, and sees to it that it is
+// called again when a pause is over. Waiters or not: the timer keeps a limiter
+// alive that no client has any more, so that the next client pauses too.
 func (l *limiter) wake() {
 	for l.waiters.Len() > 0 && l.free() {
 		w := l.waiters.Remove(l.waiters.Front()).(*waiter)
@@ -142,7 +143,7 @@ func (l *limiter) wake() {
 		l.timer.Stop()
 		l.timer = nil
 	}
-	if pause := time.Until(l.resume); l.waiters.Len() > 0 && pause > 0 {
+	if pause := time.Until(l.resume); pause > 0 {
 		l.timer = time.AfterFunc(pause, func() {
 			l.mu.Lock()
 			defer l.mu.Unlock()

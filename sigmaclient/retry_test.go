@@ -65,6 +65,7 @@ func TestSteadyFailuresEnd(t *testing.T) {
 		"404":           {sigmatest.Fail(404, "not_found", ""), sigmaclient.KindNotFound, 1},
 		"409 archived":  {sigmatest.Fail(409, "inode_archived", ""), sigmaclient.KindArchived, 1},
 		"redirect":      {redirect, sigmaclient.KindProtocol, 1},
+		"odd redirect":  {reply(302, http.Header{"Location": {"https://%zz"}}, ""), sigmaclient.KindProtocol, 1},
 		"not JSON":      {sigmatest.Answer("<html>"), sigmaclient.KindProtocol, 1},
 		"wrong shape":   {sigmatest.Answer("[]"), sigmaclient.KindProtocol, 1},
 		"cut JSON":      {sigmatest.Answer(`{"userId":"u`), sigmaclient.KindProtocol, 1},

@@ -71,7 +71,7 @@ func New(options Options) *Service {
 	if s.logger == nil {
 		s.logger = slog.Default()
 	}
-	s.tokens = newTokens(httpClient(s.attempts(), shouldRetryGrant, grantBackoff))
+	s.tokens = newTokens(httpClient(s.attempts(), shouldRetry, grantBackoff))
 	return s
 }
 

@@ -190,7 +190,7 @@ func TestGrantsKeepToOneASecond(t *testing.T) {
 	})
 }
 
-func TestGrantsAreRetriedWhenThrottledOrGatewaysFailOnly(t *testing.T) {
+func TestGrantsAreRetriedWhenTheFailureMayPass(t *testing.T) {
 	for name, row := range map[string]struct {
 		fault  sigmatest.Fault
 		grants int
@@ -199,11 +199,12 @@ func TestGrantsAreRetriedWhenThrottledOrGatewaysFailOnly(t *testing.T) {
 		"throttled":    {sigmatest.Throttle(""), 2, -1},
 		"gateway":      {sigmatest.Gateway(503), 2, -1},
 		"internal":     {sigmatest.Fail(500, "internal", ""), 1, sigmaclient.KindInternal},
-		"dropped":      {sigmatest.Drop(), 1, sigmaclient.KindUnavailable},
+		"dropped":      {sigmatest.Drop(), 2, -1},
 		"no token":     {sigmatest.Answer(`{"token_type":"bearer"}`), 1, sigmaclient.KindProtocol},
 		"not JSON":     {sigmatest.Answer(`<html>`), 1, sigmaclient.KindProtocol},
 		"long wait":    {sigmatest.Throttle("3600"), 1, sigmaclient.KindThrottled},
-		"cut in body":  {sigmatest.CutBody(), 1, sigmaclient.KindUnavailable},
+		"cut in body":  {sigmatest.CutBody(), 2, -1},
+		"stalled":      {sigmatest.Stall(nil), 2, -1},
 		"redirect":     {redirect, 1, sigmaclient.KindProtocol},
 		"odd lifetime": {sigmatest.Answer(`{"access_token":"x","expires_in":-1}`), 2, sigmaclient.KindCredentials}, // and refused
 	} {

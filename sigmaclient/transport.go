@@ -140,6 +140,9 @@ func (a *attempts) RoundTrip(request *http.Request) (*http.Response, error) {
 	start := time.Now()
 	response, err := a.next.RoundTrip(request.WithContext(ctx))
 	if err == nil {
+		// No redirect is followed. Without the header net/http does not fail for
+		// one that it cannot read, with an error that quotes it.
+		response.Header.Del("Location")
 		err = readBody(response)
 	}
 	if err != nil && ctx.Err() != nil && request.Context().Err() == nil {
@@ -198,12 +201,6 @@ func shouldRetry(ctx context.Context, response *http.Response, err error) (bool,
 	}
 	again, _ := retryablehttp.DefaultRetryPolicy(ctx, nil, err)
 	return again && !errors.Is(err, errBodyTooLarge) && mayFailAgain(ctx), nil
-}
-
-// shouldRetryGrant does not retry a lost connection: the grant may have been
-// made, and Sigma limits grants.
-func shouldRetryGrant(ctx context.Context, response *http.Response, err error) (bool, error) {
-	return ctx.Err() == nil && err == nil && shouldAskAgain(ctx, response), ctx.Err()
 }
 
 func shouldAskAgain(ctx context.Context, response *http.Response) bool {
