@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"net/http"
 )
 
@@ -43,6 +44,19 @@ func writeJSON(w http.ResponseWriter, status int, data []byte) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
 	write(w, string(data))
+}
+
+func writeHTML(w http.ResponseWriter, status int, title string) {
+	w.Header().Set("Content-Type", "text/html; charset=UTF-8")
+	w.WriteHeader(status)
+	write(w, "<!DOCTYPE html><html><head><title>"+title+"</title></head><body>"+title+"</body></html>")
+}
+
+// write gives up on a caller who has left, as a server does.
+func write(w io.Writer, text string) {
+	if _, err := io.WriteString(w, text); err != nil {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // ask is a call that was let in, with what is served at the moment.
