@@ -15,7 +15,9 @@ func split(sent *pb.Connection) (*pb.Connection, *store.Secrets) {
 	connection.OrganizationId, connection.Etag = "", ""
 	connection.CreateTime, connection.UpdateTime = nil, nil
 	secrets := &store.Secrets{SigmaClientSecret: connection.GetSigma().GetClientSecret()}
-	connection.GetSigma().ClientSecret = ""
+	if connection.GetSigma() != nil { // an update may leave it out
+		connection.Sigma.ClientSecret = ""
+	}
 	snowflake := connection.GetWarehouse().GetSnowflake()
 	if snowflake == nil {
 		return connection, secrets
