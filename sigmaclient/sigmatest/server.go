@@ -2,15 +2,11 @@ package sigmatest
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,19 +31,6 @@ type Options struct {
 	BareWorkspaces bool
 }
 
-// Request is a call that the server got.
-type Request struct {
-	Method  string
-	Path    string
-	Pattern string // of the path, such as "/v2/workbooks/{workbookId}/queries"; empty for an unknown one
-	Query   url.Values
-	Client  string // id of the API credential; empty where the token is not accepted
-	Status  int    // of the answer; 0 while there is none, or where the connection was broken off
-}
-
-// recorded is how many requests are kept.
-const recorded = 100_000
-
 // Server is an organization in service. It is an [http.Handler] too, for those
 // who have a listener of their own.
 type Server struct {
@@ -63,12 +46,7 @@ type Server struct {
 	faults  []Fault
 
 	signIn signIn
-
-	recordMu sync.Mutex
-	requests []*Request
-	calls    map[string]int
-	inFlight int
-	most     int
+	record record
 }
 
 // served is an organization as it is served for a while. It does not change: a
@@ -90,7 +68,7 @@ func serve(organization Organization) *served {
 
 // New returns a server that does not listen.
 func New(organization Organization) *Server {
-	s := &Server{now: serve(organization.clone()), wires: newWires(), calls: map[string]int{}}
+	s := &Server{now: serve(organization.clone()), wires: newWires()}
 	s.routes = s.handlers()
 	s.http = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
 	return s
@@ -192,52 +170,6 @@ func (s *Server) SetFaults(faults ...Fault) {
 // RevokeTokens ends all tokens, as if they had expired.
 func (s *Server) RevokeTokens() { s.signIn.revoke() }
 
-// Requests returns the requests so far, in the order in which they came; of very
-// many the last ones.
-func (s *Server) Requests() []Request {
-	s.recordMu.Lock()
-	defer s.recordMu.Unlock()
-	requests := make([]Request, len(s.requests))
-	for i, r := range s.requests {
-		requests[i] = *r
-	}
-	return requests
-}
-
-// Calls counts the requests so far by method and pattern, as in
-// "GET /v2/workbooks/{workbookId}/queries".
-func (s *Server) Calls() map[string]int {
-	s.recordMu.Lock()
-	defer s.recordMu.Unlock()
-	return maps.Clone(s.calls)
-}
-
-// Count counts the requests so far for a path.
-func (s *Server) Count(path string) int {
-	n := 0
-	for _, r := range s.Requests() {
-		if r.Path == path {
-			n++
-		}
-	}
-	return n
-}
-
-// MostAtOnce is the most requests that have been under way at one time, those
-// for tokens left out.
-func (s *Server) MostAtOnce() int {
-	s.recordMu.Lock()
-	defer s.recordMu.Unlock()
-	return s.most
-}
-
-// ResetRecords forgets the requests so far.
-func (s *Server) ResetRecords() {
-	s.recordMu.Lock()
-	defer s.recordMu.Unlock()
-	s.requests, s.calls, s.most = nil, map[string]int{}, 0
-}
-
 // ServeHTTP answers as Sigma's API does.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, pattern := s.routes.Handler(r)
@@ -253,8 +185,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	s.enter(request)
-	defer func() { s.leave(request, answer.status) }()
+	s.record.enter(request)
+	defer func() { s.record.leave(request, answer.status) }()
 	s.mu.Lock()
 	faults := s.faults
 	s.mu.Unlock()
@@ -264,29 +196,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.routes.ServeHTTP(answer, r)
-}
-
-func (s *Server) enter(request *Request) {
-	s.recordMu.Lock()
-	defer s.recordMu.Unlock()
-	if request.Path != tokenPath {
-		s.inFlight++
-		s.most = max(s.most, s.inFlight)
-	}
-	if len(s.requests) == recorded {
-		s.requests = slices.Delete(s.requests, 0, recorded/2)
-	}
-	s.requests = append(s.requests, request)
-	s.calls[request.Method+" "+request.Pattern]++
-}
-
-func (s *Server) leave(request *Request, status int) {
-	s.recordMu.Lock()
-	defer s.recordMu.Unlock()
-	request.Status = status
-	if request.Path != tokenPath {
-		s.inFlight--
-	}
 }
 
 // statusWriter notes the status of an answer.
@@ -309,53 +218,3 @@ func (w *statusWriter) Write(data []byte) (int, error) {
 
 // Unwrap lets http.ResponseController flush.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// Transport returns a transport that leads every host to the server, without
-// encryption and without a network: so a test may use Sigma's own host names,
-// and virtual time as package testing/synctest has it.
-func (s *Server) Transport() *http.Transport {
-	s.wires.serveOnce.Do(func() { s.serve(s.wires) })
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return s.wires.dial(ctx) }
-	return &http.Transport{DialContext: dial, DialTLSContext: dial}
-}
-
-// wires is a listener whose connections are made in memory.
-type wires struct {
-	serveOnce sync.Once
-	conns     chan net.Conn
-	closed    chan struct{}
-	closeOnce sync.Once
-}
-
-func newWires() *wires { return &wires{conns: make(chan net.Conn), closed: make(chan struct{})} }
-
-func (l *wires) dial(ctx context.Context) (net.Conn, error) {
-	client, server := net.Pipe()
-	select {
-	case l.conns <- server:
-		return client, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// Accept returns the server's end of the next connection.
-func (l *wires) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close ends Accept and dial.
-func (l *wires) Close() error {
-	l.closeOnce.Do(func() { close(l.closed) })
-	return nil
-}
-
-// Addr names no real address.
-func (l *wires) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "memory"} }
