@@ -14,6 +14,7 @@ package duckdb
 
 import (
 	"context"
+	"path/filepath"
 	"strconv"
 	"sync"
 
@@ -150,8 +151,8 @@ func open(config Config) (db bindings.Database, err error) {
 	}
 	var text string
 	if bindings.OpenExt(config.Path, &db, options, &text) == bindings.StateError {
-		return db, &warehouse.Error{
-			Kind: warehouse.KindConfiguration, Object: config.Path, Message: "the database cannot be opened", Err: driverError(text),
+		return db, &warehouse.Error{ // callers need not learn the operator's folder
+			Kind: warehouse.KindConfiguration, Object: filepath.Base(config.Path), Message: "the database cannot be opened", Err: driverError(text),
 		}
 	}
 	if err = execute(db, seal); err != nil {
