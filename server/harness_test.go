@@ -57,7 +57,8 @@ type world struct {
 	t         *testing.T
 	sigma     *sigmatest.Server
 	snowflake *snowflaketest.Server
-	duckdbDir string
+	folder    string // of DuckDB files
+	duckdbDir string // the same, or empty where the operator admits none
 	dataDir   string // of the store
 
 	// ctx carries the token of the workspace acme; others that of globex.
@@ -74,9 +75,10 @@ type world struct {
 
 	callers   *auth.Static
 	tokens    []string
-	logs, got *record // what the server logged, and what callers were told
-	elements  int     // made by model
-	halfLost  bool    // the test shut the server down under its callers
+	admitted  []string // further hosts that the operator admits
+	logs, got *record  // what the server logged, and what callers were told
+	elements  int      // made by model
+	halfLost  bool     // the test shut the server down under its callers
 }
 
 // newWorld starts everything. What every test of this package shows besides
@@ -93,7 +95,8 @@ func newWorld(t *testing.T, org sigmatest.Organization, config snowflaketest.Con
 	config.Roles = []snowflaketest.Role{{Name: snowflakeRole, Select: []string{"SHOP.SALES.*"}}}
 	config.Warehouses = []string{snowflakeComputer}
 
-	w := &world{t: t, duckdbDir: t.TempDir(), dataDir: t.TempDir(), logs: &record{}, got: &record{}}
+	w := &world{t: t, folder: t.TempDir(), dataDir: t.TempDir(), logs: &record{}, got: &record{}}
+	w.duckdbDir = w.folder
 	t.Cleanup(w.verifyNothingLeaked)
 	var err error
 	w.sigma, err = sigmatest.NewServer(org)
@@ -140,7 +143,7 @@ func (w *world) openStore() *store.Store {
 func (w *world) start() {
 	w.t.Helper()
 	w.store = w.openStore()
-	hosts, err := sigmaclient.NewHosts(w.sigma.Host(), fmt.Sprintf("%s:%d", w.snowflake.Host(), w.snowflake.Port()))
+	hosts, err := sigmaclient.NewHosts(append(w.admitted, w.sigma.Host(), fmt.Sprintf("%s:%d", w.snowflake.Host(), w.snowflake.Port()))...)
 	w.must(err)
 	logger := slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.server, err = server.New(w.ctx, server.Config{Store: w.store, Auth: w.callers, Hosts: hosts, DuckDBDir: w.duckdbDir, Logger: logger})
@@ -228,7 +231,7 @@ func (w *world) create(name string, connection *pb.Connection) *pb.Connection {
 func (w *world) fill(snowflakeSQL, duckdbSQL string) {
 	w.t.Helper()
 	w.must(w.snowflake.Exec(w.t.Context(), `CREATE DATABASE SHOP; CREATE SCHEMA SHOP.SALES; CREATE SCHEMA SHOP.PRIVATE;`+snowflakeSQL))
-	db, err := sql.Open("duckdb", filepath.Join(w.duckdbDir, "SHOP.duckdb"))
+	db, err := sql.Open("duckdb", filepath.Join(w.folder, "SHOP.duckdb"))
 	w.must(err)
 	_, err = db.ExecContext(w.t.Context(), `CREATE SCHEMA SALES;
 		CREATE TYPE timestamp_ltz AS TIMESTAMPTZ;
@@ -303,6 +306,9 @@ func (w *world) verifyNothingLeaked() {
 	}
 	look("the log", w.logs.String())
 	look("an answer", w.got.String())
+	if strings.Contains(w.got.String(), w.folder) {
+		w.t.Error("an answer tells the server's own folder")
+	}
 	for _, q := range w.snowflake.Queries() {
 		look("a query", q.SQL+"\n"+q.Tag)
 		if q.Tag != "" && !strings.HasPrefix(q.Tag, "sigmasource ") {

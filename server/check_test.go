@@ -1,0 +1,106 @@
+package server_test
+
+import (
+	"testing"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/sigmaclient/sigmatest"
+	"github.com/sigmasource/sigmasource/warehouse/snowflaketest"
+)
+
+func checkOf(response *pb.CheckConnectionResponse, kind pb.CheckKind) *pb.Check {
+	for _, c := range response.GetChecks() {
+		if c.GetKind() == kind {
+			return c
+		}
+	}
+	return nil
+}
+
+func TestCheckExplainsWhatItFinds(t *testing.T) {
+	t.Parallel()
+	const (
+		pass    = pb.CheckOutcome_CHECK_OUTCOME_PASS
+		warn    = pb.CheckOutcome_CHECK_OUTCOME_WARN
+		fail    = pb.CheckOutcome_CHECK_OUTCOME_FAIL
+		skipped = pb.CheckOutcome_CHECK_OUTCOME_SKIPPED
+	)
+	// The outcomes stand in the order of the kinds.
+	for _, test := range []struct {
+		name       string
+		connection func(*world) *pb.Connection
+		change     func(*world)
+		outcomes   [5]pb.CheckOutcome
+		reason     pb.ErrorReason // of the first that failed
+	}{
+		{"all is well", (*world).snowflakeConnection, func(*world) {}, [5]pb.CheckOutcome{pass, pass, pass, pass, pass}, 0},
+		{"no workbooks", (*world).snowflakeConnection, func(w *world) {
+			w.sigma.Change(func(o *sigmatest.Organization) { o.Workbooks = nil })
+		}, [5]pb.CheckOutcome{pass, pass, warn, pass, pass}, 0},
+		{"another organization", (*world).snowflakeConnection, func(w *world) {
+			w.sigma.Change(func(o *sigmatest.Organization) { o.ID = "another" })
+		}, [5]pb.CheckOutcome{pass, fail, pass, pass, pass}, pb.ErrorReason_ERROR_REASON_SIGMA_ORGANIZATION_CHANGED},
+		{"another account than Sigma's", (*world).snowflakeConnection, func(w *world) {
+			w.sigma.Change(func(o *sigmatest.Organization) { o.Connections[0].Account = "OTHER" })
+		}, [5]pb.CheckOutcome{pass, pass, pass, pass, warn}, 0},
+		{"revoked credentials", (*world).snowflakeConnection, func(w *world) {
+			w.sigma.Change(func(o *sigmatest.Organization) { o.ClientSecret = "another" })
+			w.sigma.RevokeTokens()
+		}, [5]pb.CheckOutcome{fail, skipped, skipped, pass, skipped}, pb.ErrorReason_ERROR_REASON_SIGMA_CREDENTIALS_INVALID},
+		{"a warehouse that refuses", (*world).snowflakeConnection, func(w *world) {
+			w.snowflake.SetFaults(snowflaketest.Faults{Login: func(string) *snowflaketest.Error { return snowflaketest.NetworkPolicyError() }})
+			w.stop() // and with it the session
+			w.start()
+		}, [5]pb.CheckOutcome{pass, pass, pass, fail, skipped}, pb.ErrorReason_ERROR_REASON_WAREHOUSE_CONFIGURATION_INVALID},
+		{"DuckDB", (*world).duckdbConnection, func(*world) {}, [5]pb.CheckOutcome{pass, pass, pass, pass, warn}, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := bare(t)
+			w.create(snowflakeName, test.connection(w))
+			test.change(w)
+			response, err := w.connections.CheckConnection(w.ctx, &pb.CheckConnectionRequest{Name: snowflakeName})
+			w.must(err)
+			if len(response.GetChecks()) != len(test.outcomes) {
+				t.Fatalf("the checks are %v", response)
+			}
+			var reason pb.ErrorReason
+			for i, c := range response.GetChecks() {
+				if int(c.GetKind()) != i+1 || c.GetOutcome() != test.outcomes[i] || c.GetMessage() == "" {
+					t.Errorf("check %d is %v", i+1, c)
+				}
+				if (c.GetOutcome() == fail) != (c.GetReason() != 0) {
+					t.Errorf("%s has the reason %s", c.GetOutcome(), c.GetReason())
+				}
+				if reason == 0 {
+					reason = c.GetReason()
+				}
+			}
+			if reason != test.reason {
+				t.Errorf("the reason is %s", reason)
+			}
+		})
+	}
+}
+
+func TestCheckTellsFacts(t *testing.T) {
+	t.Parallel()
+	w := bare(t)
+	w.create(snowflakeName, w.snowflakeConnection())
+	response, err := w.connections.CheckConnection(w.ctx, &pb.CheckConnectionRequest{Name: snowflakeName})
+	w.must(err)
+	for _, want := range []struct {
+		kind       pb.CheckKind
+		key, value string
+	}{
+		{pb.CheckKind_CHECK_KIND_SIGMA_ORGANIZATION, "organization_id", w.sigma.Organization().ID},
+		{pb.CheckKind_CHECK_KIND_SIGMA_WORKBOOKS, "workbooks", "1"},
+		{pb.CheckKind_CHECK_KIND_WAREHOUSE_SIGN_IN, "role", snowflakeRole},
+		{pb.CheckKind_CHECK_KIND_WAREHOUSE_SIGN_IN, "warehouse", snowflakeComputer},
+		{pb.CheckKind_CHECK_KIND_WAREHOUSE_MATCH, "sigma_connection", "Shop"},
+	} {
+		if got := checkOf(response, want.kind).GetFacts()[want.key]; got != want.value {
+			t.Errorf("%s: %s is %q", want.kind, want.key, got)
+		}
+	}
+}
