@@ -91,6 +91,22 @@ func TestSteadyFailuresEnd(t *testing.T) {
 	}
 }
 
+func TestSlowAnswersAreWaitedForUpToAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSigma(t, small())
+		client := s.client(t)
+		s.SetFaults(sigmatest.On(whoami, sigmatest.SlowBody(59, time.Second)))
+		start := time.Now()
+		if err := whoAmI(t.Context(), client); err != nil || time.Since(start) != 59*time.Second {
+			t.Errorf("got %v after %v, want an answer after 59s", err, time.Since(start))
+		}
+		s.SetFaults(sigmatest.On(whoami, sigmatest.Times(1, sigmatest.SlowBody(61, time.Second))))
+		if err := whoAmI(t.Context(), client); err != nil || s.Count(whoami) != 3 {
+			t.Errorf("got %v after %d calls, want the slow one tried again", err, s.Count(whoami))
+		}
+	})
+}
+
 func unavailableFor(retryAfter string) sigmatest.Fault {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Retry-After", retryAfter)

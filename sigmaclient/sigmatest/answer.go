@@ -59,6 +59,13 @@ func write(w io.Writer, text string) {
 	}
 }
 
+// flush sends what was written so far.
+func flush(w http.ResponseWriter) {
+	if err := http.NewResponseController(w).Flush(); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
 // ask is a call that was let in, with what is served at the moment.
 type ask struct {
 	*http.Request

@@ -93,9 +93,9 @@ func (o *Organization) tables() []table {
 }
 
 func listPaths(a *ask) answer {
-	tables := a.org.tables()
+	tables := a.tables()
 	if id := a.URL.Query().Get("connectionId"); id != "" {
-		tables = slices.DeleteFunc(tables, func(t table) bool { return t.connection != id })
+		tables = slices.DeleteFunc(slices.Clone(tables), func(t table) bool { return t.connection != id })
 	}
 	return page(a, withMore, tables, func(t table) object {
 		return object{"connectionId": t.connection, "urlId": urlID(t.id), "path": t.path}
@@ -103,12 +103,11 @@ func listPaths(a *ask) answer {
 }
 
 func getPath(a *ask) answer {
-	for _, t := range a.org.tables() {
-		if t.id == a.PathValue("inodeId") {
-			return ok(object{"connectionId": t.connection, "path": t.path})
-		}
+	t, known := a.tableByID()[a.PathValue("inodeId")]
+	if !known {
+		return notFound()
 	}
-	return notFound()
+	return ok(object{"connectionId": t.connection, "path": t.path})
 }
 
 // workspaces are those that are named and those that documents lie in.
@@ -207,7 +206,7 @@ func (a *ask) files() []object {
 		folder(m.Path)
 		file(m.ID, "data-model", m.Name, m.Path, m.Owner, object{"createdAt": clock(m.CreatedAt), "updatedAt": clock(m.UpdatedAt)})
 	}
-	for _, t := range a.org.tables() {
+	for _, t := range a.tables() {
 		path := strings.Join(append([]string{"Connection Root"}, t.path[:len(t.path)-1]...), "/")
 		file(t.id, "table", t.path[len(t.path)-1], path, a.org.Owner, object{"ownerId": nil})
 	}

@@ -75,7 +75,5 @@ func beginBody(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", "1000")
 	write(w, `{"entries":[`)
-	if err := http.NewResponseController(w).Flush(); err != nil {
-		panic(http.ErrAbortHandler)
-	}
+	flush(w)
 }

@@ -119,6 +119,7 @@ type Element struct {
 
 	Refusal   Refusal // replaces the query
 	Unlisted  bool    // left out of the SQL of all elements
+	Unplaced  bool    // has SQL there, but is left out of the lists of elements
 	Twice     bool    // comes twice there
 	NoLineage bool    // its own lineage answers 500, steadily
 }

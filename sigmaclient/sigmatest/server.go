@@ -54,6 +54,8 @@ type Server struct {
 type served struct {
 	org       Organization
 	workbooks map[string]*Workbook // by id
+	tables    func() []table       // that elements read from
+	tableByID func() map[string]table
 }
 
 func serve(organization Organization) *served {
@@ -63,6 +65,14 @@ func serve(organization Organization) *served {
 	for i := range s.org.Workbooks {
 		s.workbooks[s.org.Workbooks[i].ID] = &s.org.Workbooks[i]
 	}
+	s.tables = sync.OnceValue(s.org.tables)
+	s.tableByID = sync.OnceValue(func() map[string]table {
+		byID := map[string]table{}
+		for _, t := range s.tables() {
+			byID[t.id] = t
+		}
+		return byID
+	})
 	return s
 }
 
@@ -202,6 +212,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type statusWriter struct {
 	http.ResponseWriter
 	status int
+	slow   func([]byte) (int, error) // writes instead, where set
 }
 
 func (w *statusWriter) WriteHeader(status int) {
@@ -212,6 +223,9 @@ func (w *statusWriter) WriteHeader(status int) {
 func (w *statusWriter) Write(data []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
+	}
+	if w.slow != nil {
+		return w.slow(data)
 	}
 	return w.ResponseWriter.Write(data)
 }

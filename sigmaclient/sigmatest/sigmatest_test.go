@@ -203,6 +203,31 @@ func TestSQLIsInSigmasShapeAndNewAtEachFetch(t *testing.T) {
 	}
 }
 
+func TestListsOfElementsAndOfQueriesMayDisagree(t *testing.T) {
+	c := newCaller(t, sigmatest.Organization{Workbooks: []sigmatest.Workbook{{Name: "Odd", Pages: []sigmatest.Page{{Elements: []sigmatest.Element{
+		{ID: "both"}, {ID: "only-here", Unlisted: true}, {ID: "only-there", Unplaced: true}, {ID: "twice", Twice: true}, {ID: "text", Type: "text"},
+	}}}}}})
+	base := "/v2/workbooks/" + c.server.Organization().Workbooks[0].ID
+	for path, want := range map[string]string{
+		"/elements": "[both only-here twice text]",
+		"/pages/" + c.server.Organization().Workbooks[0].Pages[0].ID + "/elements": "[both only-here twice text]",
+		"/queries": "[both only-there twice twice]",
+	} {
+		var ids []any
+		for _, entry := range c.object(t, base+path)["entries"].([]any) {
+			ids = append(ids, entry.(map[string]any)["elementId"])
+		}
+		if fmt.Sprint(ids) != want {
+			t.Errorf("%s: %v, want %s", path, ids, want)
+		}
+	}
+	for _, id := range []string{"only-here", "only-there"} {
+		if sql := c.object(t, base+"/elements/"+id+"/query")["sql"]; sql == nil {
+			t.Errorf("%s has no SQL by itself", id)
+		}
+	}
+}
+
 func TestIdsFollowFromTheDescriptionAndStay(t *testing.T) {
 	first, second := sigmatest.New(oddities()), sigmatest.New(oddities())
 	a, b := first.Organization(), second.Organization()
@@ -371,6 +396,43 @@ func TestStalledRequestIsReleasedOrLeft(t *testing.T) {
 			t.Errorf("%d at once, want 2", c.server.MostAtOnce())
 		}
 	})
+}
+
+// BenchmarkLargeOrganization reads workbooks of an organization of ten thousand.
+func BenchmarkLargeOrganization(b *testing.B) {
+	var elements []sigmatest.Element
+	for i := range 20 {
+		elements = append(elements, sigmatest.Element{Name: fmt.Sprint("Element ", i), Columns: sigmatest.Columns("Id:number", "Name", "At:datetime")})
+	}
+	var org sigmatest.Organization
+	for i := range 10_000 {
+		org.Workbooks = append(org.Workbooks, sigmatest.Workbook{Name: fmt.Sprint(i), Pages: []sigmatest.Page{{Elements: elements}}})
+	}
+	server := sigmatest.New(org)
+	org = server.Organization()
+	ask := func(r *http.Request) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		server.ServeHTTP(w, r)
+		if w.Code != http.StatusOK {
+			b.Fatalf("%s: HTTP %d", r.URL.Path, w.Code)
+		}
+		return w
+	}
+	grant := httptest.NewRequest(http.MethodPost, "/v2/auth/token", strings.NewReader("grant_type=client_credentials"))
+	grant.SetBasicAuth(org.ClientID, org.ClientSecret)
+	var granted struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.Unmarshal(ask(grant).Body.Bytes(), &granted); err != nil {
+		b.Fatal(err)
+	}
+	for i := 0; b.Loop(); i++ {
+		for _, list := range []string{"elements", "queries", "columns", "lineage"} {
+			r := httptest.NewRequest(http.MethodGet, "/v2/workbooks/"+org.Workbooks[i%len(org.Workbooks)].ID+"/"+list+"?limit=1000", nil)
+			r.Header.Set("Authorization", "Bearer "+granted.AccessToken)
+			ask(r)
+		}
+	}
 }
 
 func ExampleNewServer() {

@@ -131,7 +131,7 @@ func listPageElements(a *ask, w *Workbook) answer {
 	pages, _ := w.pagesAt(a.URL.Query().Get("tag"))
 	for _, p := range pages {
 		if p.ID == a.PathValue("pageId") {
-			return page(a, plain, elementsOf([]Page{p}), elementObject)
+			return page(a, plain, placed(elementsOf([]Page{p})), elementObject)
 		}
 	}
 	return notFound()
@@ -142,7 +142,12 @@ func listElements(a *ask, w *Workbook) answer {
 	if !known {
 		return notFound()
 	}
-	return page(a, plain, elementsOf(pages), elementObject)
+	return page(a, plain, placed(elementsOf(pages)), elementObject)
+}
+
+// placed leaves out what the lists of elements do not show.
+func placed(elements []*Element) []*Element {
+	return slices.DeleteFunc(elements, func(e *Element) bool { return e.Unplaced })
 }
 
 func elementObject(e *Element) object {
