@@ -230,3 +230,20 @@ func TestLeaversAtTheMomentOfTheirTurn(t *testing.T) {
 		t.Errorf("there are more than %d places", most)
 	}
 }
+
+func TestPausesGrowWhileThrottlingGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSigma(t, small())
+		var at []time.Time
+		s.SetFaults(sigmatest.On(whoami, sigmatest.Do(func() { at = append(at, time.Now()) })), sigmatest.On(whoami, sigmatest.Throttle("")))
+		failure(t, whoAmI(t.Context(), s.client(t)), sigmaclient.KindThrottled)
+		least := 500 * time.Millisecond
+		for i := range at[1:] {
+			// Up to a half more, so that replicas do not return together.
+			if wait := at[i+1].Sub(at[i]); wait < least || wait > least*3/2 {
+				t.Errorf("attempt %d came %v after the one before, want from %v to %v", i+2, wait, least, least*3/2)
+			}
+			least = min(2*least, 30*time.Second)
+		}
+	})
+}
