@@ -100,7 +100,8 @@ func (s *Service) ListConnections(ctx context.Context, request *pb.ListConnectio
 // UpdateConnection changes the fields of the mask, once the result was checked.
 func (s *Service) UpdateConnection(ctx context.Context, request *pb.UpdateConnectionRequest) (*pb.UpdateConnectionResponse, error) {
 	name := request.GetConnection().GetName()
-	if _, err := resource.ParseConnection(name); err != nil {
+	id, err := resource.ParseConnection(name)
+	if err != nil {
 		return nil, errmap.InvalidField("connection.name", err.Error())
 	}
 	current, secrets, err := s.store.ConnectionWithSecrets(ctx, name)
@@ -114,8 +115,10 @@ func (s *Service) UpdateConnection(ctx context.Context, request *pb.UpdateConnec
 	if err != nil {
 		return nil, err
 	}
-	// The request may leave fields out, so its own rules were not checked.
-	if err := protovalidate.Validate(updated); err != nil {
+	// The request may leave fields out, so its own rules were not checked. What
+	// comes of it must be as valid as a new connection.
+	asNew := &pb.CreateConnectionRequest{Parent: resource.WorkspaceName(id.Workspace), ConnectionId: id.ID, Connection: updated}
+	if err := protovalidate.Validate(asNew); err != nil {
 		return nil, err
 	}
 	if err := s.try(ctx, updated, updatedSecrets, request.GetSkipCheck()); err != nil {
