@@ -279,6 +279,26 @@ func TestSourcesAreAskedWithoutALimit(t *testing.T) {
 	}
 }
 
+func TestListsWithTokensForPagesAreWhole(t *testing.T) {
+	org := company()
+	org.DataModels[0].Elements[0].Tables = []string{"DB.S.A", "DB.S.B", "DB.S.C"}
+	s := newSigma(t, org)
+	s.SetOptions(sigmatest.Options{PageSize: 1})
+	model := s.Organization().DataModels[0].ID
+	if got := must(s.client(t).DataModelSources(t.Context(), model))(t); len(got) != 3 {
+		t.Errorf("got %+v", got)
+	}
+	var tokens []string
+	for _, r := range s.Requests() {
+		if r.Path == "/v2/dataModels/"+model+"/sources" {
+			tokens = append(tokens, r.Query.Get("pageSize")+" "+strings.Join(r.Query["pageToken"], ",")+strings.Join(r.Query["limit"], ","))
+		}
+	}
+	if want := []string{"1000 ", "1000 1", "1000 2"}; !slices.Equal(tokens, want) {
+		t.Errorf("asked with %q, want %q", tokens, want)
+	}
+}
+
 func TestDirectory(t *testing.T) {
 	s := newSigma(t, company())
 	client, ctx, org := s.client(t), t.Context(), s.Organization()

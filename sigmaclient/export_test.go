@@ -18,3 +18,10 @@ func (l *limiter) Acquire(ctx context.Context) error {
 }
 
 func (l *limiter) Release() { l.release() }
+
+// Tokens is how many credentials the service remembers.
+func (s *Service) Tokens() int {
+	s.tokens.mu.Lock()
+	defer s.tokens.mu.Unlock()
+	return max(len(s.tokens.of), len(s.tokens.next))
+}

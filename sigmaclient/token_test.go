@@ -3,6 +3,7 @@ package sigmaclient_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"testing"
@@ -234,6 +235,23 @@ func TestGrantsAreRetriedWhenTheFailureMayPass(t *testing.T) {
 func redirect(w http.ResponseWriter, r *http.Request) bool {
 	http.Redirect(w, r, "http://169.254.169.254/latest/meta-data", http.StatusTemporaryRedirect)
 	return true
+}
+
+func TestCredentialsOfThePastAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSigma(t, small())
+		credentials := s.credentials()
+		for range 20 {
+			for i := range 50 { // none of which is granted a token
+				credentials.ClientID = fmt.Sprint("client ", i, time.Now())
+				failure(t, whoAmI(t.Context(), s.clientFor(t, credentials)), sigmaclient.KindCredentials)
+			}
+			<-time.After(time.Minute)
+		}
+		if n := s.service.Tokens(); n > 200 {
+			t.Errorf("%d of a thousand are remembered", n)
+		}
+	})
 }
 
 func TestStalledGrantEndsWithTheService(t *testing.T) {

@@ -86,11 +86,7 @@ func send(client *retryablehttp.Client, request *retryablehttp.Request, call str
 
 func httpClient(transport http.RoundTripper, retry retryablehttp.CheckRetry, wait retryablehttp.Backoff) *retryablehttp.Client {
 	return &retryablehttp.Client{
-		HTTPClient: &http.Client{
-			Transport: transport,
-			// A redirect could lead anywhere.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		HTTPClient:   &http.Client{Transport: transport},
 		RetryMax:     maxAttempts - 1,
 		CheckRetry:   retry,
 		Backoff:      wait,
@@ -140,8 +136,9 @@ func (a *attempts) RoundTrip(request *http.Request) (*http.Response, error) {
 	start := time.Now()
 	response, err := a.next.RoundTrip(request.WithContext(ctx))
 	if err == nil {
-		// No redirect is followed. Without the header net/http does not fail for
-		// one that it cannot read, with an error that quotes it.
+		// A redirect could lead anywhere. Without the header net/http neither
+		// follows it nor fails, where it cannot be read, with an error that
+		// quotes it.
 		response.Header.Del("Location")
 		err = readBody(response)
 	}
