@@ -32,6 +32,11 @@ func (p *progress) update(change func(*pb.Scan)) {
 	p.moved = make(chan struct{})
 }
 
+// replace puts the scan as it ended in the place of what was known.
+func (p *progress) replace(scan *pb.Scan) {
+	p.update(func(*pb.Scan) { p.scan = proto.CloneOf(scan) })
+}
+
 // addProblem records what went wrong with one thing.
 func addProblem(scan *pb.Scan, problem *pb.Problem) {
 	if len(scan.GetProblems()) < maxProblems {

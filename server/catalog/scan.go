@@ -42,15 +42,17 @@ const readers = 8
 func (s *Service) scan(ctx context.Context, connection string, p *progress) {
 	failure := errors.New("the scan panicked")
 	defer func() {
-		finish(p, outcome(ctx, failure))
+		// The end is recorded even if the scan was cancelled, and before anybody
+		// is told of it: who is told may start the next scan at once.
 		scan, _ := p.snapshot()
-		// The end is recorded even if the scan was cancelled.
+		end(scan, outcome(ctx, failure))
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		err := s.store.UpdateScan(ending, scan)
 		if err != nil && !errors.Is(err, store.ErrNotFound) { // deleted with its connection
 			s.logger.Error("the end of a scan could not be stored", "scan", scan.GetName(), "error", err)
 		}
+		p.replace(scan)
 		s.logger.Info("scan ended", "scan", scan.GetName(), "state", scan.GetState().String(),
 			"workbooks", scan.GetWorkbooksDone(), "models", scan.GetModelsFound(), "reason", scan.GetError().GetReason().String())
 	}()
@@ -78,21 +80,19 @@ func outcome(ctx context.Context, err error) error {
 	return err
 }
 
-// finish puts the scan into its last state. A nil failure means success.
-func finish(p *progress, failure error) {
-	p.update(func(scan *pb.Scan) {
-		scan.EndTime = timestamppb.Now()
-		scan.Phase = pb.ScanPhase_SCAN_PHASE_DONE
-		switch {
-		case failure == nil:
-			scan.State = pb.ScanState_SCAN_STATE_SUCCEEDED
-		case errors.Is(failure, jobs.ErrCancelled):
-			scan.State = pb.ScanState_SCAN_STATE_CANCELLED
-		default:
-			scan.State = pb.ScanState_SCAN_STATE_FAILED
-			scan.Error = errmap.Problem(failure, "")
-		}
-	})
+// end puts a scan into its last state. A nil failure means success.
+func end(scan *pb.Scan, failure error) {
+	scan.EndTime = timestamppb.Now()
+	scan.Phase = pb.ScanPhase_SCAN_PHASE_DONE
+	switch {
+	case failure == nil:
+		scan.State = pb.ScanState_SCAN_STATE_SUCCEEDED
+	case errors.Is(failure, jobs.ErrCancelled):
+		scan.State = pb.ScanState_SCAN_STATE_CANCELLED
+	default:
+		scan.State = pb.ScanState_SCAN_STATE_FAILED
+		scan.Error = errmap.Problem(failure, "")
+	}
 }
 
 // scanner is one pass over Sigma.

@@ -59,44 +59,62 @@ func (s *Service) StartScan(ctx context.Context, request *pb.StartScanRequest) (
 		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, connection)
 	}
 	if !started {
-		return &pb.StartScanResponse{Scan: s.current(scan)}, nil
+		if known := s.current(scan.GetName()); known != nil {
+			scan = known
+		}
+		return &pb.StartScanResponse{Scan: scan}, nil
 	}
+	if err := s.run(ctx, connection, scan); err != nil {
+		end(scan, err)
+		return nil, errors.Join(err, s.store.UpdateScan(context.WithoutCancel(ctx), scan))
+	}
+	return &pb.StartScanResponse{Scan: scan}, nil
+}
+
+// run starts the job of a scan. The store holds at most one running scan a
+// connection, so a job that is in the way is only about to end.
+func (s *Service) run(ctx context.Context, connection string, scan *pb.Scan) error {
 	p := newProgress(scan)
 	s.mu.Lock()
 	s.running[scan.GetName()] = p
 	s.mu.Unlock()
-	begun, err := s.runner.Start(connection, func(ctx context.Context) {
-		defer func() {
-			s.mu.Lock()
-			delete(s.running, scan.GetName())
-			s.mu.Unlock()
-		}()
-		s.scan(ctx, connection, p)
-	})
-	if err == nil && begun {
-		return &pb.StartScanResponse{Scan: scan}, nil
+	forget := func() {
+		s.mu.Lock()
+		delete(s.running, scan.GetName())
+		s.mu.Unlock()
 	}
-	// The store holds at most one running scan a connection, so the job of the
-	// one before is only about to end; or the server is.
-	s.mu.Lock()
-	delete(s.running, scan.GetName())
-	s.mu.Unlock()
-	failure := errmap.New(pb.ErrorReason_ERROR_REASON_SHUTTING_DOWN, "", "the server is shutting down")
-	if err == nil {
-		failure = errmap.New(pb.ErrorReason_ERROR_REASON_SHUTTING_DOWN, connection, "the scan before is just ending; try again")
+	for {
+		begun, err := s.runner.Start(connection, func(ctx context.Context) {
+			defer forget()
+			s.scan(ctx, connection, p)
+		})
+		if err == nil && !begun {
+			err = s.runner.Wait(ctx, connection)
+		}
+		switch {
+		case errors.Is(err, jobs.ErrClosed):
+			forget()
+			return errmap.New(pb.ErrorReason_ERROR_REASON_SHUTTING_DOWN, "", "the server is shutting down")
+		case err != nil:
+			forget()
+			return err
+		case begun:
+			return nil
+		}
 	}
-	finish(p, failure)
-	ended, _ := p.snapshot()
-	return nil, errors.Join(failure, s.store.UpdateScan(context.WithoutCancel(ctx), ended))
 }
 
-// GetScan returns a scan as it stands.
+// GetScan returns a scan as it stands. While it runs in this process, what is
+// known here is ahead of the store; afterwards the store has its end.
 func (s *Service) GetScan(ctx context.Context, request *pb.GetScanRequest) (*pb.GetScanResponse, error) {
+	if scan := s.current(request.GetName()); scan != nil {
+		return &pb.GetScanResponse{Scan: scan}, nil
+	}
 	scan, err := s.store.Scan(ctx, request.GetName())
 	if err != nil {
 		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_SCAN_NOT_FOUND, request.GetName())
 	}
-	return &pb.GetScanResponse{Scan: s.current(scan)}, nil
+	return &pb.GetScanResponse{Scan: scan}, nil
 }
 
 // WatchScan sends a scan whenever it has moved on.
@@ -128,14 +146,13 @@ func (s *Service) WatchScan(request *pb.WatchScanRequest, stream grpc.ServerStre
 	}
 }
 
-// current is a stored scan as it stands in this process, which is ahead of the
-// store while it runs.
-func (s *Service) current(stored *pb.Scan) *pb.Scan {
+// current is a scan that runs in this process, as it stands, or nil.
+func (s *Service) current(name string) *pb.Scan {
 	s.mu.Lock()
-	p := s.running[stored.GetName()]
+	p := s.running[name]
 	s.mu.Unlock()
 	if p == nil {
-		return stored
+		return nil
 	}
 	scan, _ := p.snapshot()
 	return scan

@@ -90,6 +90,17 @@ func (r *Runner) Cancel(ctx context.Context, key string) error {
 		return nil
 	}
 	j.cancel(ErrCancelled)
+	return r.Wait(ctx, key)
+}
+
+// Wait waits until the job of a key is over. No such job is no error.
+func (r *Runner) Wait(ctx context.Context, key string) error {
+	r.mu.Lock()
+	j := r.running[key]
+	r.mu.Unlock()
+	if j == nil {
+		return nil
+	}
 	select {
 	case <-j.done:
 		return nil
