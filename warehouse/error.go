@@ -42,6 +42,8 @@ type Error struct {
 	State   string // SQLSTATE, where the warehouse gives one
 	QueryID string
 	Object  string // the table, view, role or warehouse that the failure is about, as the warehouse names it
+	Column  string // of the value that cannot be delivered exactly
+	Row     int64  // of that value, from 1; 0 where it is about the whole column
 	Message string // one line a person can act on, free of SQL and values
 	Err     error  // the cause, for errors.Is and the log; may be nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"buf.build/go/protovalidate"
@@ -167,8 +168,12 @@ func fromWarehouse(e *warehouse.Error, err error) *Error {
 			"sql_state":      e.State,
 			"query_id":       e.QueryID,
 			"object":         e.Object,
+			"column":         e.Column,
 		},
 		Err: err,
+	}
+	if e.Row > 0 {
+		failure.Metadata["row"] = strconv.FormatInt(e.Row, 10)
 	}
 	if e.Message != "" {
 		failure.Message = e.Message

@@ -146,6 +146,7 @@ func (r *result) describe() error {
 		if !ok {
 			return &warehouse.Error{
 				Kind:    warehouse.KindUnsupported,
+				Column:  name,
 				Message: fmt.Sprintf("column %q: %s has no exact form here; cast it to VARCHAR", name, t),
 			}
 		}
@@ -241,10 +242,10 @@ func (r *result) locate(err error, column int, base int64) error {
 	if !errors.As(err, &inexact) {
 		return err
 	}
+	name, row := r.schema.Field(column).Name, r.read+base+int64(inexact.row)+1
 	return &warehouse.Error{
-		Kind: warehouse.KindUnsupported,
-		Message: fmt.Sprintf("column %q, row %d: the %s has no exact form here: %s",
-			r.schema.Field(column).Name, r.read+base+int64(inexact.row)+1, r.types[column], inexact.reason),
+		Kind: warehouse.KindUnsupported, Column: name, Row: row,
+		Message: fmt.Sprintf("column %q, row %d: the %s has no exact form here: %s", name, row, r.types[column], inexact.reason),
 	}
 }
 

@@ -159,7 +159,9 @@ func (w *Warehouse) execute(ctx context.Context, session any, query, tag string)
 	for _, t := range loader.RowTypes() {
 		c, err := newColumn(t.Name, t.Type, int32(t.Precision), int32(t.Scale), t.Length)
 		if err != nil {
-			return nil, r.failed(warehouse.KindUnsupported, err.Error())
+			e := r.failed(warehouse.KindUnsupported, err.Error())
+			e.Column = t.Name
+			return nil, e
 		}
 		r.columns, fields = append(r.columns, c), append(fields, c.field)
 	}
@@ -297,8 +299,10 @@ func (r *result) convert(raw arrow.RecordBatch) (_ arrow.RecordBatch, err error)
 	if err != nil {
 		var inexact *inexactError
 		if errors.As(err, &inexact) {
-			return nil, r.failed(warehouse.KindUnsupported, fmt.Sprintf("column %q, row %d: %s",
-				r.schema.Field(inexact.column).Name, r.read+int64(inexact.row)+1, inexact.reason))
+			name, row := r.schema.Field(inexact.column).Name, r.read+int64(inexact.row)+1
+			e := r.failed(warehouse.KindUnsupported, fmt.Sprintf("column %q, row %d: %s", name, row, inexact.reason))
+			e.Column, e.Row = name, row
+			return nil, e
 		}
 		return nil, r.chunkFailed(err)
 	}
