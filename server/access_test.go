@@ -81,6 +81,7 @@ func requests(connection, scan, workbook, element string) map[string]proto.Messa
 		"UpdateConnection": &pb.UpdateConnectionRequest{Connection: &pb.Connection{Name: connection, DisplayName: "Mine"}},
 		"DeleteConnection": &pb.DeleteConnectionRequest{Name: connection},
 		"CheckConnection":  &pb.CheckConnectionRequest{Name: connection},
+		"CheckModel":       &pb.CheckModelRequest{Name: connection + "/models/w.e"},
 		"StartScan":        &pb.StartScanRequest{Parent: connection},
 		"GetScan":          &pb.GetScanRequest{Name: scan},
 		"WatchScan":        &pb.WatchScanRequest{Name: scan},

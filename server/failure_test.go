@@ -90,7 +90,7 @@ func TestPreviewOfWhatSigmaDoesNotGive(t *testing.T) {
 				t.Errorf("the problem is not told: %v", facts)
 			case test.name == "unable to produce" && (facts["sigma_code"] != "unable_to_produce_query" || facts["sigma_request_id"] == ""):
 				t.Errorf("Sigma's facts are lost: %v", facts)
-			case test.name == "error in a formula" && facts["column"] != "Margin":
+			case test.name == "error in a formula" && facts["columns"] != `"Margin"`:
 				t.Errorf("the column is not told: %v", facts)
 			}
 		})

@@ -98,7 +98,7 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	s.pool = connections.NewPool(config.Store, opener)
 	pb.RegisterSigmaConnectionsServer(s.grpc, connections.New(config.Store, s.pool, opener, s.runner, logger))
 	pb.RegisterModelCatalogServer(s.grpc, catalog.New(config.Store, s.pool, s.runner, logger))
-	pb.RegisterModelQueryServer(s.grpc, query.New(s.pool))
+	pb.RegisterModelQueryServer(s.grpc, query.New(s.pool, config.Store))
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	return s, nil

@@ -219,16 +219,24 @@ type Connection struct {
 
 // DataModel is a data model in Sigma. Its elements are read as a workbook's.
 type DataModel struct {
-	DataModelID    string  `json:"dataModelId"`
-	DataModelURLID string  `json:"dataModelUrlId"`
-	Name           string  `json:"name"`
-	URL            string  `json:"url"`
-	Path           string  `json:"path"`
-	LatestVersion  float64 `json:"latestVersion"`
-	OwnerID        string  `json:"ownerId"`
-	CreatedAt      Time    `json:"createdAt"`
-	UpdatedAt      Time    `json:"updatedAt"`
-	IsArchived     bool    `json:"isArchived"`
+	DataModelID    string         `json:"dataModelId"`
+	DataModelURLID string         `json:"dataModelUrlId"`
+	Name           string         `json:"name"`
+	URL            string         `json:"url"`
+	Path           string         `json:"path"`
+	LatestVersion  float64        `json:"latestVersion"`
+	OwnerID        string         `json:"ownerId"`
+	CreatedAt      Time           `json:"createdAt"`
+	UpdatedAt      Time           `json:"updatedAt"`
+	IsArchived     bool           `json:"isArchived"`
+	Tags           []DataModelTag `json:"tags"`
+}
+
+// DataModelTag is a version tag of a data model. Sigma names its fields other
+// than a workbook's.
+type DataModelTag struct {
+	VersionTagID string `json:"versionTagId"`
+	TagName      string `json:"tagName"`
 }
 
 // Time is a time in an answer. One that cannot be read is zero: it is not worth

@@ -26,6 +26,10 @@ type Warehouse interface {
 	// must Close the result. Failures are a *Error or the context's error.
 	Query(ctx context.Context, stmt Statement) (Result, error)
 
+	// Describe compiles a statement without running it and returns the columns
+	// that Query would give. It fails as Query does.
+	Describe(ctx context.Context, stmt Statement) (*arrow.Schema, error)
+
 	// Close logs out and frees what the connection holds. Results that are
 	// still open fail.
 	Close() error
@@ -74,4 +78,18 @@ type Result interface {
 	// Close frees the result and cancels the query if it still runs. It is
 	// safe to call twice and after an error.
 	Close() error
+}
+
+// Granter is a Warehouse that knows how privileges are given.
+type Granter interface {
+	// Grants returns what lets a role read a table, named by its parts, if the
+	// table exists.
+	Grants(table []string, role string) []Grant
+}
+
+// Grant is a privilege that a role may lack.
+type Grant struct {
+	Privilege string // such as "SELECT"
+	Object    string // such as "TABLE DB.SCHEMA.ORDERS"
+	Statement string // gives it, in the warehouse's syntax
 }

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,10 @@ func (s *Service) scan(ctx context.Context, connection string, p *progress) {
 		return
 	}
 	defer link.Release()
-	failure = (&scanner{store: s.store, link: link, connection: connection, progress: p, now: timestamppb.Now(), vanished: map[string]bool{}}).run(ctx)
+	failure = (&scanner{
+		store: s.store, link: link, connection: connection, tag: link.Connection.GetVersionTag(),
+		progress: p, now: timestamppb.Now(), finder: link.Sigma.ConnectionFinder(), vanished: map[string]bool{},
+	}).run(ctx)
 }
 
 // outcome prefers the reason for which a scan was ended to the errors that the
@@ -100,12 +104,14 @@ type scanner struct {
 	store      Store
 	link       *connections.Link
 	connection string
+	tag        string // the version tag that the connection is pinned to, or empty
 	progress   *progress
 	now        *timestamppb.Timestamp
 	warehouses map[string]*pb.SigmaWarehouse // by Sigma's connection id
+	finder     *sigmaclient.ConnectionFinder
 
 	mu       sync.Mutex
-	vanished map[string]bool // names of workbooks that were listed and are gone
+	vanished map[string]bool // names of documents that are to leave the catalog
 }
 
 func (s *scanner) run(ctx context.Context) error {
@@ -113,23 +119,23 @@ func (s *scanner) run(ctx context.Context) error {
 		return err
 	}
 	s.progress.update(func(scan *pb.Scan) { scan.Phase = pb.ScanPhase_SCAN_PHASE_LISTING })
-	workbooks, err := s.link.Sigma.Workbooks(ctx)
+	documents, err := s.list(ctx)
 	if err != nil {
-		return fmt.Errorf("list workbooks: %w", err)
+		return err
 	}
 	s.progress.update(func(scan *pb.Scan) {
 		scan.Phase = pb.ScanPhase_SCAN_PHASE_READING
-		scan.WorkbooksTotal = int32(len(workbooks))
+		scan.WorkbooksTotal = int32(len(documents))
 	})
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
-	for _, workbook := range workbooks {
-		group.Go(func() error { return s.workbook(groupCtx, workbook) })
+	for _, d := range documents {
+		group.Go(func() error { return s.document(groupCtx, d) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return s.removeGone(ctx, workbooks)
+	return s.removeGone(ctx, documents)
 }
 
 // signIn makes sure that the catalog of one organization is never mixed with
@@ -153,19 +159,47 @@ func (s *scanner) signIn(ctx context.Context) error {
 	}
 	s.warehouses = map[string]*pb.SigmaWarehouse{}
 	for _, w := range warehouses {
-		s.warehouses[w.ConnectionID] = &pb.SigmaWarehouse{ConnectionId: w.ConnectionID, DisplayName: w.Name, Type: w.Type}
+		s.warehouses[w.ConnectionID] = &pb.SigmaWarehouse{ConnectionId: w.ConnectionID, DisplayName: w.Name, Type: w.Type, Account: cmp.Or(w.Account, w.Host)}
 	}
 	return nil
 }
 
-// workbook reads and stores one workbook. It fails only where going on with
-// the others makes no sense.
-func (s *scanner) workbook(ctx context.Context, workbook sigmaclient.Workbook) error {
-	name := s.connection + "/workbooks/" + workbook.WorkbookID
-	if workbook.IsArchived {
-		return s.keepArchived(ctx, name, workbook)
+// list asks for all workbooks and data models, or for those that carry the
+// connection's version tag.
+func (s *scanner) list(ctx context.Context) ([]document, error) {
+	workbooks, err := s.link.Sigma.Workbooks(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list workbooks: %w", err)
 	}
-	found, err := s.read(ctx, name, workbook)
+	dataModels, err := s.link.Sigma.DataModels(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list data models: %w", err)
+	}
+	var all []document
+	add := func(d document) {
+		if s.tag == "" || slices.Contains(d.described.GetTags(), s.tag) {
+			all = append(all, d)
+		} else {
+			s.vanished[d.described.GetName()] = true // as far as this connection goes
+		}
+	}
+	for _, workbook := range workbooks {
+		add(s.describeWorkbook(workbook))
+	}
+	for _, model := range dataModels {
+		add(s.describeDataModel(model))
+	}
+	return all, nil
+}
+
+// document reads and stores one document. It fails only where going on with
+// the others makes no sense.
+func (s *scanner) document(ctx context.Context, d document) error {
+	name := d.described.GetName()
+	if d.described.GetArchived() {
+		return s.keepArchived(ctx, d)
+	}
+	found, err := s.read(ctx, d)
 	switch {
 	case err == nil:
 		return s.keep(ctx, found)
@@ -174,7 +208,7 @@ func (s *scanner) workbook(ctx context.Context, workbook sigmaclient.Workbook) e
 	case !isElementary(err):
 		return err
 	}
-	now, askErr := s.fate(ctx, workbook.WorkbookID)
+	now, askErr := fateOf(ctx, d.sigma)
 	switch {
 	case askErr != nil:
 		return askErr
@@ -182,9 +216,9 @@ func (s *scanner) workbook(ctx context.Context, workbook sigmaclient.Workbook) e
 		s.vanish(name)
 		return nil
 	case now == archived:
-		return s.keepArchived(ctx, name, workbook)
+		return s.keepArchived(ctx, d)
 	}
-	failed := describeWorkbook(name, workbook, s.now)
+	failed := d.described
 	failed.Error = errmap.Problem(err, name)
 	if err := s.store.PutFailedWorkbook(ctx, failed); err != nil {
 		return fmt.Errorf("record a failed workbook: %w", err)
@@ -217,8 +251,8 @@ func (s *scanner) keep(ctx context.Context, found *contents) error {
 	return nil
 }
 
-func (s *scanner) keepArchived(ctx context.Context, name string, workbook sigmaclient.Workbook) error {
-	found, err := s.archive(ctx, describeWorkbook(name, workbook, s.now))
+func (s *scanner) keepArchived(ctx context.Context, d document) error {
+	found, err := s.archive(ctx, d.described)
 	if err != nil {
 		return err
 	}
@@ -239,10 +273,10 @@ func (s *scanner) vanish(name string) {
 // removeGone removes what a complete listing no longer shows and Sigma confirms
 // to be gone: a listing alone is never evidence, since lists shift while they
 // are being read.
-func (s *scanner) removeGone(ctx context.Context, listed []sigmaclient.Workbook) error {
+func (s *scanner) removeGone(ctx context.Context, listed []document) error {
 	keep := map[string]bool{}
-	for _, workbook := range listed {
-		name := s.connection + "/workbooks/" + workbook.WorkbookID
+	for _, d := range listed {
+		name := d.described.GetName()
 		keep[name] = !s.vanished[name]
 	}
 	page := store.Page{Size: 1000}
@@ -252,10 +286,10 @@ func (s *scanner) removeGone(ctx context.Context, listed []sigmaclient.Workbook)
 			return fmt.Errorf("list known workbooks: %w", err)
 		}
 		for _, workbook := range known {
-			if _, listed := keep[workbook.GetName()]; listed {
+			if _, listed := keep[workbook.GetName()]; listed || s.vanished[workbook.GetName()] {
 				continue
 			}
-			now, err := s.fate(ctx, workbook.GetWorkbookId())
+			now, err := fateOf(ctx, s.sigmaDocument(workbook))
 			if err != nil {
 				return err
 			}
@@ -280,7 +314,14 @@ func (s *scanner) removeGone(ctx context.Context, listed []sigmaclient.Workbook)
 	return nil
 }
 
-// fate is what became of a workbook that is not listed, or cannot be read.
+func (s *scanner) sigmaDocument(workbook *pb.Workbook) sigmaclient.Document {
+	if workbook.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL {
+		return s.link.Sigma.DataModelDocument(workbook.GetWorkbookId(), s.tag)
+	}
+	return s.link.Sigma.WorkbookDocument(workbook.GetWorkbookId(), s.tag)
+}
+
+// fate is what became of a document that is not listed, or cannot be read.
 type fate int
 
 const (
@@ -289,19 +330,19 @@ const (
 	gone
 )
 
-// fate asks Sigma for the workbook itself. Only a plain "not found" means that
-// it is gone.
-func (s *scanner) fate(ctx context.Context, workbookID string) (fate, error) {
-	workbook, err := s.link.Sigma.Workbook(ctx, workbookID)
+// fateOf asks Sigma for the document itself. Only a plain "not found" means
+// that it is gone.
+func fateOf(ctx context.Context, d sigmaclient.Document) (fate, error) {
+	isArchived, err := d.Get(ctx)
 	switch {
-	case err == nil && workbook.IsArchived, isKind(err, sigmaclient.KindArchived):
+	case err == nil && isArchived, isKind(err, sigmaclient.KindArchived):
 		return archived, nil
 	case isKind(err, sigmaclient.KindNotFound):
 		return gone, nil
 	case err == nil, isElementary(err):
 		return there, nil
 	}
-	return there, fmt.Errorf("ask for a workbook: %w", err)
+	return there, fmt.Errorf("ask for a document: %w", err)
 }
 
 func isKind(err error, kinds ...sigmaclient.Kind) bool {

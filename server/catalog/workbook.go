@@ -2,14 +2,20 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/findings"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
+	"github.com/sigmasource/sigmasource/sigmaclient/sigmasql"
 )
 
 // contents is a workbook as the catalog keeps it.
@@ -19,15 +25,21 @@ type contents struct {
 	skipped  int32 // elements that are no models
 }
 
-// read turns a workbook in Sigma into what the catalog keeps of it.
-func (s *scanner) read(ctx context.Context, name string, workbook sigmaclient.Workbook) (*contents, error) {
-	found := &contents{workbook: describeWorkbook(name, workbook, s.now)}
-	r, err := read(ctx, s.link.Sigma, workbook.WorkbookID)
+// document is a workbook or data model as Sigma lists it.
+type document struct {
+	described *pb.Workbook
+	sigma     sigmaclient.Document
+}
+
+// read turns a document in Sigma into what the catalog keeps of it.
+func (s *scanner) read(ctx context.Context, d document) (*contents, error) {
+	found := &contents{workbook: d.described}
+	r, err := s.ask(ctx, d.sigma)
 	if err != nil {
 		return nil, err
 	}
 	for _, element := range r.elements {
-		answer, isModel, err := r.query(ctx, s.link.Sigma, workbook.WorkbookID, element)
+		answer, isModel, err := r.query(ctx, d.sigma, element)
 		if err != nil {
 			return nil, err
 		}
@@ -35,11 +47,10 @@ func (s *scanner) read(ctx context.Context, name string, workbook sigmaclient.Wo
 			found.skipped++
 			continue
 		}
-		model := s.describeModel(found.workbook, element, r)
-		model.State, model.Error = judge(model, answer)
+		model := s.describeModel(d.described, element, r)
+		model.State, model.Error = s.judge(model, answer)
 		found.models = append(found.models, model)
 	}
-	found.workbook.ModelCount = int32(len(found.models))
 	return found, nil
 }
 
@@ -74,9 +85,9 @@ func (s *scanner) archive(ctx context.Context, workbook *pb.Workbook) (*contents
 	}
 }
 
-func describeWorkbook(name string, workbook sigmaclient.Workbook, now *timestamppb.Timestamp) *pb.Workbook {
+func (s *scanner) describeWorkbook(workbook sigmaclient.Workbook) document {
 	described := &pb.Workbook{
-		Name:          name,
+		Name:          s.workbookName(workbook.WorkbookID),
 		WorkbookId:    workbook.WorkbookID,
 		DisplayName:   workbook.Name,
 		Path:          workbook.Path,
@@ -86,13 +97,37 @@ func describeWorkbook(name string, workbook sigmaclient.Workbook, now *timestamp
 		Archived:      workbook.IsArchived,
 		CreateTime:    timestamp(workbook.CreatedAt),
 		UpdateTime:    timestamp(workbook.UpdatedAt),
-		ScanTime:      now,
+		ScanTime:      s.now,
+		DocumentKind:  pb.DocumentKind_DOCUMENT_KIND_WORKBOOK,
 	}
 	for _, tag := range workbook.Tags {
 		described.Tags = append(described.Tags, tag.Name)
 	}
-	return described
+	return document{described: described, sigma: s.link.Sigma.WorkbookDocument(workbook.WorkbookID, s.tag)}
 }
+
+func (s *scanner) describeDataModel(model sigmaclient.DataModel) document {
+	described := &pb.Workbook{
+		Name:          s.workbookName(model.DataModelID),
+		WorkbookId:    model.DataModelID,
+		DisplayName:   model.Name,
+		Path:          model.Path,
+		Url:           model.URL,
+		OwnerId:       model.OwnerID,
+		LatestVersion: int64(model.LatestVersion),
+		Archived:      model.IsArchived,
+		CreateTime:    timestamp(model.CreatedAt),
+		UpdateTime:    timestamp(model.UpdatedAt),
+		ScanTime:      s.now,
+		DocumentKind:  pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL,
+	}
+	for _, tag := range model.Tags {
+		described.Tags = append(described.Tags, tag.TagName)
+	}
+	return document{described: described, sigma: s.link.Sigma.DataModelDocument(model.DataModelID, s.tag)}
+}
+
+func (s *scanner) workbookName(id string) string { return s.connection + "/workbooks/" + id }
 
 func (s *scanner) describeModel(workbook *pb.Workbook, element sigmaclient.Element, r *reading) *pb.Model {
 	model := &pb.Model{
@@ -106,6 +141,7 @@ func (s *scanner) describeModel(workbook *pb.Workbook, element sigmaclient.Eleme
 		VisualizationType:   element.VisualizationType,
 		Url:                 workbook.GetUrl(),
 		ScanTime:            s.now,
+		DocumentKind:        workbook.GetDocumentKind(),
 	}
 	for _, column := range r.columns[element.ElementID] {
 		model.Columns = append(model.Columns, &pb.Column{
@@ -123,48 +159,67 @@ func (s *scanner) describeModel(workbook *pb.Workbook, element sigmaclient.Eleme
 }
 
 // judge tells whether a model can be read, as far as Sigma's answers show, and
-// adds what a user should know to the model's findings.
-func judge(model *pb.Model, answer queryAnswer) (pb.ModelState, *pb.Problem) {
-	if answer.err != nil {
+// adds what a user should know to the model.
+func (s *scanner) judge(model *pb.Model, answer queryAnswer) (pb.ModelState, *pb.Problem) {
+	unreadable := func(state pb.ModelState, reason pb.ErrorReason, message string) (pb.ModelState, *pb.Problem) {
+		return state, &pb.Problem{Reason: reason, Resource: model.GetName(), Message: message}
+	}
+	switch {
+	case answer.err != nil:
 		problem := errmap.Problem(answer.err, model.GetName())
 		return stateOf(problem.GetReason()), problem
+	case answer.query.Error != "":
+		return unreadable(pb.ModelState_MODEL_STATE_BROKEN, pb.ErrorReason_ERROR_REASON_MODEL_BROKEN,
+			"Sigma cannot produce the element's query; open the workbook in Sigma and mend the element")
+	case answer.query.SQL == "":
+		return unreadable(pb.ModelState_MODEL_STATE_WITHOUT_SQL, pb.ErrorReason_ERROR_REASON_MODEL_WITHOUT_SQL,
+			"Sigma has no query for this element; an element on a retired dataset has to be moved to a data model")
 	}
-	if answer.query.Error != "" {
-		return pb.ModelState_MODEL_STATE_BROKEN, &pb.Problem{
-			Reason:   pb.ErrorReason_ERROR_REASON_MODEL_BROKEN,
-			Resource: model.GetName(),
-			Message:  "Sigma cannot produce the element's query; open the workbook in Sigma and mend the element",
-		}
+	query, err := sigmasql.Prepare(answer.query.SQL, sigmasql.Options{Dialect: s.link.Dialect})
+	var unsupported *sigmasql.Error
+	if errors.As(err, &unsupported) {
+		return unreadable(pb.ModelState_MODEL_STATE_BROKEN, pb.ErrorReason_ERROR_REASON_MODEL_SQL_UNSUPPORTED,
+			"Sigma's text for this element is not one query that can be read safely: "+unsupported.Reason.String())
 	}
-	if answer.query.SQL == "" {
-		return pb.ModelState_MODEL_STATE_WITHOUT_SQL, &pb.Problem{
-			Reason:   pb.ErrorReason_ERROR_REASON_MODEL_WITHOUT_SQL,
-			Resource: model.GetName(),
-			Message:  "Sigma has no query for this element; an element on a retired dataset has to be moved to a data model",
-		}
+	model.SqlFingerprint = query.Hash()
+	var found findings.List
+	found.AddText(query)
+	broken := brokenColumns(model, query)
+	if len(broken) > 0 {
+		found.Error(pb.FindingCode_FINDING_CODE_COLUMN_BROKEN,
+			"Formulas have errors in Sigma (%s), and Sigma would put its messages into every row. Open the workbook in Sigma and mend them, or read the other columns by naming them.", strings.Join(broken, ", "))
 	}
-	var first *pb.Column
-	for _, column := range model.GetColumns() {
-		if column.GetSigmaType() != "error" {
-			continue
-		}
-		if first == nil {
-			first = column
-		}
-		model.Findings = append(model.Findings, &pb.Finding{
-			Code:     pb.FindingCode_FINDING_CODE_COLUMN_BROKEN,
-			Severity: pb.FindingSeverity_FINDING_SEVERITY_ERROR,
-			Message:  fmt.Sprintf("The formula of the column %q has an error. Sigma would put its message into every row; open the workbook in Sigma and mend the formula.", column.GetLabel()),
-		})
-	}
-	if first != nil {
-		return pb.ModelState_MODEL_STATE_BROKEN, &pb.Problem{
-			Reason:   pb.ErrorReason_ERROR_REASON_MODEL_BROKEN,
-			Resource: model.GetName(),
-			Message:  fmt.Sprintf("the formula of the column %q has an error; open the workbook in Sigma and mend it", first.GetLabel()),
-		}
+	model.Findings = found.All()
+	if len(broken) > 0 {
+		return unreadable(pb.ModelState_MODEL_STATE_BROKEN, pb.ErrorReason_ERROR_REASON_MODEL_BROKEN,
+			"formulas have errors in Sigma: "+strings.Join(broken, ", "))
 	}
 	return pb.ModelState_MODEL_STATE_READY, nil
+}
+
+// brokenColumns lists the columns whose formulas have errors, by Sigma's types
+// and by the messages that Sigma writes into the SQL in the place of values.
+func brokenColumns(model *pb.Model, query *sigmasql.Query) []string {
+	var broken []string
+	add := func(label string) {
+		if label = strconv.Quote(label); !slices.Contains(broken, label) {
+			broken = append(broken, label)
+		}
+	}
+	for _, column := range model.GetColumns() {
+		if column.GetSigmaType() == "error" {
+			add(column.GetLabel())
+		}
+	}
+	for _, literal := range query.BrokenLiterals() {
+		if literal.Column != "" {
+			add(literal.Column)
+		}
+	}
+	if len(broken) == 0 && len(query.BrokenLiterals()) > 0 {
+		broken = append(broken, "a column that cannot be told from the text")
+	}
+	return broken
 }
 
 func stateOf(reason pb.ErrorReason) pb.ModelState {
@@ -186,7 +241,7 @@ func timestamp(t sigmaclient.Time) *timestamppb.Timestamp {
 	return timestamppb.New(t.Time)
 }
 
-// reading is one workbook as Sigma's bulk calls give it. Four calls bring all
+// reading is one document as Sigma's bulk calls give it. Four calls bring all
 // of its elements; a call for a single element is made only where those leave a
 // question.
 type reading struct {
@@ -196,31 +251,33 @@ type reading struct {
 	sources  map[string]string               // element id to Sigma's connection id
 }
 
-// read asks Sigma for one workbook. It fails where the workbook as a whole
+// ask asks Sigma for one document. It fails where the document as a whole
 // cannot be read.
-func read(ctx context.Context, sigma *sigmaclient.Client, workbookID string) (*reading, error) {
+func (s *scanner) ask(ctx context.Context, sigma sigmaclient.Document) (*reading, error) {
 	r := &reading{columns: map[string][]sigmaclient.Column{}}
 	var err error
-	if r.elements, err = sigma.Elements(ctx, workbookID); err != nil {
+	if r.elements, err = sigma.Elements(ctx); err != nil {
 		return nil, fmt.Errorf("list elements: %w", err)
 	}
-	columns, err := sigma.Columns(ctx, workbookID)
+	columns, err := sigma.Columns(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list columns: %w", err)
 	}
 	for _, column := range columns {
 		r.columns[column.ElementID] = append(r.columns[column.ElementID], column)
 	}
-	lineage, err := sigma.Lineage(ctx, workbookID)
+	lineage, err := sigma.Lineage(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list lineage: %w", err)
 	}
-	r.sources = connectionsOf(lineage)
-	queries, err := sigma.Queries(ctx, workbookID)
+	if r.sources, err = s.finder.Find(ctx, lineage); err != nil {
+		return nil, fmt.Errorf("find the warehouse: %w", err)
+	}
+	queries, listed, err := sigma.Queries(ctx)
 	if err != nil && !isElementary(err) {
 		return nil, fmt.Errorf("list queries: %w", err)
 	}
-	if err == nil {
+	if listed {
 		r.queries = map[string]sigmaclient.Query{}
 		for _, query := range queries {
 			// An element of several queries is readable if any of them is.
@@ -232,26 +289,6 @@ func read(ctx context.Context, sigma *sigmaclient.Client, workbookID string) (*r
 	return r, nil
 }
 
-// connectionsOf follows an element's sources to the connection that they lie
-// in. Elements whose sources tell of none are left out.
-func connectionsOf(lineage []sigmaclient.LineageEntry) map[string]string {
-	connection := map[string]string{}
-	for _, entry := range lineage {
-		if entry.ConnectionID != "" {
-			connection[entry.ID()] = entry.ConnectionID
-		}
-	}
-	of := map[string]string{}
-	for _, entry := range lineage {
-		for _, source := range entry.DataSourceIDs {
-			if id := connection[source]; id != "" && entry.ElementID != "" {
-				of[entry.ElementID] = id
-			}
-		}
-	}
-	return of
-}
-
 // queryAnswer is what Sigma says when asked for an element's query.
 type queryAnswer struct {
 	query sigmaclient.Query
@@ -260,7 +297,7 @@ type queryAnswer struct {
 
 // query returns the answer for an element, and whether the element is a model
 // at all. It fails where going on makes no sense.
-func (r *reading) query(ctx context.Context, sigma *sigmaclient.Client, workbookID string, element sigmaclient.Element) (answer queryAnswer, isModel bool, err error) {
+func (r *reading) query(ctx context.Context, sigma sigmaclient.Document, element sigmaclient.Element) (answer queryAnswer, isModel bool, err error) {
 	if query, ok := r.queries[element.ElementID]; ok {
 		return queryAnswer{query: query}, true, nil
 	}
@@ -269,7 +306,7 @@ func (r *reading) query(ctx context.Context, sigma *sigmaclient.Client, workbook
 	}
 	// A data element that the bulk call does not list, or a type that nobody
 	// has described yet: the call for the one element tells.
-	query, err := sigma.ElementQuery(ctx, workbookID, element.ElementID)
+	query, err := sigma.ElementQuery(ctx, element.ElementID)
 	switch {
 	case err == nil:
 		return queryAnswer{query: query}, true, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/sigmasource/sigmasource/server/errmap"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 	"github.com/sigmasource/sigmasource/warehouse"
+	"github.com/sigmasource/sigmasource/warehouse/snowflake"
 )
 
 // checkTime bounds each side of a check, so that a warehouse that does not
@@ -142,30 +143,29 @@ func checkMatch(connection *pb.Connection, sigma sigmaReport, house warehouseRep
 	if sigma.err != nil || house.err != nil {
 		return skipped(kind)
 	}
-	snowflake := connection.GetWarehouse().GetSnowflake()
-	if snowflake == nil {
+	if connection.GetWarehouse().GetSnowflake() == nil {
 		return &pb.Check{Kind: kind, Outcome: pb.CheckOutcome_CHECK_OUTCOME_WARN,
 			Message: "a DuckDB warehouse cannot be compared with Sigma's connections; make sure that it holds the same tables"}
 	}
+	maybe := false
 	for _, c := range sigma.connections {
-		if strings.EqualFold(c.Type, "snowflake") && (sameAccount(c.Account, snowflake.GetAccount()) || sameAccount(c.Account, house.identity.Account)) {
+		if !strings.EqualFold(c.Type, "snowflake") {
+			continue
+		}
+		byName, nameKnown := snowflake.CompareAccounts(c.Account, connection.GetWarehouse().GetSnowflake().GetAccount())
+		byLocator, locatorKnown := snowflake.CompareAccounts(c.Account, house.identity.Account)
+		if byName || byLocator {
 			return &pb.Check{Kind: kind, Outcome: pb.CheckOutcome_CHECK_OUTCOME_PASS,
 				Message: "the warehouse is one that Sigma reads from",
 				Facts:   map[string]string{"sigma_connection_id": c.ConnectionID, "sigma_connection": c.Name}}
 		}
+		maybe = maybe || !nameKnown && !locatorKnown
 	}
-	return &pb.Check{Kind: kind, Outcome: pb.CheckOutcome_CHECK_OUTCOME_WARN,
-		Message: "none of the Snowflake connections that the credentials' owner sees in Sigma names this account; make sure that it is the one that the workbooks read from"}
-}
-
-// sameAccount compares spellings of an account's name: case, region, and the
-// hyphens that host names have in place of underscores do not count.
-func sameAccount(a, b string) bool {
-	name := func(s string) string {
-		s, _, _ = strings.Cut(strings.ToLower(s), ".")
-		return strings.ReplaceAll(s, "_", "-")
+	message := "none of the Snowflake connections that the credentials' owner sees in Sigma names this account; make sure that it is the one that the workbooks read from"
+	if maybe {
+		message = "Sigma names its Snowflake accounts in another way than this connection does, so they cannot be compared; make sure that it is the one that the workbooks read from"
 	}
-	return name(a) != "" && name(a) == name(b)
+	return &pb.Check{Kind: kind, Outcome: pb.CheckOutcome_CHECK_OUTCOME_WARN, Message: message}
 }
 
 func failed(kind pb.CheckKind, err error) *pb.Check {

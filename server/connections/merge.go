@@ -71,6 +71,8 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 		switch {
 		case path == "display_name":
 			updated.DisplayName = sent.GetDisplayName()
+		case path == "version_tag":
+			updated.VersionTag = sent.GetVersionTag()
 		case path == "sigma":
 			updated.Sigma, secrets.SigmaClientSecret = sent.GetSigma(), sentSecrets.SigmaClientSecret
 		case path == "sigma.base_url":
@@ -87,7 +89,7 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 			secrets.SnowflakePrivateKeyPEM, secrets.SnowflakePassphrase = sentSecrets.SnowflakePrivateKeyPEM, sentSecrets.SnowflakePassphrase
 			secrets.SnowflakePassword, secrets.SnowflakeToken = sentSecrets.SnowflakePassword, sentSecrets.SnowflakeToken
 		default:
-			return nil, nil, errmap.InvalidField("update_mask", "the field "+printable(path)+" cannot be updated by itself; name display_name, sigma, sigma.base_url, sigma.client_id, sigma.client_secret or warehouse")
+			return nil, nil, errmap.InvalidField("update_mask", "the field "+printable(path)+" cannot be updated by itself; name display_name, version_tag, sigma, sigma.base_url, sigma.client_id, sigma.client_secret or warehouse")
 		}
 	}
 	keepSigmaSecret(current, currentSecrets, updated, &secrets, sentSecrets)
@@ -100,6 +102,9 @@ func setFields(sent *pb.Connection) []string {
 	var paths []string
 	if sent.GetDisplayName() != "" {
 		paths = append(paths, "display_name")
+	}
+	if sent.GetVersionTag() != "" {
+		paths = append(paths, "version_tag")
 	}
 	if sent.GetSigma() != nil {
 		paths = append(paths, "sigma")

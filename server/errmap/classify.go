@@ -41,6 +41,9 @@ func Message(err error) (pb.ErrorReason, string) {
 	return failure.Reason, failure.Message
 }
 
+// CodeOf returns the gRPC code of a reason.
+func CodeOf(reason pb.ErrorReason) codes.Code { return codeOf[reason] }
+
 // classify finds the reason of an error. What the caller did (leave, or run out
 // of time) comes before what that led to further down.
 func classify(ctx context.Context, err error) *Error {

@@ -9,6 +9,8 @@ package errmap
 import (
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 )
 
@@ -25,6 +27,8 @@ type Error struct {
 	Fields []Field
 	// Resource is the name of the resource that the failure is about.
 	Resource string
+	// Details are further messages of the contract that the reason promises.
+	Details []proto.Message
 	// RetryAfter asks the caller to wait that long; 0 says nothing.
 	RetryAfter time.Duration
 	// Err is the cause, for the log only.

@@ -53,6 +53,9 @@ func toStatus(e *Error, requestID string) *status.Status {
 	if e.RetryAfter > 0 {
 		details = append(details, protoadapt.MessageV1Of(&errdetails.RetryInfo{RetryDelay: durationpb.New(e.RetryAfter)}))
 	}
+	for _, detail := range e.Details {
+		details = append(details, protoadapt.MessageV1Of(detail))
+	}
 	s := status.New(code, e.Message)
 	detailed, err := s.WithDetails(details...)
 	if err != nil {

@@ -47,5 +47,8 @@ var codeOf = map[pb.ErrorReason]codes.Code{
 	pb.ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED:               codes.DeadlineExceeded,
 	pb.ErrorReason_ERROR_REASON_CANCELLED:                       codes.Canceled,
 	pb.ErrorReason_ERROR_REASON_SHUTTING_DOWN:                   codes.Unavailable,
+	pb.ErrorReason_ERROR_REASON_SCHEMA_DRIFT:                    codes.FailedPrecondition,
+	pb.ErrorReason_ERROR_REASON_COLUMN_NOT_FOUND:                codes.InvalidArgument,
+	pb.ErrorReason_ERROR_REASON_WAREHOUSE_MISMATCH:              codes.FailedPrecondition,
 	pb.ErrorReason_ERROR_REASON_SCAN_INTERRUPTED:                codes.Aborted,
 }

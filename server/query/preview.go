@@ -49,7 +49,7 @@ func (s *Service) PreviewModel(request *pb.PreviewModelRequest, stream grpc.Serv
 		return err
 	}
 	defer link.Release()
-	return p.run(ctx, link, name)
+	return s.preview(ctx, p, link, name, request)
 }
 
 // preview is one call of PreviewModel.
@@ -61,35 +61,41 @@ type preview struct {
 	stats  pb.Statistics
 }
 
-func (p *preview) run(ctx context.Context, link *connections.Link, name resource.Model) error {
-	query, err := prepare(ctx, link, name)
+func (s *Service) preview(ctx context.Context, p *preview, link *connections.Link, name resource.Model, request *pb.PreviewModelRequest) error {
+	plan, err := s.prepare(ctx, link, name, request, nil)
 	if err != nil {
 		return err
 	}
 	p.stats.SigmaTime = durationpb.New(time.Since(p.start))
-	p.stats.Findings = previewFindings(query, p.limit)
-
+	plan.findings.AddPreview(plan.query, p.limit)
 	if err := p.progress(pb.ReadState_READ_STATE_RUNNING, ""); err != nil {
 		return err
 	}
 	asked := time.Now()
-	result, err := link.Warehouse.Query(ctx, warehouse.Statement{SQL: query.Preview(p.limit), Tag: queryTag(name)})
+	result, err := link.Warehouse.Query(ctx, warehouse.Statement{SQL: plan.query.Preview(p.limit), Tag: queryTag(name)})
 	if err != nil {
 		return err
 	}
 	p.stats.WarehouseTime = durationpb.New(time.Since(asked))
 	p.stats.QueryId = result.QueryID()
-	return errors.Join(p.deliver(ctx, result), result.Close())
+	return errors.Join(s.deliver(ctx, p, plan, result, request.GetExpectedFingerprint()), result.Close())
 }
 
 // deliver sends the schema, the rows and, if they are all there, the
 // statistics.
-func (p *preview) deliver(ctx context.Context, result warehouse.Result) error {
+func (s *Service) deliver(ctx context.Context, p *preview, plan *plan, result warehouse.Result, expected string) error {
 	if err := p.progress(pb.ReadState_READ_STATE_RUNNING, result.QueryID()); err != nil {
 		return err
 	}
-	schema, err := encodeSchema(result.Schema(), p.format)
+	result, err := plan.project(result)
 	if err != nil {
+		return err
+	}
+	schema, err := encodeSchema(result.Schema(), plan.columns, p.format)
+	if err != nil {
+		return err
+	}
+	if err := s.checkDrift(ctx, plan, schema, expected); err != nil {
 		return err
 	}
 	if err := p.stream.Send(&pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Schema{Schema: schema}}); err != nil {
@@ -102,6 +108,7 @@ func (p *preview) deliver(ctx context.Context, result warehouse.Result) error {
 	if err := p.deliverRows(ctx, result, encode); err != nil {
 		return err
 	}
+	p.stats.Findings = plan.findings.All()
 	return p.finish(result)
 }
 

@@ -12,17 +12,21 @@ import (
 	"github.com/sigmasource/sigmasource/warehouse"
 )
 
-// encodeSchema describes the columns to the caller. The IPC message is left
-// out for callers who asked for rows.
-func encodeSchema(schema *arrow.Schema, format pb.DataFormat) (*pb.Schema, error) {
+// encodeSchema describes the columns to the caller, as the warehouse and as
+// Sigma know them. The IPC message is left out for callers who asked for rows.
+func encodeSchema(schema *arrow.Schema, known columns, format pb.DataFormat) (*pb.Schema, error) {
 	out := &pb.Schema{Columns: make([]*pb.SchemaColumn, schema.NumFields())}
 	for i, field := range schema.Fields() {
 		column, err := encodeColumn(field)
 		if err != nil {
 			return nil, fmt.Errorf("column %d: %w", i+1, err)
 		}
+		if of, ok := known.byLabel(field.Name); ok && len(schema.FieldIndices(field.Name)) == 1 {
+			column.ColumnId, column.SigmaType, column.Formula = of.ColumnID, of.Type, of.Formula
+		}
 		out.Columns[i] = column
 	}
+	out.Fingerprint = fingerprint(out)
 	if format == pb.DataFormat_DATA_FORMAT_ARROW {
 		payload := ipc.GetSchemaPayload(schema, memory.DefaultAllocator)
 		defer payload.Release()

@@ -30,13 +30,21 @@ type Links interface {
 	Acquire(ctx context.Context, connection string) (*connections.Link, error)
 }
 
+// Store is what the service knows of models from before. *store.Store is one.
+type Store interface {
+	Model(ctx context.Context, name string) (*pb.Model, error)
+	PutSchema(ctx context.Context, model string, schema *pb.Schema) error
+	Schema(ctx context.Context, model, fingerprint string) (*pb.Schema, error)
+}
+
 // Service implements the contract's ModelQuery.
 type Service struct {
 	pb.UnimplementedModelQueryServer
 	links Links
+	store Store
 }
 
 // New returns a service that reads through the given links.
-func New(links Links) *Service {
-	return &Service{links: links}
+func New(links Links, store Store) *Service {
+	return &Service{links: links, store: store}
 }

@@ -24,7 +24,20 @@ type Options struct {
 	// CustomSQL are the definitions of the custom SQL that the element builds on, as Sigma's lineage and sources give
 	// them. Where one occurs in the text nothing is changed: its limits are the author's, its constants no concern of ours.
 	CustomSQL []string
+	// LimitPolicy decides about the limits of which the text alone can't tell whose they are. The zero value goes by the
+	// likelier answer for each.
+	LimitPolicy LimitPolicy
 }
+
+// LimitPolicy is what becomes of ambiguous limits.
+type LimitPolicy uint8
+
+// The policies.
+const (
+	Likelier      LimitPolicy = iota
+	KeepAmbiguous             // all are the author's
+	LiftAmbiguous             // all are Sigma's
+)
 
 // Query is a text that has been found to be exactly one query. It does not change, and may be used concurrently.
 type Query struct {
@@ -48,6 +61,11 @@ func Prepare(text string, opts Options) (*Query, error) {
 		return nil, err
 	}
 	p.classify()
+	for i := range p.bounds {
+		if b := &p.bounds[i]; b.Ambiguous && opts.LimitPolicy != Likelier {
+			b.Preview = opts.LimitPolicy == LiftAmbiguous
+		}
+	}
 	q := &Query{
 		text: text[:p.end], dialect: opts.Dialect, bounds: p.bounds, request: p.request, hash: p.digest.sum(),
 		tables: p.tables.list, broken: p.brokenLiterals(), frozen: p.frozen,

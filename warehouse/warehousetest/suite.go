@@ -60,6 +60,35 @@ func (s suite) zeroRows(t *testing.T, w warehouse.Warehouse) {
 	}
 }
 
+// describe compiles, among others, a query that would fail if it ran.
+func (s suite) describe(t *testing.T, w warehouse.Warehouse) {
+	sql, _, _ := s.dialect.valuesQuery()
+	result, err := w.Query(t.Context(), warehouse.Statement{SQL: sql})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeResult(t, result)
+	described, err := w.Describe(t.Context(), warehouse.Statement{SQL: sql})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !described.Equal(result.Schema()) {
+		t.Errorf("described as %v and read as %v", described, result.Schema())
+	}
+	if _, err := w.Describe(t.Context(), warehouse.Statement{SQL: s.dialect.Failing}); err != nil {
+		t.Errorf("it fails on the data, so it must have run: %v", err)
+	}
+	var failure *warehouse.Error
+	if _, err := w.Describe(t.Context(), warehouse.Statement{SQL: `SELECT * FROM "NO_SUCH_TABLE"`}); !errors.As(err, &failure) || failure.Kind != warehouse.KindPermission {
+		t.Errorf("a missing table: %v", err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := w.Describe(ended, warehouse.Statement{SQL: sql}); !errors.Is(err, context.Canceled) {
+		t.Errorf("after a cancel: %v", err)
+	}
+}
+
 func (s suite) manyColumns(t *testing.T, w warehouse.Warehouse) {
 	var exprs []string
 	for i := range 300 {

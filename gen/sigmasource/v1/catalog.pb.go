@@ -146,6 +146,60 @@ func (ScanPhase) EnumDescriptor() ([]byte, []int) {
 	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{1}
 }
 
+// DocumentKind is a kind of document in Sigma whose elements are models.
+type DocumentKind int32
+
+const (
+	// Never sent.
+	DocumentKind_DOCUMENT_KIND_UNSPECIFIED DocumentKind = 0
+	// A workbook.
+	DocumentKind_DOCUMENT_KIND_WORKBOOK DocumentKind = 1
+	// A data model. It is cataloged like a workbook: its id stands where a
+	// workbook's does.
+	DocumentKind_DOCUMENT_KIND_DATA_MODEL DocumentKind = 2
+)
+
+// Enum value maps for DocumentKind.
+var (
+	DocumentKind_name = map[int32]string{
+		0: "DOCUMENT_KIND_UNSPECIFIED",
+		1: "DOCUMENT_KIND_WORKBOOK",
+		2: "DOCUMENT_KIND_DATA_MODEL",
+	}
+	DocumentKind_value = map[string]int32{
+		"DOCUMENT_KIND_UNSPECIFIED": 0,
+		"DOCUMENT_KIND_WORKBOOK":    1,
+		"DOCUMENT_KIND_DATA_MODEL":  2,
+	}
+)
+
+func (x DocumentKind) Enum() *DocumentKind {
+	p := new(DocumentKind)
+	*p = x
+	return p
+}
+
+func (x DocumentKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DocumentKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_sigmasource_v1_catalog_proto_enumTypes[2].Descriptor()
+}
+
+func (DocumentKind) Type() protoreflect.EnumType {
+	return &file_sigmasource_v1_catalog_proto_enumTypes[2]
+}
+
+func (x DocumentKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DocumentKind.Descriptor instead.
+func (DocumentKind) EnumDescriptor() ([]byte, []int) {
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{2}
+}
+
 // ModelState tells whether a model can be read.
 type ModelState int32
 
@@ -195,11 +249,11 @@ func (x ModelState) String() string {
 }
 
 func (ModelState) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_catalog_proto_enumTypes[2].Descriptor()
+	return file_sigmasource_v1_catalog_proto_enumTypes[3].Descriptor()
 }
 
 func (ModelState) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_catalog_proto_enumTypes[2]
+	return &file_sigmasource_v1_catalog_proto_enumTypes[3]
 }
 
 func (x ModelState) Number() protoreflect.EnumNumber {
@@ -208,7 +262,7 @@ func (x ModelState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ModelState.Descriptor instead.
 func (ModelState) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{2}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{3}
 }
 
 // FindingCode names a finding.
@@ -230,18 +284,30 @@ const (
 	FindingCode_FINDING_CODE_COLUMN_BROKEN FindingCode = 5
 	// Sigma's SQL holds dates as literals; they are as of this read.
 	FindingCode_FINDING_CODE_LITERAL_FROZEN FindingCode = 6
+	// Sigma's SQL differs, in more than its comment, from what the last scan saw.
+	FindingCode_FINDING_CODE_SQL_CHANGED FindingCode = 7
+	// Nobody can tell whether the element reads from the connection's warehouse.
+	FindingCode_FINDING_CODE_WAREHOUSE_UNKNOWN FindingCode = 8
+	// The key's values are not unique, or some are null.
+	FindingCode_FINDING_CODE_KEY_NOT_UNIQUE FindingCode = 9
+	// Columns were left out because their formulas have errors.
+	FindingCode_FINDING_CODE_COLUMN_LEFT_OUT FindingCode = 10
 )
 
 // Enum value maps for FindingCode.
 var (
 	FindingCode_name = map[int32]string{
-		0: "FINDING_CODE_UNSPECIFIED",
-		1: "FINDING_CODE_PREVIEW_LIMIT_LIFTED",
-		2: "FINDING_CODE_PREVIEW_LIMIT_KEPT",
-		3: "FINDING_CODE_AUTHOR_LIMIT",
-		4: "FINDING_CODE_LIMIT_AMBIGUOUS",
-		5: "FINDING_CODE_COLUMN_BROKEN",
-		6: "FINDING_CODE_LITERAL_FROZEN",
+		0:  "FINDING_CODE_UNSPECIFIED",
+		1:  "FINDING_CODE_PREVIEW_LIMIT_LIFTED",
+		2:  "FINDING_CODE_PREVIEW_LIMIT_KEPT",
+		3:  "FINDING_CODE_AUTHOR_LIMIT",
+		4:  "FINDING_CODE_LIMIT_AMBIGUOUS",
+		5:  "FINDING_CODE_COLUMN_BROKEN",
+		6:  "FINDING_CODE_LITERAL_FROZEN",
+		7:  "FINDING_CODE_SQL_CHANGED",
+		8:  "FINDING_CODE_WAREHOUSE_UNKNOWN",
+		9:  "FINDING_CODE_KEY_NOT_UNIQUE",
+		10: "FINDING_CODE_COLUMN_LEFT_OUT",
 	}
 	FindingCode_value = map[string]int32{
 		"FINDING_CODE_UNSPECIFIED":          0,
@@ -251,6 +317,10 @@ var (
 		"FINDING_CODE_LIMIT_AMBIGUOUS":      4,
 		"FINDING_CODE_COLUMN_BROKEN":        5,
 		"FINDING_CODE_LITERAL_FROZEN":       6,
+		"FINDING_CODE_SQL_CHANGED":          7,
+		"FINDING_CODE_WAREHOUSE_UNKNOWN":    8,
+		"FINDING_CODE_KEY_NOT_UNIQUE":       9,
+		"FINDING_CODE_COLUMN_LEFT_OUT":      10,
 	}
 )
 
@@ -265,11 +335,11 @@ func (x FindingCode) String() string {
 }
 
 func (FindingCode) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_catalog_proto_enumTypes[3].Descriptor()
+	return file_sigmasource_v1_catalog_proto_enumTypes[4].Descriptor()
 }
 
 func (FindingCode) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_catalog_proto_enumTypes[3]
+	return &file_sigmasource_v1_catalog_proto_enumTypes[4]
 }
 
 func (x FindingCode) Number() protoreflect.EnumNumber {
@@ -278,7 +348,7 @@ func (x FindingCode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FindingCode.Descriptor instead.
 func (FindingCode) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{3}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{4}
 }
 
 // FindingSeverity tells how much a finding matters.
@@ -322,11 +392,11 @@ func (x FindingSeverity) String() string {
 }
 
 func (FindingSeverity) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_catalog_proto_enumTypes[4].Descriptor()
+	return file_sigmasource_v1_catalog_proto_enumTypes[5].Descriptor()
 }
 
 func (FindingSeverity) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_catalog_proto_enumTypes[4]
+	return &file_sigmasource_v1_catalog_proto_enumTypes[5]
 }
 
 func (x FindingSeverity) Number() protoreflect.EnumNumber {
@@ -335,7 +405,7 @@ func (x FindingSeverity) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FindingSeverity.Descriptor instead.
 func (FindingSeverity) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{4}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{5}
 }
 
 // Scan is one pass over Sigma.
@@ -583,7 +653,8 @@ func (x *Problem) GetSigmaRequestId() string {
 	return ""
 }
 
-// Workbook is a Sigma workbook.
+// Workbook is a document in Sigma whose elements are models: a workbook, or a
+// data model.
 type Workbook struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `workspaces/{workspace}/connections/{connection}/workbooks/{workbookId}`.
@@ -614,7 +685,9 @@ type Workbook struct {
 	ScanTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=scan_time,json=scanTime,proto3" json:"scan_time,omitempty"`
 	// Why the last scan could not read it. Its models are then those of the scan
 	// before.
-	Error         *Problem `protobuf:"bytes,14,opt,name=error,proto3" json:"error,omitempty"`
+	Error *Problem `protobuf:"bytes,14,opt,name=error,proto3" json:"error,omitempty"`
+	// Whether it is a workbook or a data model.
+	DocumentKind  DocumentKind `protobuf:"varint,15,opt,name=document_kind,json=documentKind,proto3,enum=sigmasource.v1.DocumentKind" json:"document_kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -747,8 +820,15 @@ func (x *Workbook) GetError() *Problem {
 	return nil
 }
 
-// Model is one data element of a workbook (a table, pivot table, chart or
-// input table), readable as a table.
+func (x *Workbook) GetDocumentKind() DocumentKind {
+	if x != nil {
+		return x.DocumentKind
+	}
+	return DocumentKind_DOCUMENT_KIND_UNSPECIFIED
+}
+
+// Model is one data element of a workbook or data model (a table, pivot table,
+// chart or input table), readable as a table.
 type Model struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `workspaces/{workspace}/connections/{connection}/models/{workbookId}.{elementId}`.
@@ -783,7 +863,12 @@ type Model struct {
 	// What a user should know about the model.
 	Findings []*Finding `protobuf:"bytes,15,rep,name=findings,proto3" json:"findings,omitempty"`
 	// When a scan last looked at it.
-	ScanTime      *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=scan_time,json=scanTime,proto3" json:"scan_time,omitempty"`
+	ScanTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=scan_time,json=scanTime,proto3" json:"scan_time,omitempty"`
+	// Identifies the SQL that the scan saw, without Sigma's comment. The SQL
+	// itself is not kept. Empty where there was none.
+	SqlFingerprint string `protobuf:"bytes,17,opt,name=sql_fingerprint,json=sqlFingerprint,proto3" json:"sql_fingerprint,omitempty"`
+	// Whether the element is one of a workbook or of a data model.
+	DocumentKind  DocumentKind `protobuf:"varint,18,opt,name=document_kind,json=documentKind,proto3,enum=sigmasource.v1.DocumentKind" json:"document_kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -930,6 +1015,20 @@ func (x *Model) GetScanTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Model) GetSqlFingerprint() string {
+	if x != nil {
+		return x.SqlFingerprint
+	}
+	return ""
+}
+
+func (x *Model) GetDocumentKind() DocumentKind {
+	if x != nil {
+		return x.DocumentKind
+	}
+	return DocumentKind_DOCUMENT_KIND_UNSPECIFIED
+}
+
 // Column is a column of a model.
 type Column struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1012,7 +1111,10 @@ type SigmaWarehouse struct {
 	// Its name in Sigma.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Its type in Sigma's spelling, such as `snowflake` or `bigQuery`.
-	Type          string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// The account or host that it reads from, as Sigma spells it. Empty where
+	// Sigma does not tell.
+	Account       string `protobuf:"bytes,4,opt,name=account,proto3" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1064,6 +1166,13 @@ func (x *SigmaWarehouse) GetDisplayName() string {
 func (x *SigmaWarehouse) GetType() string {
 	if x != nil {
 		return x.Type
+	}
+	return ""
+}
+
+func (x *SigmaWarehouse) GetAccount() string {
+	if x != nil {
+		return x.Account
 	}
 	return ""
 }
@@ -1778,7 +1887,7 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\bresource\x18\x03 \x01(\tR\bresource\x12\x1d\n" +
 	"\n" +
 	"sigma_code\x18\x04 \x01(\tR\tsigmaCode\x12(\n" +
-	"\x10sigma_request_id\x18\x05 \x01(\tR\x0esigmaRequestId\"\xf8\x04\n" +
+	"\x10sigma_request_id\x18\x05 \x01(\tR\x0esigmaRequestId\"\xbb\x05\n" +
 	"\bWorkbook\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1f\n" +
 	"\vworkbook_id\x18\x02 \x01(\tR\n" +
@@ -1798,8 +1907,9 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\vupdate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x127\n" +
 	"\tscan_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\bscanTime\x12-\n" +
-	"\x05error\x18\x0e \x01(\v2\x17.sigmasource.v1.ProblemR\x05error:t\xeaAq\n" +
-	"\x14sigmasource/Workbook\x12Dworkspaces/{workspace}/connections/{connection}/workbooks/{workbook}*\tworkbooks2\bworkbook\"\xfe\x05\n" +
+	"\x05error\x18\x0e \x01(\v2\x17.sigmasource.v1.ProblemR\x05error\x12A\n" +
+	"\rdocument_kind\x18\x0f \x01(\x0e2\x1c.sigmasource.v1.DocumentKindR\fdocumentKind:t\xeaAq\n" +
+	"\x14sigmasource/Workbook\x12Dworkspaces/{workspace}/connections/{connection}/workbooks/{workbook}*\tworkbooks2\bworkbook\"\xea\x06\n" +
 	"\x05Model\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1a\n" +
 	"\bworkbook\x18\x02 \x01(\tR\bworkbook\x12\x1d\n" +
@@ -1818,18 +1928,21 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\x0fsigma_warehouse\x18\r \x01(\v2\x1e.sigmasource.v1.SigmaWarehouseR\x0esigmaWarehouse\x12\x10\n" +
 	"\x03url\x18\x0e \x01(\tR\x03url\x123\n" +
 	"\bfindings\x18\x0f \x03(\v2\x17.sigmasource.v1.FindingR\bfindings\x127\n" +
-	"\tscan_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\bscanTime:e\xeaAb\n" +
+	"\tscan_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\bscanTime\x12'\n" +
+	"\x0fsql_fingerprint\x18\x11 \x01(\tR\x0esqlFingerprint\x12A\n" +
+	"\rdocument_kind\x18\x12 \x01(\x0e2\x1c.sigmasource.v1.DocumentKindR\fdocumentKind:e\xeaAb\n" +
 	"\x11sigmasource/Model\x12>workspaces/{workspace}/connections/{connection}/models/{model}*\x06models2\x05model\"t\n" +
 	"\x06Column\x12\x1b\n" +
 	"\tcolumn_id\x18\x01 \x01(\tR\bcolumnId\x12\x14\n" +
 	"\x05label\x18\x02 \x01(\tR\x05label\x12\x18\n" +
 	"\aformula\x18\x03 \x01(\tR\aformula\x12\x1d\n" +
 	"\n" +
-	"sigma_type\x18\x04 \x01(\tR\tsigmaType\"l\n" +
+	"sigma_type\x18\x04 \x01(\tR\tsigmaType\"\x86\x01\n" +
 	"\x0eSigmaWarehouse\x12#\n" +
 	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x12\n" +
-	"\x04type\x18\x03 \x01(\tR\x04type\"\x91\x01\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12\x18\n" +
+	"\aaccount\x18\x04 \x01(\tR\aaccount\"\x91\x01\n" +
 	"\aFinding\x12/\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x1b.sigmasource.v1.FindingCodeR\x04code\x12;\n" +
 	"\bseverity\x18\x02 \x01(\x0e2\x1f.sigmasource.v1.FindingSeverityR\bseverity\x12\x18\n" +
@@ -1878,7 +1991,11 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\x15SCAN_PHASE_SIGNING_IN\x10\x01\x12\x16\n" +
 	"\x12SCAN_PHASE_LISTING\x10\x02\x12\x16\n" +
 	"\x12SCAN_PHASE_READING\x10\x03\x12\x13\n" +
-	"\x0fSCAN_PHASE_DONE\x10\x04*\xaa\x01\n" +
+	"\x0fSCAN_PHASE_DONE\x10\x04*g\n" +
+	"\fDocumentKind\x12\x1d\n" +
+	"\x19DOCUMENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16DOCUMENT_KIND_WORKBOOK\x10\x01\x12\x1c\n" +
+	"\x18DOCUMENT_KIND_DATA_MODEL\x10\x02*\xaa\x01\n" +
 	"\n" +
 	"ModelState\x12\x1b\n" +
 	"\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
@@ -1886,7 +2003,7 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\x12MODEL_STATE_BROKEN\x10\x02\x12\x1b\n" +
 	"\x17MODEL_STATE_WITHOUT_SQL\x10\x03\x12\x18\n" +
 	"\x14MODEL_STATE_ARCHIVED\x10\x04\x12\x19\n" +
-	"\x15MODEL_STATE_FORBIDDEN\x10\x05*\xf9\x01\n" +
+	"\x15MODEL_STATE_FORBIDDEN\x10\x05*\xfe\x02\n" +
 	"\vFindingCode\x12\x1c\n" +
 	"\x18FINDING_CODE_UNSPECIFIED\x10\x00\x12%\n" +
 	"!FINDING_CODE_PREVIEW_LIMIT_LIFTED\x10\x01\x12#\n" +
@@ -1894,7 +2011,12 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\x19FINDING_CODE_AUTHOR_LIMIT\x10\x03\x12 \n" +
 	"\x1cFINDING_CODE_LIMIT_AMBIGUOUS\x10\x04\x12\x1e\n" +
 	"\x1aFINDING_CODE_COLUMN_BROKEN\x10\x05\x12\x1f\n" +
-	"\x1bFINDING_CODE_LITERAL_FROZEN\x10\x06*\x88\x01\n" +
+	"\x1bFINDING_CODE_LITERAL_FROZEN\x10\x06\x12\x1c\n" +
+	"\x18FINDING_CODE_SQL_CHANGED\x10\a\x12\"\n" +
+	"\x1eFINDING_CODE_WAREHOUSE_UNKNOWN\x10\b\x12\x1f\n" +
+	"\x1bFINDING_CODE_KEY_NOT_UNIQUE\x10\t\x12 \n" +
+	"\x1cFINDING_CODE_COLUMN_LEFT_OUT\x10\n" +
+	"*\x88\x01\n" +
 	"\x0fFindingSeverity\x12 \n" +
 	"\x1cFINDING_SEVERITY_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15FINDING_SEVERITY_INFO\x10\x01\x12\x1c\n" +
@@ -1921,79 +2043,82 @@ func file_sigmasource_v1_catalog_proto_rawDescGZIP() []byte {
 	return file_sigmasource_v1_catalog_proto_rawDescData
 }
 
-var file_sigmasource_v1_catalog_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_sigmasource_v1_catalog_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
 var file_sigmasource_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_sigmasource_v1_catalog_proto_goTypes = []any{
 	(ScanState)(0),                // 0: sigmasource.v1.ScanState
 	(ScanPhase)(0),                // 1: sigmasource.v1.ScanPhase
-	(ModelState)(0),               // 2: sigmasource.v1.ModelState
-	(FindingCode)(0),              // 3: sigmasource.v1.FindingCode
-	(FindingSeverity)(0),          // 4: sigmasource.v1.FindingSeverity
-	(*Scan)(nil),                  // 5: sigmasource.v1.Scan
-	(*Problem)(nil),               // 6: sigmasource.v1.Problem
-	(*Workbook)(nil),              // 7: sigmasource.v1.Workbook
-	(*Model)(nil),                 // 8: sigmasource.v1.Model
-	(*Column)(nil),                // 9: sigmasource.v1.Column
-	(*SigmaWarehouse)(nil),        // 10: sigmasource.v1.SigmaWarehouse
-	(*Finding)(nil),               // 11: sigmasource.v1.Finding
-	(*StartScanRequest)(nil),      // 12: sigmasource.v1.StartScanRequest
-	(*StartScanResponse)(nil),     // 13: sigmasource.v1.StartScanResponse
-	(*GetScanRequest)(nil),        // 14: sigmasource.v1.GetScanRequest
-	(*GetScanResponse)(nil),       // 15: sigmasource.v1.GetScanResponse
-	(*WatchScanRequest)(nil),      // 16: sigmasource.v1.WatchScanRequest
-	(*WatchScanResponse)(nil),     // 17: sigmasource.v1.WatchScanResponse
-	(*ListWorkbooksRequest)(nil),  // 18: sigmasource.v1.ListWorkbooksRequest
-	(*ListWorkbooksResponse)(nil), // 19: sigmasource.v1.ListWorkbooksResponse
-	(*ListModelsRequest)(nil),     // 20: sigmasource.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 21: sigmasource.v1.ListModelsResponse
-	(*GetModelRequest)(nil),       // 22: sigmasource.v1.GetModelRequest
-	(*GetModelResponse)(nil),      // 23: sigmasource.v1.GetModelResponse
-	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
-	(ErrorReason)(0),              // 25: sigmasource.v1.ErrorReason
+	(DocumentKind)(0),             // 2: sigmasource.v1.DocumentKind
+	(ModelState)(0),               // 3: sigmasource.v1.ModelState
+	(FindingCode)(0),              // 4: sigmasource.v1.FindingCode
+	(FindingSeverity)(0),          // 5: sigmasource.v1.FindingSeverity
+	(*Scan)(nil),                  // 6: sigmasource.v1.Scan
+	(*Problem)(nil),               // 7: sigmasource.v1.Problem
+	(*Workbook)(nil),              // 8: sigmasource.v1.Workbook
+	(*Model)(nil),                 // 9: sigmasource.v1.Model
+	(*Column)(nil),                // 10: sigmasource.v1.Column
+	(*SigmaWarehouse)(nil),        // 11: sigmasource.v1.SigmaWarehouse
+	(*Finding)(nil),               // 12: sigmasource.v1.Finding
+	(*StartScanRequest)(nil),      // 13: sigmasource.v1.StartScanRequest
+	(*StartScanResponse)(nil),     // 14: sigmasource.v1.StartScanResponse
+	(*GetScanRequest)(nil),        // 15: sigmasource.v1.GetScanRequest
+	(*GetScanResponse)(nil),       // 16: sigmasource.v1.GetScanResponse
+	(*WatchScanRequest)(nil),      // 17: sigmasource.v1.WatchScanRequest
+	(*WatchScanResponse)(nil),     // 18: sigmasource.v1.WatchScanResponse
+	(*ListWorkbooksRequest)(nil),  // 19: sigmasource.v1.ListWorkbooksRequest
+	(*ListWorkbooksResponse)(nil), // 20: sigmasource.v1.ListWorkbooksResponse
+	(*ListModelsRequest)(nil),     // 21: sigmasource.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 22: sigmasource.v1.ListModelsResponse
+	(*GetModelRequest)(nil),       // 23: sigmasource.v1.GetModelRequest
+	(*GetModelResponse)(nil),      // 24: sigmasource.v1.GetModelResponse
+	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(ErrorReason)(0),              // 26: sigmasource.v1.ErrorReason
 }
 var file_sigmasource_v1_catalog_proto_depIdxs = []int32{
 	0,  // 0: sigmasource.v1.Scan.state:type_name -> sigmasource.v1.ScanState
 	1,  // 1: sigmasource.v1.Scan.phase:type_name -> sigmasource.v1.ScanPhase
-	24, // 2: sigmasource.v1.Scan.create_time:type_name -> google.protobuf.Timestamp
-	24, // 3: sigmasource.v1.Scan.end_time:type_name -> google.protobuf.Timestamp
-	6,  // 4: sigmasource.v1.Scan.error:type_name -> sigmasource.v1.Problem
-	6,  // 5: sigmasource.v1.Scan.problems:type_name -> sigmasource.v1.Problem
-	25, // 6: sigmasource.v1.Problem.reason:type_name -> sigmasource.v1.ErrorReason
-	24, // 7: sigmasource.v1.Workbook.create_time:type_name -> google.protobuf.Timestamp
-	24, // 8: sigmasource.v1.Workbook.update_time:type_name -> google.protobuf.Timestamp
-	24, // 9: sigmasource.v1.Workbook.scan_time:type_name -> google.protobuf.Timestamp
-	6,  // 10: sigmasource.v1.Workbook.error:type_name -> sigmasource.v1.Problem
-	2,  // 11: sigmasource.v1.Model.state:type_name -> sigmasource.v1.ModelState
-	6,  // 12: sigmasource.v1.Model.error:type_name -> sigmasource.v1.Problem
-	9,  // 13: sigmasource.v1.Model.columns:type_name -> sigmasource.v1.Column
-	10, // 14: sigmasource.v1.Model.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
-	11, // 15: sigmasource.v1.Model.findings:type_name -> sigmasource.v1.Finding
-	24, // 16: sigmasource.v1.Model.scan_time:type_name -> google.protobuf.Timestamp
-	3,  // 17: sigmasource.v1.Finding.code:type_name -> sigmasource.v1.FindingCode
-	4,  // 18: sigmasource.v1.Finding.severity:type_name -> sigmasource.v1.FindingSeverity
-	5,  // 19: sigmasource.v1.StartScanResponse.scan:type_name -> sigmasource.v1.Scan
-	5,  // 20: sigmasource.v1.GetScanResponse.scan:type_name -> sigmasource.v1.Scan
-	5,  // 21: sigmasource.v1.WatchScanResponse.scan:type_name -> sigmasource.v1.Scan
-	7,  // 22: sigmasource.v1.ListWorkbooksResponse.workbooks:type_name -> sigmasource.v1.Workbook
-	8,  // 23: sigmasource.v1.ListModelsResponse.models:type_name -> sigmasource.v1.Model
-	8,  // 24: sigmasource.v1.GetModelResponse.model:type_name -> sigmasource.v1.Model
-	12, // 25: sigmasource.v1.ModelCatalog.StartScan:input_type -> sigmasource.v1.StartScanRequest
-	14, // 26: sigmasource.v1.ModelCatalog.GetScan:input_type -> sigmasource.v1.GetScanRequest
-	16, // 27: sigmasource.v1.ModelCatalog.WatchScan:input_type -> sigmasource.v1.WatchScanRequest
-	18, // 28: sigmasource.v1.ModelCatalog.ListWorkbooks:input_type -> sigmasource.v1.ListWorkbooksRequest
-	20, // 29: sigmasource.v1.ModelCatalog.ListModels:input_type -> sigmasource.v1.ListModelsRequest
-	22, // 30: sigmasource.v1.ModelCatalog.GetModel:input_type -> sigmasource.v1.GetModelRequest
-	13, // 31: sigmasource.v1.ModelCatalog.StartScan:output_type -> sigmasource.v1.StartScanResponse
-	15, // 32: sigmasource.v1.ModelCatalog.GetScan:output_type -> sigmasource.v1.GetScanResponse
-	17, // 33: sigmasource.v1.ModelCatalog.WatchScan:output_type -> sigmasource.v1.WatchScanResponse
-	19, // 34: sigmasource.v1.ModelCatalog.ListWorkbooks:output_type -> sigmasource.v1.ListWorkbooksResponse
-	21, // 35: sigmasource.v1.ModelCatalog.ListModels:output_type -> sigmasource.v1.ListModelsResponse
-	23, // 36: sigmasource.v1.ModelCatalog.GetModel:output_type -> sigmasource.v1.GetModelResponse
-	31, // [31:37] is the sub-list for method output_type
-	25, // [25:31] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	25, // 2: sigmasource.v1.Scan.create_time:type_name -> google.protobuf.Timestamp
+	25, // 3: sigmasource.v1.Scan.end_time:type_name -> google.protobuf.Timestamp
+	7,  // 4: sigmasource.v1.Scan.error:type_name -> sigmasource.v1.Problem
+	7,  // 5: sigmasource.v1.Scan.problems:type_name -> sigmasource.v1.Problem
+	26, // 6: sigmasource.v1.Problem.reason:type_name -> sigmasource.v1.ErrorReason
+	25, // 7: sigmasource.v1.Workbook.create_time:type_name -> google.protobuf.Timestamp
+	25, // 8: sigmasource.v1.Workbook.update_time:type_name -> google.protobuf.Timestamp
+	25, // 9: sigmasource.v1.Workbook.scan_time:type_name -> google.protobuf.Timestamp
+	7,  // 10: sigmasource.v1.Workbook.error:type_name -> sigmasource.v1.Problem
+	2,  // 11: sigmasource.v1.Workbook.document_kind:type_name -> sigmasource.v1.DocumentKind
+	3,  // 12: sigmasource.v1.Model.state:type_name -> sigmasource.v1.ModelState
+	7,  // 13: sigmasource.v1.Model.error:type_name -> sigmasource.v1.Problem
+	10, // 14: sigmasource.v1.Model.columns:type_name -> sigmasource.v1.Column
+	11, // 15: sigmasource.v1.Model.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
+	12, // 16: sigmasource.v1.Model.findings:type_name -> sigmasource.v1.Finding
+	25, // 17: sigmasource.v1.Model.scan_time:type_name -> google.protobuf.Timestamp
+	2,  // 18: sigmasource.v1.Model.document_kind:type_name -> sigmasource.v1.DocumentKind
+	4,  // 19: sigmasource.v1.Finding.code:type_name -> sigmasource.v1.FindingCode
+	5,  // 20: sigmasource.v1.Finding.severity:type_name -> sigmasource.v1.FindingSeverity
+	6,  // 21: sigmasource.v1.StartScanResponse.scan:type_name -> sigmasource.v1.Scan
+	6,  // 22: sigmasource.v1.GetScanResponse.scan:type_name -> sigmasource.v1.Scan
+	6,  // 23: sigmasource.v1.WatchScanResponse.scan:type_name -> sigmasource.v1.Scan
+	8,  // 24: sigmasource.v1.ListWorkbooksResponse.workbooks:type_name -> sigmasource.v1.Workbook
+	9,  // 25: sigmasource.v1.ListModelsResponse.models:type_name -> sigmasource.v1.Model
+	9,  // 26: sigmasource.v1.GetModelResponse.model:type_name -> sigmasource.v1.Model
+	13, // 27: sigmasource.v1.ModelCatalog.StartScan:input_type -> sigmasource.v1.StartScanRequest
+	15, // 28: sigmasource.v1.ModelCatalog.GetScan:input_type -> sigmasource.v1.GetScanRequest
+	17, // 29: sigmasource.v1.ModelCatalog.WatchScan:input_type -> sigmasource.v1.WatchScanRequest
+	19, // 30: sigmasource.v1.ModelCatalog.ListWorkbooks:input_type -> sigmasource.v1.ListWorkbooksRequest
+	21, // 31: sigmasource.v1.ModelCatalog.ListModels:input_type -> sigmasource.v1.ListModelsRequest
+	23, // 32: sigmasource.v1.ModelCatalog.GetModel:input_type -> sigmasource.v1.GetModelRequest
+	14, // 33: sigmasource.v1.ModelCatalog.StartScan:output_type -> sigmasource.v1.StartScanResponse
+	16, // 34: sigmasource.v1.ModelCatalog.GetScan:output_type -> sigmasource.v1.GetScanResponse
+	18, // 35: sigmasource.v1.ModelCatalog.WatchScan:output_type -> sigmasource.v1.WatchScanResponse
+	20, // 36: sigmasource.v1.ModelCatalog.ListWorkbooks:output_type -> sigmasource.v1.ListWorkbooksResponse
+	22, // 37: sigmasource.v1.ModelCatalog.ListModels:output_type -> sigmasource.v1.ListModelsResponse
+	24, // 38: sigmasource.v1.ModelCatalog.GetModel:output_type -> sigmasource.v1.GetModelResponse
+	33, // [33:39] is the sub-list for method output_type
+	27, // [27:33] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_sigmasource_v1_catalog_proto_init() }
@@ -2007,7 +2132,7 @@ func file_sigmasource_v1_catalog_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sigmasource_v1_catalog_proto_rawDesc), len(file_sigmasource_v1_catalog_proto_rawDesc)),
-			NumEnums:      5,
+			NumEnums:      6,
 			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -32,7 +32,7 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // ModelCatalog finds what a connection can read: it scans Sigma for workbooks
-// and offers each of their data elements as a model.
+// and data models, and offers each of their data elements as a model.
 //
 // The catalog is what the last scan saw. SQL is not part of it: it is asked
 // from Sigma afresh whenever a model is read.
@@ -151,7 +151,7 @@ func (c *modelCatalogClient) GetModel(ctx context.Context, in *GetModelRequest, 
 // for forward compatibility.
 //
 // ModelCatalog finds what a connection can read: it scans Sigma for workbooks
-// and offers each of their data elements as a model.
+// and data models, and offers each of their data elements as a model.
 //
 // The catalog is what the last scan saw. SQL is not part of it: it is asked
 // from Sigma afresh whenever a model is read.

@@ -233,7 +233,11 @@ type Connection struct {
 	// When the connection was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the connection was last changed.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// The name of a version tag in Sigma, such as `Production`. If it is set, only
+	// documents that carry the tag are cataloged, and all SQL comes from their
+	// tagged versions. Empty means the newest published versions of all.
+	VersionTag    string `protobuf:"bytes,9,opt,name=version_tag,json=versionTag,proto3" json:"version_tag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -322,6 +326,13 @@ func (x *Connection) GetUpdateTime() *timestamppb.Timestamp {
 		return x.UpdateTime
 	}
 	return nil
+}
+
+func (x *Connection) GetVersionTag() string {
+	if x != nil {
+		return x.VersionTag
+	}
+	return ""
 }
 
 // SigmaCredentials are an API client of a Sigma organization (in Sigma:
@@ -1128,9 +1139,9 @@ type UpdateConnectionRequest struct {
 	// concurrent change, the etag. Fields outside the mask may be left out; what
 	// comes of the change must be as valid as a new connection.
 	Connection *Connection `protobuf:"bytes,1,opt,name=connection,proto3" json:"connection,omitempty"`
-	// What to change: `display_name`, `sigma`, `warehouse`, or a field of
-	// `sigma` such as `sigma.client_secret`. Empty means every field that is set
-	// in `connection`.
+	// What to change: `display_name`, `version_tag`, `sigma`, `warehouse`, or a
+	// field of `sigma` such as `sigma.client_secret`. Empty means every field that
+	// is set in `connection`.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Check everything, store nothing.
 	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -1514,7 +1525,7 @@ var File_sigmasource_v1_connections_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_connections_proto_rawDesc = "" +
 	"\n" +
-	" sigmasource/v1/connections.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bsigmasource/v1/errors.proto\"\x86\x04\n" +
+	" sigmasource/v1/connections.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bsigmasource/v1/errors.proto\"\xb1\x04\n" +
 	"\n" +
 	"Connection\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
@@ -1526,7 +1537,9 @@ const file_sigmasource_v1_connections_proto_rawDesc = "" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"updateTime:e\xeaAb\n" +
+	"updateTime\x12)\n" +
+	"\vversion_tag\x18\t \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\n" +
+	"versionTag:e\xeaAb\n" +
 	"\x16sigmasource/Connection\x12/workspaces/{workspace}/connections/{connection}*\vconnections2\n" +
 	"connection\"\x9d\x01\n" +
 	"\x10SigmaCredentials\x12(\n" +

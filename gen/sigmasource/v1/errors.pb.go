@@ -59,8 +59,9 @@ const (
 	// FAILED_PRECONDITION: the model's workbook, or something it reads from, is
 	// archived in Sigma.
 	ErrorReason_ERROR_REASON_MODEL_ARCHIVED ErrorReason = 13
-	// FAILED_PRECONDITION: Sigma cannot produce a query for the element, or a
-	// column's formula has an error.
+	// FAILED_PRECONDITION: Sigma cannot produce a query for the element, or
+	// formulas of columns have errors. Metadata: `columns`, their labels, where
+	// it is known which.
 	ErrorReason_ERROR_REASON_MODEL_BROKEN ErrorReason = 14
 	// FAILED_PRECONDITION: the element has no SQL, such as a text, an image, or
 	// an element on a retired dataset.
@@ -124,6 +125,16 @@ const (
 	// than the one whose catalog is stored. Make a new connection for it.
 	// Metadata: `organization_id`, `expected_organization_id`.
 	ErrorReason_ERROR_REASON_SIGMA_ORGANIZATION_CHANGED ErrorReason = 38
+	// FAILED_PRECONDITION: the columns are not those of the expected fingerprint.
+	// The details hold a SchemaDrift with the differences.
+	ErrorReason_ERROR_REASON_SCHEMA_DRIFT ErrorReason = 39
+	// INVALID_ARGUMENT: a column that the call names is not, or no longer, in the
+	// model, or several have the label; google.rpc.BadRequest names the field.
+	ErrorReason_ERROR_REASON_COLUMN_NOT_FOUND ErrorReason = 40
+	// FAILED_PRECONDITION: the element reads from another warehouse than the
+	// connection's. Metadata: `sigma_connection_id`, `sigma_connection`,
+	// `sigma_type`, `sigma_account`.
+	ErrorReason_ERROR_REASON_WAREHOUSE_MISMATCH ErrorReason = 41
 )
 
 // Enum value maps for ErrorReason.
@@ -168,6 +179,9 @@ var (
 		36: "ERROR_REASON_SHUTTING_DOWN",
 		37: "ERROR_REASON_SCAN_INTERRUPTED",
 		38: "ERROR_REASON_SIGMA_ORGANIZATION_CHANGED",
+		39: "ERROR_REASON_SCHEMA_DRIFT",
+		40: "ERROR_REASON_COLUMN_NOT_FOUND",
+		41: "ERROR_REASON_WAREHOUSE_MISMATCH",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                     0,
@@ -209,6 +223,9 @@ var (
 		"ERROR_REASON_SHUTTING_DOWN":                   36,
 		"ERROR_REASON_SCAN_INTERRUPTED":                37,
 		"ERROR_REASON_SIGMA_ORGANIZATION_CHANGED":      38,
+		"ERROR_REASON_SCHEMA_DRIFT":                    39,
+		"ERROR_REASON_COLUMN_NOT_FOUND":                40,
+		"ERROR_REASON_WAREHOUSE_MISMATCH":              41,
 	}
 )
 
@@ -243,7 +260,7 @@ var File_sigmasource_v1_errors_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsigmasource/v1/errors.proto\x12\x0esigmasource.v1*\x87\v\n" +
+	"\x1bsigmasource/v1/errors.proto\x12\x0esigmasource.v1*\xee\v\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12\x1e\n" +
@@ -284,7 +301,10 @@ const file_sigmasource_v1_errors_proto_rawDesc = "" +
 	"\x16ERROR_REASON_CANCELLED\x10#\x12\x1e\n" +
 	"\x1aERROR_REASON_SHUTTING_DOWN\x10$\x12!\n" +
 	"\x1dERROR_REASON_SCAN_INTERRUPTED\x10%\x12+\n" +
-	"'ERROR_REASON_SIGMA_ORGANIZATION_CHANGED\x10&BEZCgithub.com/sigmasource/sigmasource/gen/sigmasource/v1;sigmasourcev1b\x06proto3"
+	"'ERROR_REASON_SIGMA_ORGANIZATION_CHANGED\x10&\x12\x1d\n" +
+	"\x19ERROR_REASON_SCHEMA_DRIFT\x10'\x12!\n" +
+	"\x1dERROR_REASON_COLUMN_NOT_FOUND\x10(\x12#\n" +
+	"\x1fERROR_REASON_WAREHOUSE_MISMATCH\x10)BEZCgithub.com/sigmasource/sigmasource/gen/sigmasource/v1;sigmasourcev1b\x06proto3"
 
 var (
 	file_sigmasource_v1_errors_proto_rawDescOnce sync.Once

@@ -26,6 +26,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// LimitPolicy is what becomes of limits in Sigma's SQL of which the text alone
+// cannot tell whether Sigma wrote them, to keep its own screen quick, or the
+// element's author. Limits that are clearly Sigma's are lifted where the read
+// needs more rows than they give, and limits that are clearly the author's are
+// kept, under every policy.
+type LimitPolicy int32
+
+const (
+	// The likelier answer for each, with a finding that says so.
+	LimitPolicy_LIMIT_POLICY_UNSPECIFIED LimitPolicy = 0
+	// Keep them: no more rows than the author can have meant.
+	LimitPolicy_LIMIT_POLICY_KEEP_AMBIGUOUS LimitPolicy = 1
+	// Lift them: no fewer rows than the author can have meant.
+	LimitPolicy_LIMIT_POLICY_LIFT_AMBIGUOUS LimitPolicy = 2
+)
+
+// Enum value maps for LimitPolicy.
+var (
+	LimitPolicy_name = map[int32]string{
+		0: "LIMIT_POLICY_UNSPECIFIED",
+		1: "LIMIT_POLICY_KEEP_AMBIGUOUS",
+		2: "LIMIT_POLICY_LIFT_AMBIGUOUS",
+	}
+	LimitPolicy_value = map[string]int32{
+		"LIMIT_POLICY_UNSPECIFIED":    0,
+		"LIMIT_POLICY_KEEP_AMBIGUOUS": 1,
+		"LIMIT_POLICY_LIFT_AMBIGUOUS": 2,
+	}
+)
+
+func (x LimitPolicy) Enum() *LimitPolicy {
+	p := new(LimitPolicy)
+	*p = x
+	return p
+}
+
+func (x LimitPolicy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LimitPolicy) Descriptor() protoreflect.EnumDescriptor {
+	return file_sigmasource_v1_query_proto_enumTypes[0].Descriptor()
+}
+
+func (LimitPolicy) Type() protoreflect.EnumType {
+	return &file_sigmasource_v1_query_proto_enumTypes[0]
+}
+
+func (x LimitPolicy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LimitPolicy.Descriptor instead.
+func (LimitPolicy) EnumDescriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{0}
+}
+
 // DataFormat is how rows are sent.
 type DataFormat int32
 
@@ -63,11 +120,11 @@ func (x DataFormat) String() string {
 }
 
 func (DataFormat) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_query_proto_enumTypes[0].Descriptor()
+	return file_sigmasource_v1_query_proto_enumTypes[1].Descriptor()
 }
 
 func (DataFormat) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_query_proto_enumTypes[0]
+	return &file_sigmasource_v1_query_proto_enumTypes[1]
 }
 
 func (x DataFormat) Number() protoreflect.EnumNumber {
@@ -76,7 +133,7 @@ func (x DataFormat) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DataFormat.Descriptor instead.
 func (DataFormat) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{0}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{1}
 }
 
 // ReadState is a step of a read.
@@ -116,11 +173,11 @@ func (x ReadState) String() string {
 }
 
 func (ReadState) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_query_proto_enumTypes[1].Descriptor()
+	return file_sigmasource_v1_query_proto_enumTypes[2].Descriptor()
 }
 
 func (ReadState) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_query_proto_enumTypes[1]
+	return &file_sigmasource_v1_query_proto_enumTypes[2]
 }
 
 func (x ReadState) Number() protoreflect.EnumNumber {
@@ -129,7 +186,73 @@ func (x ReadState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ReadState.Descriptor instead.
 func (ReadState) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{1}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{2}
+}
+
+// SchemaChangeKind is what happened to a column.
+type SchemaChangeKind int32
+
+const (
+	// Never sent.
+	SchemaChangeKind_SCHEMA_CHANGE_KIND_UNSPECIFIED SchemaChangeKind = 0
+	// It is new.
+	SchemaChangeKind_SCHEMA_CHANGE_KIND_ADDED SchemaChangeKind = 1
+	// It is gone.
+	SchemaChangeKind_SCHEMA_CHANGE_KIND_REMOVED SchemaChangeKind = 2
+	// It has another name and the same id.
+	SchemaChangeKind_SCHEMA_CHANGE_KIND_RENAMED SchemaChangeKind = 3
+	// Its values have another type.
+	SchemaChangeKind_SCHEMA_CHANGE_KIND_RETYPED SchemaChangeKind = 4
+	// It stands in another place, counted among the columns that were there
+	// before and still are.
+	SchemaChangeKind_SCHEMA_CHANGE_KIND_MOVED SchemaChangeKind = 5
+)
+
+// Enum value maps for SchemaChangeKind.
+var (
+	SchemaChangeKind_name = map[int32]string{
+		0: "SCHEMA_CHANGE_KIND_UNSPECIFIED",
+		1: "SCHEMA_CHANGE_KIND_ADDED",
+		2: "SCHEMA_CHANGE_KIND_REMOVED",
+		3: "SCHEMA_CHANGE_KIND_RENAMED",
+		4: "SCHEMA_CHANGE_KIND_RETYPED",
+		5: "SCHEMA_CHANGE_KIND_MOVED",
+	}
+	SchemaChangeKind_value = map[string]int32{
+		"SCHEMA_CHANGE_KIND_UNSPECIFIED": 0,
+		"SCHEMA_CHANGE_KIND_ADDED":       1,
+		"SCHEMA_CHANGE_KIND_REMOVED":     2,
+		"SCHEMA_CHANGE_KIND_RENAMED":     3,
+		"SCHEMA_CHANGE_KIND_RETYPED":     4,
+		"SCHEMA_CHANGE_KIND_MOVED":       5,
+	}
+)
+
+func (x SchemaChangeKind) Enum() *SchemaChangeKind {
+	p := new(SchemaChangeKind)
+	*p = x
+	return p
+}
+
+func (x SchemaChangeKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SchemaChangeKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_sigmasource_v1_query_proto_enumTypes[3].Descriptor()
+}
+
+func (SchemaChangeKind) Type() protoreflect.EnumType {
+	return &file_sigmasource_v1_query_proto_enumTypes[3]
+}
+
+func (x SchemaChangeKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SchemaChangeKind.Descriptor instead.
+func (SchemaChangeKind) EnumDescriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{3}
 }
 
 // ColumnType is the type of a column's values.
@@ -211,11 +334,11 @@ func (x ColumnType) String() string {
 }
 
 func (ColumnType) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_query_proto_enumTypes[2].Descriptor()
+	return file_sigmasource_v1_query_proto_enumTypes[4].Descriptor()
 }
 
 func (ColumnType) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_query_proto_enumTypes[2]
+	return &file_sigmasource_v1_query_proto_enumTypes[4]
 }
 
 func (x ColumnType) Number() protoreflect.EnumNumber {
@@ -224,7 +347,7 @@ func (x ColumnType) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ColumnType.Descriptor instead.
 func (ColumnType) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{2}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{4}
 }
 
 // CompletenessProof is what shows that a result is complete.
@@ -264,11 +387,11 @@ func (x CompletenessProof) String() string {
 }
 
 func (CompletenessProof) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_query_proto_enumTypes[3].Descriptor()
+	return file_sigmasource_v1_query_proto_enumTypes[5].Descriptor()
 }
 
 func (CompletenessProof) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_query_proto_enumTypes[3]
+	return &file_sigmasource_v1_query_proto_enumTypes[5]
 }
 
 func (x CompletenessProof) Number() protoreflect.EnumNumber {
@@ -277,7 +400,64 @@ func (x CompletenessProof) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CompletenessProof.Descriptor instead.
 func (CompletenessProof) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{3}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{5}
+}
+
+// WarehouseMatchOutcome is how a comparison of warehouses ended.
+type WarehouseMatchOutcome int32
+
+const (
+	// Never sent.
+	WarehouseMatchOutcome_WAREHOUSE_MATCH_OUTCOME_UNSPECIFIED WarehouseMatchOutcome = 0
+	// They are the same.
+	WarehouseMatchOutcome_WAREHOUSE_MATCH_OUTCOME_SAME WarehouseMatchOutcome = 1
+	// They are different; reading is refused with WAREHOUSE_MISMATCH.
+	WarehouseMatchOutcome_WAREHOUSE_MATCH_OUTCOME_DIFFERENT WarehouseMatchOutcome = 2
+	// Nobody can tell; a read goes on with a finding.
+	WarehouseMatchOutcome_WAREHOUSE_MATCH_OUTCOME_UNKNOWN WarehouseMatchOutcome = 3
+)
+
+// Enum value maps for WarehouseMatchOutcome.
+var (
+	WarehouseMatchOutcome_name = map[int32]string{
+		0: "WAREHOUSE_MATCH_OUTCOME_UNSPECIFIED",
+		1: "WAREHOUSE_MATCH_OUTCOME_SAME",
+		2: "WAREHOUSE_MATCH_OUTCOME_DIFFERENT",
+		3: "WAREHOUSE_MATCH_OUTCOME_UNKNOWN",
+	}
+	WarehouseMatchOutcome_value = map[string]int32{
+		"WAREHOUSE_MATCH_OUTCOME_UNSPECIFIED": 0,
+		"WAREHOUSE_MATCH_OUTCOME_SAME":        1,
+		"WAREHOUSE_MATCH_OUTCOME_DIFFERENT":   2,
+		"WAREHOUSE_MATCH_OUTCOME_UNKNOWN":     3,
+	}
+)
+
+func (x WarehouseMatchOutcome) Enum() *WarehouseMatchOutcome {
+	p := new(WarehouseMatchOutcome)
+	*p = x
+	return p
+}
+
+func (x WarehouseMatchOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WarehouseMatchOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_sigmasource_v1_query_proto_enumTypes[6].Descriptor()
+}
+
+func (WarehouseMatchOutcome) Type() protoreflect.EnumType {
+	return &file_sigmasource_v1_query_proto_enumTypes[6]
+}
+
+func (x WarehouseMatchOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WarehouseMatchOutcome.Descriptor instead.
+func (WarehouseMatchOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{6}
 }
 
 // PreviewModelRequest asks for the first rows of a model.
@@ -289,9 +469,20 @@ type PreviewModelRequest struct {
 	// The most rows to read. 0 means 100. At most 100,000.
 	RowLimit int32 `protobuf:"varint,2,opt,name=row_limit,json=rowLimit,proto3" json:"row_limit,omitempty"`
 	// How rows are sent. Unspecified means ROWS.
-	Format        DataFormat `protobuf:"varint,3,opt,name=format,proto3,enum=sigmasource.v1.DataFormat" json:"format,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Format DataFormat `protobuf:"varint,3,opt,name=format,proto3,enum=sigmasource.v1.DataFormat" json:"format,omitempty"`
+	// The columns to read, in this order, each by Sigma's column id or by its
+	// label. An id is the better choice: it stays when the column is renamed.
+	// Empty means all columns. A model with broken columns is refused as a whole,
+	// and can be read without them by naming the others.
+	Columns []string `protobuf:"bytes,4,rep,name=columns,proto3" json:"columns,omitempty"`
+	// What becomes of limits that could be Sigma's or the author's.
+	LimitPolicy LimitPolicy `protobuf:"varint,5,opt,name=limit_policy,json=limitPolicy,proto3,enum=sigmasource.v1.LimitPolicy" json:"limit_policy,omitempty"`
+	// The fingerprint of a schema that the caller relies on, from an earlier
+	// answer about the same model. If the columns are other ones now the call
+	// fails with SCHEMA_DRIFT before any row is sent. Empty means no such check.
+	ExpectedFingerprint string `protobuf:"bytes,6,opt,name=expected_fingerprint,json=expectedFingerprint,proto3" json:"expected_fingerprint,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *PreviewModelRequest) Reset() {
@@ -343,6 +534,27 @@ func (x *PreviewModelRequest) GetFormat() DataFormat {
 		return x.Format
 	}
 	return DataFormat_DATA_FORMAT_UNSPECIFIED
+}
+
+func (x *PreviewModelRequest) GetColumns() []string {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *PreviewModelRequest) GetLimitPolicy() LimitPolicy {
+	if x != nil {
+		return x.LimitPolicy
+	}
+	return LimitPolicy_LIMIT_POLICY_UNSPECIFIED
+}
+
+func (x *PreviewModelRequest) GetExpectedFingerprint() string {
+	if x != nil {
+		return x.ExpectedFingerprint
+	}
+	return ""
 }
 
 // PreviewModelResponse is one message of the stream.
@@ -546,7 +758,11 @@ type Schema struct {
 	Columns []*SchemaColumn `protobuf:"bytes,1,rep,name=columns,proto3" json:"columns,omitempty"`
 	// In the format ARROW: the encapsulated IPC message with the schema. It,
 	// followed by the `ipc` of every batch, is a valid Arrow IPC stream.
-	ArrowIpc      []byte `protobuf:"bytes,2,opt,name=arrow_ipc,json=arrowIpc,proto3" json:"arrow_ipc,omitempty"`
+	ArrowIpc []byte `protobuf:"bytes,2,opt,name=arrow_ipc,json=arrowIpc,proto3" json:"arrow_ipc,omitempty"`
+	// Identifies the columns: it changes exactly when the name, the id, the type
+	// or the order of one of them does, or when one is added or removed. Keep it
+	// and send it as `expected_fingerprint`.
+	Fingerprint   string `protobuf:"bytes,3,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -595,6 +811,13 @@ func (x *Schema) GetArrowIpc() []byte {
 	return nil
 }
 
+func (x *Schema) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
 // SchemaColumn is a column of a result.
 type SchemaColumn struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -607,7 +830,14 @@ type SchemaColumn struct {
 	// For DECIMAL: the most digits in all.
 	Precision int32 `protobuf:"varint,4,opt,name=precision,proto3" json:"precision,omitempty"`
 	// For DECIMAL: the digits after the point.
-	Scale         int32 `protobuf:"varint,5,opt,name=scale,proto3" json:"scale,omitempty"`
+	Scale int32 `protobuf:"varint,5,opt,name=scale,proto3" json:"scale,omitempty"`
+	// Sigma's id of the column, which stays when the column is renamed. Empty
+	// where Sigma does not tell, or has two columns of this label.
+	ColumnId string `protobuf:"bytes,6,opt,name=column_id,json=columnId,proto3" json:"column_id,omitempty"`
+	// Sigma's type, such as `text` or `number`. Empty where Sigma does not tell.
+	SigmaType string `protobuf:"bytes,7,opt,name=sigma_type,json=sigmaType,proto3" json:"sigma_type,omitempty"`
+	// Sigma's formula, such as `[ORDERS/Amount]`.
+	Formula       string `protobuf:"bytes,8,opt,name=formula,proto3" json:"formula,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -677,6 +907,170 @@ func (x *SchemaColumn) GetScale() int32 {
 	return 0
 }
 
+func (x *SchemaColumn) GetColumnId() string {
+	if x != nil {
+		return x.ColumnId
+	}
+	return ""
+}
+
+func (x *SchemaColumn) GetSigmaType() string {
+	if x != nil {
+		return x.SigmaType
+	}
+	return ""
+}
+
+func (x *SchemaColumn) GetFormula() string {
+	if x != nil {
+		return x.Formula
+	}
+	return ""
+}
+
+// SchemaDrift is a detail of the error SCHEMA_DRIFT: how the columns differ
+// from those of the expected fingerprint.
+type SchemaDrift struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The fingerprint of the columns as they are now.
+	Fingerprint string `protobuf:"bytes,1,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// The differences, in the order of the columns as they are now, removed ones
+	// last. Empty where the expected fingerprint was never given out for this
+	// model, so that there is nothing to compare with.
+	Changes       []*SchemaChange `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SchemaDrift) Reset() {
+	*x = SchemaDrift{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SchemaDrift) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SchemaDrift) ProtoMessage() {}
+
+func (x *SchemaDrift) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SchemaDrift.ProtoReflect.Descriptor instead.
+func (*SchemaDrift) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SchemaDrift) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+func (x *SchemaDrift) GetChanges() []*SchemaChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// SchemaChange is one difference between two schemas. A column that was both
+// renamed and retyped comes twice.
+type SchemaChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What happened.
+	Kind SchemaChangeKind `protobuf:"varint,1,opt,name=kind,proto3,enum=sigmasource.v1.SchemaChangeKind" json:"kind,omitempty"`
+	// Sigma's id of the column, where it has one.
+	ColumnId string `protobuf:"bytes,2,opt,name=column_id,json=columnId,proto3" json:"column_id,omitempty"`
+	// For RENAMED the name before, for RETYPED the type before, for MOVED the
+	// place before, counted from 1; for REMOVED the name.
+	From string `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	// For RENAMED the name now, for RETYPED the type now, for MOVED the place
+	// now, counted from 1; for ADDED the name.
+	To string `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
+	// The column's name now; for REMOVED the name it had.
+	Column        string `protobuf:"bytes,5,opt,name=column,proto3" json:"column,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SchemaChange) Reset() {
+	*x = SchemaChange{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SchemaChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SchemaChange) ProtoMessage() {}
+
+func (x *SchemaChange) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SchemaChange.ProtoReflect.Descriptor instead.
+func (*SchemaChange) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SchemaChange) GetKind() SchemaChangeKind {
+	if x != nil {
+		return x.Kind
+	}
+	return SchemaChangeKind_SCHEMA_CHANGE_KIND_UNSPECIFIED
+}
+
+func (x *SchemaChange) GetColumnId() string {
+	if x != nil {
+		return x.ColumnId
+	}
+	return ""
+}
+
+func (x *SchemaChange) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *SchemaChange) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *SchemaChange) GetColumn() string {
+	if x != nil {
+		return x.Column
+	}
+	return ""
+}
+
 // RowBatch is some rows.
 type RowBatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -690,7 +1084,7 @@ type RowBatch struct {
 
 func (x *RowBatch) Reset() {
 	*x = RowBatch{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[5]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -702,7 +1096,7 @@ func (x *RowBatch) String() string {
 func (*RowBatch) ProtoMessage() {}
 
 func (x *RowBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[5]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -715,7 +1109,7 @@ func (x *RowBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowBatch.ProtoReflect.Descriptor instead.
 func (*RowBatch) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{5}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RowBatch) GetRows() []*Row {
@@ -743,7 +1137,7 @@ type Row struct {
 
 func (x *Row) Reset() {
 	*x = Row{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[6]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +1149,7 @@ func (x *Row) String() string {
 func (*Row) ProtoMessage() {}
 
 func (x *Row) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[6]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +1162,7 @@ func (x *Row) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Row.ProtoReflect.Descriptor instead.
 func (*Row) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{6}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Row) GetValues() []*Value {
@@ -802,7 +1196,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[7]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +1208,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[7]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +1221,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{7}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Value) GetKind() isValue_Kind {
@@ -1050,7 +1444,7 @@ type ArrowBatch struct {
 
 func (x *ArrowBatch) Reset() {
 	*x = ArrowBatch{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[8]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1456,7 @@ func (x *ArrowBatch) String() string {
 func (*ArrowBatch) ProtoMessage() {}
 
 func (x *ArrowBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[8]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1469,7 @@ func (x *ArrowBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArrowBatch.ProtoReflect.Descriptor instead.
 func (*ArrowBatch) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{8}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ArrowBatch) GetIpc() []byte {
@@ -1120,7 +1514,7 @@ type Statistics struct {
 
 func (x *Statistics) Reset() {
 	*x = Statistics{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[9]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1132,7 +1526,7 @@ func (x *Statistics) String() string {
 func (*Statistics) ProtoMessage() {}
 
 func (x *Statistics) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[9]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1145,7 +1539,7 @@ func (x *Statistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Statistics.ProtoReflect.Descriptor instead.
 func (*Statistics) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{9}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Statistics) GetRowCount() int64 {
@@ -1211,15 +1605,547 @@ func (x *Statistics) GetFindings() []*Finding {
 	return nil
 }
 
+// CheckModelRequest asks about a model.
+type CheckModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `workspaces/{workspace}/connections/{connection}/models/{workbookId}.{elementId}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The columns that a read would ask for, each by Sigma's column id or by its
+	// label. Empty means all.
+	Columns []string `protobuf:"bytes,2,rep,name=columns,proto3" json:"columns,omitempty"`
+	// What would become of limits that could be Sigma's or the author's.
+	LimitPolicy LimitPolicy `protobuf:"varint,3,opt,name=limit_policy,json=limitPolicy,proto3,enum=sigmasource.v1.LimitPolicy" json:"limit_policy,omitempty"`
+	// A fingerprint to compare the columns with, as in PreviewModelRequest.
+	ExpectedFingerprint string `protobuf:"bytes,4,opt,name=expected_fingerprint,json=expectedFingerprint,proto3" json:"expected_fingerprint,omitempty"`
+	// The columns that a sync would take for the key, by id or label. The
+	// warehouse then counts rows, distinct keys and nulls over the whole model.
+	// Empty means no such count.
+	KeyColumns    []string `protobuf:"bytes,5,rep,name=key_columns,json=keyColumns,proto3" json:"key_columns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckModelRequest) Reset() {
+	*x = CheckModelRequest{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckModelRequest) ProtoMessage() {}
+
+func (x *CheckModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckModelRequest.ProtoReflect.Descriptor instead.
+func (*CheckModelRequest) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CheckModelRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CheckModelRequest) GetColumns() []string {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *CheckModelRequest) GetLimitPolicy() LimitPolicy {
+	if x != nil {
+		return x.LimitPolicy
+	}
+	return LimitPolicy_LIMIT_POLICY_UNSPECIFIED
+}
+
+func (x *CheckModelRequest) GetExpectedFingerprint() string {
+	if x != nil {
+		return x.ExpectedFingerprint
+	}
+	return ""
+}
+
+func (x *CheckModelRequest) GetKeyColumns() []string {
+	if x != nil {
+		return x.KeyColumns
+	}
+	return nil
+}
+
+// CheckModelResponse tells what is known about reading a model.
+type CheckModelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether a read would work as things are.
+	Readable bool `protobuf:"varint,1,opt,name=readable,proto3" json:"readable,omitempty"`
+	// Why it would not. Not set if it would.
+	Problem *Problem `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`
+	// The columns that a read would deliver. Not set where the SQL does not
+	// compile.
+	Schema *Schema `protobuf:"bytes,3,opt,name=schema,proto3" json:"schema,omitempty"`
+	// How the columns differ from the expected fingerprint. Set only if they do.
+	Drift *SchemaDrift `protobuf:"bytes,4,opt,name=drift,proto3" json:"drift,omitempty"`
+	// The tables and views that the SQL reads, and for each whether our role may
+	// read it. All of those that it may not, not only the first.
+	Tables []*TableAccess `protobuf:"bytes,5,rep,name=tables,proto3" json:"tables,omitempty"`
+	// Whether the element reads from the connection's warehouse.
+	WarehouseMatch *WarehouseMatch `protobuf:"bytes,6,opt,name=warehouse_match,json=warehouseMatch,proto3" json:"warehouse_match,omitempty"`
+	// The count of the key. Set only if one was asked for and the model is
+	// readable.
+	Key *KeyReport `protobuf:"bytes,7,opt,name=key,proto3" json:"key,omitempty"`
+	// What a user should know about the model.
+	Findings      []*Finding `protobuf:"bytes,8,rep,name=findings,proto3" json:"findings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckModelResponse) Reset() {
+	*x = CheckModelResponse{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckModelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckModelResponse) ProtoMessage() {}
+
+func (x *CheckModelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckModelResponse.ProtoReflect.Descriptor instead.
+func (*CheckModelResponse) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CheckModelResponse) GetReadable() bool {
+	if x != nil {
+		return x.Readable
+	}
+	return false
+}
+
+func (x *CheckModelResponse) GetProblem() *Problem {
+	if x != nil {
+		return x.Problem
+	}
+	return nil
+}
+
+func (x *CheckModelResponse) GetSchema() *Schema {
+	if x != nil {
+		return x.Schema
+	}
+	return nil
+}
+
+func (x *CheckModelResponse) GetDrift() *SchemaDrift {
+	if x != nil {
+		return x.Drift
+	}
+	return nil
+}
+
+func (x *CheckModelResponse) GetTables() []*TableAccess {
+	if x != nil {
+		return x.Tables
+	}
+	return nil
+}
+
+func (x *CheckModelResponse) GetWarehouseMatch() *WarehouseMatch {
+	if x != nil {
+		return x.WarehouseMatch
+	}
+	return nil
+}
+
+func (x *CheckModelResponse) GetKey() *KeyReport {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *CheckModelResponse) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+// TableAccess is a table or view that a model reads.
+type TableAccess struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name's parts as the warehouse stores them, such as database, schema and
+	// table.
+	Parts []string `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
+	// Whether our role may read it.
+	Readable bool `protobuf:"varint,2,opt,name=readable,proto3" json:"readable,omitempty"`
+	// Why it may not, as the warehouse says.
+	Problem *Problem `protobuf:"bytes,3,opt,name=problem,proto3" json:"problem,omitempty"`
+	// What would let our role read it, if the table exists: most warehouses do
+	// not say whether it is missing or forbidden.
+	Grants        []*Grant `protobuf:"bytes,4,rep,name=grants,proto3" json:"grants,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TableAccess) Reset() {
+	*x = TableAccess{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TableAccess) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TableAccess) ProtoMessage() {}
+
+func (x *TableAccess) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TableAccess.ProtoReflect.Descriptor instead.
+func (*TableAccess) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *TableAccess) GetParts() []string {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *TableAccess) GetReadable() bool {
+	if x != nil {
+		return x.Readable
+	}
+	return false
+}
+
+func (x *TableAccess) GetProblem() *Problem {
+	if x != nil {
+		return x.Problem
+	}
+	return nil
+}
+
+func (x *TableAccess) GetGrants() []*Grant {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+// Grant is a privilege that a role lacks.
+type Grant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The privilege, such as `SELECT`.
+	Privilege string `protobuf:"bytes,1,opt,name=privilege,proto3" json:"privilege,omitempty"`
+	// What it is about, such as `TABLE DB.SCHEMA.ORDERS`.
+	Object string `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"`
+	// The statement that gives it, in the warehouse's syntax, for the role in use.
+	Statement     string `protobuf:"bytes,3,opt,name=statement,proto3" json:"statement,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Grant) Reset() {
+	*x = Grant{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Grant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Grant) ProtoMessage() {}
+
+func (x *Grant) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Grant.ProtoReflect.Descriptor instead.
+func (*Grant) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Grant) GetPrivilege() string {
+	if x != nil {
+		return x.Privilege
+	}
+	return ""
+}
+
+func (x *Grant) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *Grant) GetStatement() string {
+	if x != nil {
+		return x.Statement
+	}
+	return ""
+}
+
+// WarehouseMatch compares the warehouse that an element reads from in Sigma
+// with the connection's.
+type WarehouseMatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How the comparison ended.
+	Outcome WarehouseMatchOutcome `protobuf:"varint,1,opt,name=outcome,proto3,enum=sigmasource.v1.WarehouseMatchOutcome" json:"outcome,omitempty"`
+	// The element's connection in Sigma, where Sigma tells.
+	SigmaWarehouse *SigmaWarehouse `protobuf:"bytes,2,opt,name=sigma_warehouse,json=sigmaWarehouse,proto3" json:"sigma_warehouse,omitempty"`
+	// For people: what was compared and what to do.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WarehouseMatch) Reset() {
+	*x = WarehouseMatch{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WarehouseMatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WarehouseMatch) ProtoMessage() {}
+
+func (x *WarehouseMatch) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WarehouseMatch.ProtoReflect.Descriptor instead.
+func (*WarehouseMatch) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *WarehouseMatch) GetOutcome() WarehouseMatchOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return WarehouseMatchOutcome_WAREHOUSE_MATCH_OUTCOME_UNSPECIFIED
+}
+
+func (x *WarehouseMatch) GetSigmaWarehouse() *SigmaWarehouse {
+	if x != nil {
+		return x.SigmaWarehouse
+	}
+	return nil
+}
+
+func (x *WarehouseMatch) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// KeyReport counts the values of a key over a whole model.
+type KeyReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Rows of the model.
+	RowCount int64 `protobuf:"varint,1,opt,name=row_count,json=rowCount,proto3" json:"row_count,omitempty"`
+	// Different keys among them, of those without a null.
+	DistinctCount int64 `protobuf:"varint,2,opt,name=distinct_count,json=distinctCount,proto3" json:"distinct_count,omitempty"`
+	// Rows in which a column of the key is null.
+	NullCount int64 `protobuf:"varint,3,opt,name=null_count,json=nullCount,proto3" json:"null_count,omitempty"`
+	// Keys that stand in more than one row: the most frequent, at most 10.
+	Duplicates    []*DuplicateKey `protobuf:"bytes,4,rep,name=duplicates,proto3" json:"duplicates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyReport) Reset() {
+	*x = KeyReport{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyReport) ProtoMessage() {}
+
+func (x *KeyReport) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyReport.ProtoReflect.Descriptor instead.
+func (*KeyReport) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *KeyReport) GetRowCount() int64 {
+	if x != nil {
+		return x.RowCount
+	}
+	return 0
+}
+
+func (x *KeyReport) GetDistinctCount() int64 {
+	if x != nil {
+		return x.DistinctCount
+	}
+	return 0
+}
+
+func (x *KeyReport) GetNullCount() int64 {
+	if x != nil {
+		return x.NullCount
+	}
+	return 0
+}
+
+func (x *KeyReport) GetDuplicates() []*DuplicateKey {
+	if x != nil {
+		return x.Duplicates
+	}
+	return nil
+}
+
+// DuplicateKey is a key that stands in more than one row.
+type DuplicateKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key's values, in the order of `key_columns`.
+	Values []*Value `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
+	// In how many rows it stands.
+	RowCount      int64 `protobuf:"varint,2,opt,name=row_count,json=rowCount,proto3" json:"row_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DuplicateKey) Reset() {
+	*x = DuplicateKey{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DuplicateKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DuplicateKey) ProtoMessage() {}
+
+func (x *DuplicateKey) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DuplicateKey.ProtoReflect.Descriptor instead.
+func (*DuplicateKey) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DuplicateKey) GetValues() []*Value {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *DuplicateKey) GetRowCount() int64 {
+	if x != nil {
+		return x.RowCount
+	}
+	return 0
+}
+
 var File_sigmasource_v1_query_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\n" +
-	"\x1asigmasource/v1/query.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csigmasource/v1/catalog.proto\"\xb2\x02\n" +
+	"\x1asigmasource/v1/query.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csigmasource/v1/catalog.proto\"\xe6\x03\n" +
 	"\x13PreviewModelRequest\x12\xb2\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x9d\x01\xe0A\x02\xbaH\x96\x01r\x93\x012\x90\x01^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/models/[A-Za-z0-9_-]{1,128}\\.[A-Za-z0-9_-]{1,128}$R\x04name\x12(\n" +
 	"\trow_limit\x18\x02 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xa0\x8d\x06(\x00R\browLimit\x12<\n" +
-	"\x06format\x18\x03 \x01(\x0e2\x1a.sigmasource.v1.DataFormatB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06format\"\xad\x02\n" +
+	"\x06format\x18\x03 \x01(\x0e2\x1a.sigmasource.v1.DataFormatB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06format\x12,\n" +
+	"\acolumns\x18\x04 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xd0\x0f\"\ar\x05\x10\x01\x18\xe8\aR\acolumns\x12H\n" +
+	"\flimit_policy\x18\x05 \x01(\x0e2\x1b.sigmasource.v1.LimitPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\vlimitPolicy\x12:\n" +
+	"\x14expected_fingerprint\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18dR\x13expectedFingerprint\"\xad\x02\n" +
 	"\x14PreviewModelResponse\x126\n" +
 	"\bprogress\x18\x01 \x01(\v2\x18.sigmasource.v1.ProgressH\x00R\bprogress\x120\n" +
 	"\x06schema\x18\x02 \x01(\v2\x16.sigmasource.v1.SchemaH\x00R\x06schema\x12.\n" +
@@ -1231,16 +2157,30 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\amessage\"V\n" +
 	"\bProgress\x12/\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x19.sigmasource.v1.ReadStateR\x05state\x12\x19\n" +
-	"\bquery_id\x18\x02 \x01(\tR\aqueryId\"]\n" +
+	"\bquery_id\x18\x02 \x01(\tR\aqueryId\"\x7f\n" +
 	"\x06Schema\x126\n" +
 	"\acolumns\x18\x01 \x03(\v2\x1c.sigmasource.v1.SchemaColumnR\acolumns\x12\x1b\n" +
-	"\tarrow_ipc\x18\x02 \x01(\fR\barrowIpc\"\xad\x01\n" +
+	"\tarrow_ipc\x18\x02 \x01(\fR\barrowIpc\x12 \n" +
+	"\vfingerprint\x18\x03 \x01(\tR\vfingerprint\"\x83\x02\n" +
 	"\fSchemaColumn\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\x04type\x18\x02 \x01(\x0e2\x1a.sigmasource.v1.ColumnTypeR\x04type\x12%\n" +
 	"\x0ewarehouse_type\x18\x03 \x01(\tR\rwarehouseType\x12\x1c\n" +
 	"\tprecision\x18\x04 \x01(\x05R\tprecision\x12\x14\n" +
-	"\x05scale\x18\x05 \x01(\x05R\x05scale\"P\n" +
+	"\x05scale\x18\x05 \x01(\x05R\x05scale\x12\x1b\n" +
+	"\tcolumn_id\x18\x06 \x01(\tR\bcolumnId\x12\x1d\n" +
+	"\n" +
+	"sigma_type\x18\a \x01(\tR\tsigmaType\x12\x18\n" +
+	"\aformula\x18\b \x01(\tR\aformula\"g\n" +
+	"\vSchemaDrift\x12 \n" +
+	"\vfingerprint\x18\x01 \x01(\tR\vfingerprint\x126\n" +
+	"\achanges\x18\x02 \x03(\v2\x1c.sigmasource.v1.SchemaChangeR\achanges\"\x9d\x01\n" +
+	"\fSchemaChange\x124\n" +
+	"\x04kind\x18\x01 \x01(\x0e2 .sigmasource.v1.SchemaChangeKindR\x04kind\x12\x1b\n" +
+	"\tcolumn_id\x18\x02 \x01(\tR\bcolumnId\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x04 \x01(\tR\x02to\x12\x16\n" +
+	"\x06column\x18\x05 \x01(\tR\x06column\"P\n" +
 	"\bRowBatch\x12'\n" +
 	"\x04rows\x18\x01 \x03(\v2\x13.sigmasource.v1.RowR\x04rows\x12\x1b\n" +
 	"\trow_count\x18\x02 \x01(\x03R\browCount\"4\n" +
@@ -1286,7 +2226,51 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\n" +
 	"total_time\x18\b \x01(\v2\x19.google.protobuf.DurationR\ttotalTime\x123\n" +
 	"\bfindings\x18\t \x03(\v2\x17.sigmasource.v1.FindingR\bfindingsB\x15\n" +
-	"\x13_declared_row_count*V\n" +
+	"\x13_declared_row_count\"\xb0\x03\n" +
+	"\x11CheckModelRequest\x12\xb2\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\x9d\x01\xe0A\x02\xbaH\x96\x01r\x93\x012\x90\x01^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/models/[A-Za-z0-9_-]{1,128}\\.[A-Za-z0-9_-]{1,128}$R\x04name\x12,\n" +
+	"\acolumns\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xd0\x0f\"\ar\x05\x10\x01\x18\xe8\aR\acolumns\x12H\n" +
+	"\flimit_policy\x18\x03 \x01(\x0e2\x1b.sigmasource.v1.LimitPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\vlimitPolicy\x12:\n" +
+	"\x14expected_fingerprint\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18dR\x13expectedFingerprint\x122\n" +
+	"\vkey_columns\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x14\"\ar\x05\x10\x01\x18\xe8\aR\n" +
+	"keyColumns\"\xa6\x03\n" +
+	"\x12CheckModelResponse\x12\x1a\n" +
+	"\breadable\x18\x01 \x01(\bR\breadable\x121\n" +
+	"\aproblem\x18\x02 \x01(\v2\x17.sigmasource.v1.ProblemR\aproblem\x12.\n" +
+	"\x06schema\x18\x03 \x01(\v2\x16.sigmasource.v1.SchemaR\x06schema\x121\n" +
+	"\x05drift\x18\x04 \x01(\v2\x1b.sigmasource.v1.SchemaDriftR\x05drift\x123\n" +
+	"\x06tables\x18\x05 \x03(\v2\x1b.sigmasource.v1.TableAccessR\x06tables\x12G\n" +
+	"\x0fwarehouse_match\x18\x06 \x01(\v2\x1e.sigmasource.v1.WarehouseMatchR\x0ewarehouseMatch\x12+\n" +
+	"\x03key\x18\a \x01(\v2\x19.sigmasource.v1.KeyReportR\x03key\x123\n" +
+	"\bfindings\x18\b \x03(\v2\x17.sigmasource.v1.FindingR\bfindings\"\xa1\x01\n" +
+	"\vTableAccess\x12\x14\n" +
+	"\x05parts\x18\x01 \x03(\tR\x05parts\x12\x1a\n" +
+	"\breadable\x18\x02 \x01(\bR\breadable\x121\n" +
+	"\aproblem\x18\x03 \x01(\v2\x17.sigmasource.v1.ProblemR\aproblem\x12-\n" +
+	"\x06grants\x18\x04 \x03(\v2\x15.sigmasource.v1.GrantR\x06grants\"[\n" +
+	"\x05Grant\x12\x1c\n" +
+	"\tprivilege\x18\x01 \x01(\tR\tprivilege\x12\x16\n" +
+	"\x06object\x18\x02 \x01(\tR\x06object\x12\x1c\n" +
+	"\tstatement\x18\x03 \x01(\tR\tstatement\"\xb4\x01\n" +
+	"\x0eWarehouseMatch\x12?\n" +
+	"\aoutcome\x18\x01 \x01(\x0e2%.sigmasource.v1.WarehouseMatchOutcomeR\aoutcome\x12G\n" +
+	"\x0fsigma_warehouse\x18\x02 \x01(\v2\x1e.sigmasource.v1.SigmaWarehouseR\x0esigmaWarehouse\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\xac\x01\n" +
+	"\tKeyReport\x12\x1b\n" +
+	"\trow_count\x18\x01 \x01(\x03R\browCount\x12%\n" +
+	"\x0edistinct_count\x18\x02 \x01(\x03R\rdistinctCount\x12\x1d\n" +
+	"\n" +
+	"null_count\x18\x03 \x01(\x03R\tnullCount\x12<\n" +
+	"\n" +
+	"duplicates\x18\x04 \x03(\v2\x1c.sigmasource.v1.DuplicateKeyR\n" +
+	"duplicates\"Z\n" +
+	"\fDuplicateKey\x12-\n" +
+	"\x06values\x18\x01 \x03(\v2\x15.sigmasource.v1.ValueR\x06values\x12\x1b\n" +
+	"\trow_count\x18\x02 \x01(\x03R\browCount*m\n" +
+	"\vLimitPolicy\x12\x1c\n" +
+	"\x18LIMIT_POLICY_UNSPECIFIED\x10\x00\x12\x1f\n" +
+	"\x1bLIMIT_POLICY_KEEP_AMBIGUOUS\x10\x01\x12\x1f\n" +
+	"\x1bLIMIT_POLICY_LIFT_AMBIGUOUS\x10\x02*V\n" +
 	"\n" +
 	"DataFormat\x12\x1b\n" +
 	"\x17DATA_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n" +
@@ -1295,7 +2279,14 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\tReadState\x12\x1a\n" +
 	"\x16READ_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14READ_STATE_PREPARING\x10\x01\x12\x16\n" +
-	"\x12READ_STATE_RUNNING\x10\x02*\xc5\x02\n" +
+	"\x12READ_STATE_RUNNING\x10\x02*\xd2\x01\n" +
+	"\x10SchemaChangeKind\x12\"\n" +
+	"\x1eSCHEMA_CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18SCHEMA_CHANGE_KIND_ADDED\x10\x01\x12\x1e\n" +
+	"\x1aSCHEMA_CHANGE_KIND_REMOVED\x10\x02\x12\x1e\n" +
+	"\x1aSCHEMA_CHANGE_KIND_RENAMED\x10\x03\x12\x1e\n" +
+	"\x1aSCHEMA_CHANGE_KIND_RETYPED\x10\x04\x12\x1c\n" +
+	"\x18SCHEMA_CHANGE_KIND_MOVED\x10\x05*\xc5\x02\n" +
 	"\n" +
 	"ColumnType\x12\x1b\n" +
 	"\x17COLUMN_TYPE_UNSPECIFIED\x10\x00\x12\x14\n" +
@@ -1315,10 +2306,17 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\x11CompletenessProof\x12\"\n" +
 	"\x1eCOMPLETENESS_PROOF_UNSPECIFIED\x10\x00\x12%\n" +
 	"!COMPLETENESS_PROOF_DECLARED_COUNT\x10\x01\x12$\n" +
-	" COMPLETENESS_PROOF_END_OF_CURSOR\x10\x022i\n" +
+	" COMPLETENESS_PROOF_END_OF_CURSOR\x10\x02*\xae\x01\n" +
+	"\x15WarehouseMatchOutcome\x12'\n" +
+	"#WAREHOUSE_MATCH_OUTCOME_UNSPECIFIED\x10\x00\x12 \n" +
+	"\x1cWAREHOUSE_MATCH_OUTCOME_SAME\x10\x01\x12%\n" +
+	"!WAREHOUSE_MATCH_OUTCOME_DIFFERENT\x10\x02\x12#\n" +
+	"\x1fWAREHOUSE_MATCH_OUTCOME_UNKNOWN\x10\x032\xbe\x01\n" +
 	"\n" +
 	"ModelQuery\x12[\n" +
-	"\fPreviewModel\x12#.sigmasource.v1.PreviewModelRequest\x1a$.sigmasource.v1.PreviewModelResponse0\x01BEZCgithub.com/sigmasource/sigmasource/gen/sigmasource/v1;sigmasourcev1b\x06proto3"
+	"\fPreviewModel\x12#.sigmasource.v1.PreviewModelRequest\x1a$.sigmasource.v1.PreviewModelResponse0\x01\x12S\n" +
+	"\n" +
+	"CheckModel\x12!.sigmasource.v1.CheckModelRequest\x1a\".sigmasource.v1.CheckModelResponseBEZCgithub.com/sigmasource/sigmasource/gen/sigmasource/v1;sigmasourcev1b\x06proto3"
 
 var (
 	file_sigmasource_v1_query_proto_rawDescOnce sync.Once
@@ -1332,54 +2330,87 @@ func file_sigmasource_v1_query_proto_rawDescGZIP() []byte {
 	return file_sigmasource_v1_query_proto_rawDescData
 }
 
-var file_sigmasource_v1_query_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_sigmasource_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_sigmasource_v1_query_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_sigmasource_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_sigmasource_v1_query_proto_goTypes = []any{
-	(DataFormat)(0),               // 0: sigmasource.v1.DataFormat
-	(ReadState)(0),                // 1: sigmasource.v1.ReadState
-	(ColumnType)(0),               // 2: sigmasource.v1.ColumnType
-	(CompletenessProof)(0),        // 3: sigmasource.v1.CompletenessProof
-	(*PreviewModelRequest)(nil),   // 4: sigmasource.v1.PreviewModelRequest
-	(*PreviewModelResponse)(nil),  // 5: sigmasource.v1.PreviewModelResponse
-	(*Progress)(nil),              // 6: sigmasource.v1.Progress
-	(*Schema)(nil),                // 7: sigmasource.v1.Schema
-	(*SchemaColumn)(nil),          // 8: sigmasource.v1.SchemaColumn
-	(*RowBatch)(nil),              // 9: sigmasource.v1.RowBatch
-	(*Row)(nil),                   // 10: sigmasource.v1.Row
-	(*Value)(nil),                 // 11: sigmasource.v1.Value
-	(*ArrowBatch)(nil),            // 12: sigmasource.v1.ArrowBatch
-	(*Statistics)(nil),            // 13: sigmasource.v1.Statistics
-	(structpb.NullValue)(0),       // 14: google.protobuf.NullValue
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
-	(*Finding)(nil),               // 17: sigmasource.v1.Finding
+	(LimitPolicy)(0),              // 0: sigmasource.v1.LimitPolicy
+	(DataFormat)(0),               // 1: sigmasource.v1.DataFormat
+	(ReadState)(0),                // 2: sigmasource.v1.ReadState
+	(SchemaChangeKind)(0),         // 3: sigmasource.v1.SchemaChangeKind
+	(ColumnType)(0),               // 4: sigmasource.v1.ColumnType
+	(CompletenessProof)(0),        // 5: sigmasource.v1.CompletenessProof
+	(WarehouseMatchOutcome)(0),    // 6: sigmasource.v1.WarehouseMatchOutcome
+	(*PreviewModelRequest)(nil),   // 7: sigmasource.v1.PreviewModelRequest
+	(*PreviewModelResponse)(nil),  // 8: sigmasource.v1.PreviewModelResponse
+	(*Progress)(nil),              // 9: sigmasource.v1.Progress
+	(*Schema)(nil),                // 10: sigmasource.v1.Schema
+	(*SchemaColumn)(nil),          // 11: sigmasource.v1.SchemaColumn
+	(*SchemaDrift)(nil),           // 12: sigmasource.v1.SchemaDrift
+	(*SchemaChange)(nil),          // 13: sigmasource.v1.SchemaChange
+	(*RowBatch)(nil),              // 14: sigmasource.v1.RowBatch
+	(*Row)(nil),                   // 15: sigmasource.v1.Row
+	(*Value)(nil),                 // 16: sigmasource.v1.Value
+	(*ArrowBatch)(nil),            // 17: sigmasource.v1.ArrowBatch
+	(*Statistics)(nil),            // 18: sigmasource.v1.Statistics
+	(*CheckModelRequest)(nil),     // 19: sigmasource.v1.CheckModelRequest
+	(*CheckModelResponse)(nil),    // 20: sigmasource.v1.CheckModelResponse
+	(*TableAccess)(nil),           // 21: sigmasource.v1.TableAccess
+	(*Grant)(nil),                 // 22: sigmasource.v1.Grant
+	(*WarehouseMatch)(nil),        // 23: sigmasource.v1.WarehouseMatch
+	(*KeyReport)(nil),             // 24: sigmasource.v1.KeyReport
+	(*DuplicateKey)(nil),          // 25: sigmasource.v1.DuplicateKey
+	(structpb.NullValue)(0),       // 26: google.protobuf.NullValue
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
+	(*Finding)(nil),               // 29: sigmasource.v1.Finding
+	(*Problem)(nil),               // 30: sigmasource.v1.Problem
+	(*SigmaWarehouse)(nil),        // 31: sigmasource.v1.SigmaWarehouse
 }
 var file_sigmasource_v1_query_proto_depIdxs = []int32{
-	0,  // 0: sigmasource.v1.PreviewModelRequest.format:type_name -> sigmasource.v1.DataFormat
-	6,  // 1: sigmasource.v1.PreviewModelResponse.progress:type_name -> sigmasource.v1.Progress
-	7,  // 2: sigmasource.v1.PreviewModelResponse.schema:type_name -> sigmasource.v1.Schema
-	9,  // 3: sigmasource.v1.PreviewModelResponse.rows:type_name -> sigmasource.v1.RowBatch
-	12, // 4: sigmasource.v1.PreviewModelResponse.arrow:type_name -> sigmasource.v1.ArrowBatch
-	13, // 5: sigmasource.v1.PreviewModelResponse.statistics:type_name -> sigmasource.v1.Statistics
-	1,  // 6: sigmasource.v1.Progress.state:type_name -> sigmasource.v1.ReadState
-	8,  // 7: sigmasource.v1.Schema.columns:type_name -> sigmasource.v1.SchemaColumn
-	2,  // 8: sigmasource.v1.SchemaColumn.type:type_name -> sigmasource.v1.ColumnType
-	10, // 9: sigmasource.v1.RowBatch.rows:type_name -> sigmasource.v1.Row
-	11, // 10: sigmasource.v1.Row.values:type_name -> sigmasource.v1.Value
-	14, // 11: sigmasource.v1.Value.null_value:type_name -> google.protobuf.NullValue
-	15, // 12: sigmasource.v1.Value.timestamp_value:type_name -> google.protobuf.Timestamp
-	3,  // 13: sigmasource.v1.Statistics.proof:type_name -> sigmasource.v1.CompletenessProof
-	16, // 14: sigmasource.v1.Statistics.sigma_time:type_name -> google.protobuf.Duration
-	16, // 15: sigmasource.v1.Statistics.warehouse_time:type_name -> google.protobuf.Duration
-	16, // 16: sigmasource.v1.Statistics.total_time:type_name -> google.protobuf.Duration
-	17, // 17: sigmasource.v1.Statistics.findings:type_name -> sigmasource.v1.Finding
-	4,  // 18: sigmasource.v1.ModelQuery.PreviewModel:input_type -> sigmasource.v1.PreviewModelRequest
-	5,  // 19: sigmasource.v1.ModelQuery.PreviewModel:output_type -> sigmasource.v1.PreviewModelResponse
-	19, // [19:20] is the sub-list for method output_type
-	18, // [18:19] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	1,  // 0: sigmasource.v1.PreviewModelRequest.format:type_name -> sigmasource.v1.DataFormat
+	0,  // 1: sigmasource.v1.PreviewModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
+	9,  // 2: sigmasource.v1.PreviewModelResponse.progress:type_name -> sigmasource.v1.Progress
+	10, // 3: sigmasource.v1.PreviewModelResponse.schema:type_name -> sigmasource.v1.Schema
+	14, // 4: sigmasource.v1.PreviewModelResponse.rows:type_name -> sigmasource.v1.RowBatch
+	17, // 5: sigmasource.v1.PreviewModelResponse.arrow:type_name -> sigmasource.v1.ArrowBatch
+	18, // 6: sigmasource.v1.PreviewModelResponse.statistics:type_name -> sigmasource.v1.Statistics
+	2,  // 7: sigmasource.v1.Progress.state:type_name -> sigmasource.v1.ReadState
+	11, // 8: sigmasource.v1.Schema.columns:type_name -> sigmasource.v1.SchemaColumn
+	4,  // 9: sigmasource.v1.SchemaColumn.type:type_name -> sigmasource.v1.ColumnType
+	13, // 10: sigmasource.v1.SchemaDrift.changes:type_name -> sigmasource.v1.SchemaChange
+	3,  // 11: sigmasource.v1.SchemaChange.kind:type_name -> sigmasource.v1.SchemaChangeKind
+	15, // 12: sigmasource.v1.RowBatch.rows:type_name -> sigmasource.v1.Row
+	16, // 13: sigmasource.v1.Row.values:type_name -> sigmasource.v1.Value
+	26, // 14: sigmasource.v1.Value.null_value:type_name -> google.protobuf.NullValue
+	27, // 15: sigmasource.v1.Value.timestamp_value:type_name -> google.protobuf.Timestamp
+	5,  // 16: sigmasource.v1.Statistics.proof:type_name -> sigmasource.v1.CompletenessProof
+	28, // 17: sigmasource.v1.Statistics.sigma_time:type_name -> google.protobuf.Duration
+	28, // 18: sigmasource.v1.Statistics.warehouse_time:type_name -> google.protobuf.Duration
+	28, // 19: sigmasource.v1.Statistics.total_time:type_name -> google.protobuf.Duration
+	29, // 20: sigmasource.v1.Statistics.findings:type_name -> sigmasource.v1.Finding
+	0,  // 21: sigmasource.v1.CheckModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
+	30, // 22: sigmasource.v1.CheckModelResponse.problem:type_name -> sigmasource.v1.Problem
+	10, // 23: sigmasource.v1.CheckModelResponse.schema:type_name -> sigmasource.v1.Schema
+	12, // 24: sigmasource.v1.CheckModelResponse.drift:type_name -> sigmasource.v1.SchemaDrift
+	21, // 25: sigmasource.v1.CheckModelResponse.tables:type_name -> sigmasource.v1.TableAccess
+	23, // 26: sigmasource.v1.CheckModelResponse.warehouse_match:type_name -> sigmasource.v1.WarehouseMatch
+	24, // 27: sigmasource.v1.CheckModelResponse.key:type_name -> sigmasource.v1.KeyReport
+	29, // 28: sigmasource.v1.CheckModelResponse.findings:type_name -> sigmasource.v1.Finding
+	30, // 29: sigmasource.v1.TableAccess.problem:type_name -> sigmasource.v1.Problem
+	22, // 30: sigmasource.v1.TableAccess.grants:type_name -> sigmasource.v1.Grant
+	6,  // 31: sigmasource.v1.WarehouseMatch.outcome:type_name -> sigmasource.v1.WarehouseMatchOutcome
+	31, // 32: sigmasource.v1.WarehouseMatch.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
+	25, // 33: sigmasource.v1.KeyReport.duplicates:type_name -> sigmasource.v1.DuplicateKey
+	16, // 34: sigmasource.v1.DuplicateKey.values:type_name -> sigmasource.v1.Value
+	7,  // 35: sigmasource.v1.ModelQuery.PreviewModel:input_type -> sigmasource.v1.PreviewModelRequest
+	19, // 36: sigmasource.v1.ModelQuery.CheckModel:input_type -> sigmasource.v1.CheckModelRequest
+	8,  // 37: sigmasource.v1.ModelQuery.PreviewModel:output_type -> sigmasource.v1.PreviewModelResponse
+	20, // 38: sigmasource.v1.ModelQuery.CheckModel:output_type -> sigmasource.v1.CheckModelResponse
+	37, // [37:39] is the sub-list for method output_type
+	35, // [35:37] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_sigmasource_v1_query_proto_init() }
@@ -1395,7 +2426,7 @@ func file_sigmasource_v1_query_proto_init() {
 		(*PreviewModelResponse_Arrow)(nil),
 		(*PreviewModelResponse_Statistics)(nil),
 	}
-	file_sigmasource_v1_query_proto_msgTypes[7].OneofWrappers = []any{
+	file_sigmasource_v1_query_proto_msgTypes[9].OneofWrappers = []any{
 		(*Value_NullValue)(nil),
 		(*Value_BoolValue)(nil),
 		(*Value_Int64Value)(nil),
@@ -1409,14 +2440,14 @@ func file_sigmasource_v1_query_proto_init() {
 		(*Value_TimestampValue)(nil),
 		(*Value_JsonValue)(nil),
 	}
-	file_sigmasource_v1_query_proto_msgTypes[9].OneofWrappers = []any{}
+	file_sigmasource_v1_query_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sigmasource_v1_query_proto_rawDesc), len(file_sigmasource_v1_query_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   10,
+			NumEnums:      7,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

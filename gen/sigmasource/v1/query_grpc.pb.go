@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	ModelQuery_PreviewModel_FullMethodName = "/sigmasource.v1.ModelQuery/PreviewModel"
+	ModelQuery_CheckModel_FullMethodName   = "/sigmasource.v1.ModelQuery/CheckModel"
 )
 
 // ModelQueryClient is the client API for ModelQuery service.
@@ -53,8 +54,20 @@ type ModelQueryClient interface {
 	// SIGMA_PROTOCOL, WAREHOUSE_THROTTLED, WAREHOUSE_UNAVAILABLE,
 	// SHUTTING_DOWN); DEADLINE_EXCEEDED (WAREHOUSE_TIMEOUT, DEADLINE_EXCEEDED);
 	// ABORTED (WAREHOUSE_CANCELLED); DATA_LOSS (RESULT_INCOMPLETE);
-	// RESOURCE_EXHAUSTED (ROW_TOO_LARGE).
+	// RESOURCE_EXHAUSTED (ROW_TOO_LARGE); FAILED_PRECONDITION (SCHEMA_DRIFT, with
+	// a SchemaDrift in the details); INVALID_ARGUMENT (COLUMN_NOT_FOUND).
 	PreviewModel(ctx context.Context, in *PreviewModelRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PreviewModelResponse], error)
+	// CheckModel finds out whether a model can be read, without reading it: the
+	// warehouse compiles the very SQL that a read would run, and does not run it.
+	// With `key_columns` the warehouse counts the key's values, which does run a
+	// query.
+	//
+	// What is wrong with the model is part of the answer, not an error of the
+	// call. Errors are those that leave the question open: NOT_FOUND
+	// (CONNECTION_NOT_FOUND), UNAVAILABLE (SIGMA_THROTTLED, SIGMA_UNAVAILABLE,
+	// SIGMA_PROTOCOL, WAREHOUSE_THROTTLED, WAREHOUSE_UNAVAILABLE), CANCELLED,
+	// DEADLINE_EXCEEDED, INVALID_ARGUMENT (REQUEST_INVALID, COLUMN_NOT_FOUND).
+	CheckModel(ctx context.Context, in *CheckModelRequest, opts ...grpc.CallOption) (*CheckModelResponse, error)
 }
 
 type modelQueryClient struct {
@@ -83,6 +96,16 @@ func (c *modelQueryClient) PreviewModel(ctx context.Context, in *PreviewModelReq
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ModelQuery_PreviewModelClient = grpc.ServerStreamingClient[PreviewModelResponse]
+
+func (c *modelQueryClient) CheckModel(ctx context.Context, in *CheckModelRequest, opts ...grpc.CallOption) (*CheckModelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckModelResponse)
+	err := c.cc.Invoke(ctx, ModelQuery_CheckModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
 
 // ModelQueryServer is the server API for ModelQuery service.
 // All implementations must embed UnimplementedModelQueryServer
@@ -115,8 +138,20 @@ type ModelQueryServer interface {
 	// SIGMA_PROTOCOL, WAREHOUSE_THROTTLED, WAREHOUSE_UNAVAILABLE,
 	// SHUTTING_DOWN); DEADLINE_EXCEEDED (WAREHOUSE_TIMEOUT, DEADLINE_EXCEEDED);
 	// ABORTED (WAREHOUSE_CANCELLED); DATA_LOSS (RESULT_INCOMPLETE);
-	// RESOURCE_EXHAUSTED (ROW_TOO_LARGE).
+	// RESOURCE_EXHAUSTED (ROW_TOO_LARGE); FAILED_PRECONDITION (SCHEMA_DRIFT, with
+	// a SchemaDrift in the details); INVALID_ARGUMENT (COLUMN_NOT_FOUND).
 	PreviewModel(*PreviewModelRequest, grpc.ServerStreamingServer[PreviewModelResponse]) error
+	// CheckModel finds out whether a model can be read, without reading it: the
+	// warehouse compiles the very SQL that a read would run, and does not run it.
+	// With `key_columns` the warehouse counts the key's values, which does run a
+	// query.
+	//
+	// What is wrong with the model is part of the answer, not an error of the
+	// call. Errors are those that leave the question open: NOT_FOUND
+	// (CONNECTION_NOT_FOUND), UNAVAILABLE (SIGMA_THROTTLED, SIGMA_UNAVAILABLE,
+	// SIGMA_PROTOCOL, WAREHOUSE_THROTTLED, WAREHOUSE_UNAVAILABLE), CANCELLED,
+	// DEADLINE_EXCEEDED, INVALID_ARGUMENT (REQUEST_INVALID, COLUMN_NOT_FOUND).
+	CheckModel(context.Context, *CheckModelRequest) (*CheckModelResponse, error)
 	mustEmbedUnimplementedModelQueryServer()
 }
 
@@ -129,6 +164,9 @@ type UnimplementedModelQueryServer struct{}
 
 func (UnimplementedModelQueryServer) PreviewModel(*PreviewModelRequest, grpc.ServerStreamingServer[PreviewModelResponse]) error {
 	return status.Error(codes.Unimplemented, "method PreviewModel not implemented")
+}
+func (UnimplementedModelQueryServer) CheckModel(context.Context, *CheckModelRequest) (*CheckModelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckModel not implemented")
 }
 func (UnimplementedModelQueryServer) mustEmbedUnimplementedModelQueryServer() {}
 func (UnimplementedModelQueryServer) testEmbeddedByValue()                    {}
@@ -162,13 +200,36 @@ func _ModelQuery_PreviewModel_Handler(srv interface{}, stream grpc.ServerStream)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ModelQuery_PreviewModelServer = grpc.ServerStreamingServer[PreviewModelResponse]
 
+func _ModelQuery_CheckModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelQueryServer).CheckModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ModelQuery_CheckModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelQueryServer).CheckModel(ctx, req.(*CheckModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ModelQuery_ServiceDesc is the grpc.ServiceDesc for ModelQuery service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var ModelQuery_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "sigmasource.v1.ModelQuery",
 	HandlerType: (*ModelQueryServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "CheckModel",
+			Handler:    _ModelQuery_CheckModel_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "PreviewModel",

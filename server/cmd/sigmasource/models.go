@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"io"
+	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
@@ -14,10 +16,10 @@ func newModelsCommand() *cobra.Command {
 	c := &client{}
 	cmd := &cobra.Command{
 		Use:   "models",
-		Short: "List models and show their columns",
+		Short: "List models, show their columns, and check whether they can be read",
 	}
 	c.register(cmd)
-	cmd.AddCommand(c.newModelsList(), c.newModelsGet())
+	cmd.AddCommand(c.newModelsList(), c.newModelsGet(), c.newModelsCheck())
 	return cmd
 }
 
@@ -103,4 +105,66 @@ func (c *client) newModelsGet() *cobra.Command {
 			})
 		},
 	}
+}
+
+func (c *client) newModelsCheck() *cobra.Command {
+	var key []string
+	cmd := &cobra.Command{
+		Use:   "check NAME",
+		Short: "Find out whether a model can be read, without reading it; exits 2 if it cannot",
+		Long: "The warehouse compiles the SQL that a read would run. Shows each table that our role may not read, with the\n" +
+			"statements that would grant it, and with --key counts rows, distinct keys and nulls over the whole model.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withConn(func(conn *grpc.ClientConn) error {
+				answer, err := pb.NewModelQueryClient(conn).CheckModel(cmd.Context(), &pb.CheckModelRequest{Name: args[0], KeyColumns: key})
+				if err != nil {
+					return err
+				}
+				if c.output == "json" {
+					err = printMessage(cmd.OutOrStdout(), answer)
+				} else {
+					printModelCheck(cmd.OutOrStdout(), answer)
+				}
+				if err == nil && !answer.GetReadable() {
+					err = exitError{code: 2, text: "the model cannot be read"}
+				}
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringArrayVar(&key, "key", nil, "a column of the key to count, by id or label; repeatable")
+	return cmd
+}
+
+func printModelCheck(w io.Writer, answer *pb.CheckModelResponse) {
+	if problem := answer.GetProblem(); problem != nil {
+		fmt.Fprintf(w, "cannot be read (%s): %s\n", enumName(problem.GetReason().String(), "ERROR_REASON_"), problem.GetMessage())
+	} else {
+		fmt.Fprintf(w, "can be read: %d columns, fingerprint %s\n", len(answer.GetSchema().GetColumns()), answer.GetSchema().GetFingerprint())
+	}
+	if match := answer.GetWarehouseMatch(); match != nil {
+		fmt.Fprintf(w, "warehouse: %s\n", match.GetMessage())
+	}
+	for _, access := range answer.GetTables() {
+		if access.GetReadable() {
+			fmt.Fprintf(w, "reads %s\n", strings.Join(access.GetParts(), "."))
+			continue
+		}
+		fmt.Fprintf(w, "may not read %s: %s\n", strings.Join(access.GetParts(), "."), access.GetProblem().GetMessage())
+		for _, grant := range access.GetGrants() {
+			fmt.Fprintf(w, "  %s\n", grant.GetStatement())
+		}
+	}
+	if key := answer.GetKey(); key != nil {
+		fmt.Fprintf(w, "key: %d rows, %d distinct, %d with a null\n", key.GetRowCount(), key.GetDistinctCount(), key.GetNullCount())
+		for _, duplicate := range key.GetDuplicates() {
+			var values []string
+			for _, value := range duplicate.GetValues() {
+				values = append(values, cellText(value))
+			}
+			fmt.Fprintf(w, "  %s stands in %d rows\n", strings.Join(values, ", "), duplicate.GetRowCount())
+		}
+	}
+	printFindings(w, answer.GetFindings())
 }

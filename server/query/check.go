@@ -1,0 +1,219 @@
+package query
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/connections"
+	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/resource"
+	"github.com/sigmasource/sigmasource/server/store"
+	"github.com/sigmasource/sigmasource/warehouse"
+)
+
+// CheckModel finds out whether a model can be read, without reading it.
+func (s *Service) CheckModel(ctx context.Context, request *pb.CheckModelRequest) (*pb.CheckModelResponse, error) {
+	name, err := resource.ParseModel(request.GetName())
+	if err != nil {
+		return nil, errmap.InvalidField("name", err.Error())
+	}
+	link, err := s.links.Acquire(ctx, name.Connection.String())
+	if err != nil {
+		return nil, err
+	}
+	defer link.Release()
+	c := &check{service: s, link: link, name: name, request: request, answer: &pb.CheckModelResponse{}}
+	if err := c.run(ctx); err != nil {
+		if c.answer.Problem = problemOf(ctx, err, name); c.answer.GetProblem() == nil {
+			return nil, err
+		}
+	}
+	c.answer.Readable = c.answer.GetProblem() == nil
+	return c.answer, nil
+}
+
+// problemOf is what is wrong with the model, or nil where an error leaves that
+// open, and so fails the call.
+func problemOf(ctx context.Context, err error, name resource.Model) *pb.Problem {
+	if ctx.Err() != nil {
+		return nil
+	}
+	problem := errmap.Problem(err, name.String())
+	switch problem.GetReason() {
+	case pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND:
+		return nil
+	}
+	switch errmap.CodeOf(problem.GetReason()) {
+	case codes.FailedPrecondition, codes.PermissionDenied, codes.NotFound:
+		return problem
+	}
+	return nil
+}
+
+// check is one call of CheckModel.
+type check struct {
+	service *Service
+	link    *connections.Link
+	name    resource.Model
+	request *pb.CheckModelRequest
+	answer  *pb.CheckModelResponse
+}
+
+func (c *check) run(ctx context.Context) error {
+	if err := c.match(ctx); err != nil {
+		return err
+	}
+	p, err := c.service.prepare(ctx, c.link, c.name, c.request, c.answer.GetWarehouseMatch())
+	if p != nil {
+		c.answer.Findings = p.findings.All()
+	}
+	if err != nil {
+		return err
+	}
+	if c.answer.Tables, err = tableAccess(ctx, c.link, p.query.Tables(), c.name); err != nil {
+		return err
+	}
+	described, err := c.link.Warehouse.Describe(ctx, warehouse.Statement{SQL: p.query.Full(), Tag: queryTag(c.name)})
+	if err != nil {
+		return err
+	}
+	schema, _, err := p.choice(described)
+	if err != nil {
+		return err
+	}
+	if c.answer.Schema, err = encodeSchema(schema, p.columns, pb.DataFormat_DATA_FORMAT_ROWS); err != nil {
+		return err
+	}
+	if err := c.service.checkDrift(ctx, p, c.answer.GetSchema(), c.request.GetExpectedFingerprint()); err != nil {
+		c.answer.Drift = driftIn(err)
+		return err
+	}
+	return c.countKey(ctx, p, described)
+}
+
+func (c *check) countKey(ctx context.Context, p *plan, described *arrow.Schema) (err error) {
+	if len(c.request.GetKeyColumns()) == 0 {
+		return nil
+	}
+	if c.answer.Key, err = p.countKey(ctx, c.link.Warehouse, described, c.request.GetKeyColumns()); err != nil {
+		return err
+	}
+	if key := c.answer.GetKey(); key.GetDistinctCount() != key.GetRowCount() {
+		p.findings.Warn(pb.FindingCode_FINDING_CODE_KEY_NOT_UNIQUE,
+			"The key has %d values for %d rows (%d rows have a null in it). A sync by this key would overwrite rows; choose another key, or group the element in Sigma by it.",
+			key.GetDistinctCount(), key.GetRowCount(), key.GetNullCount())
+		c.answer.Findings = p.findings.All()
+	}
+	return nil
+}
+
+// match compares the warehouses afresh: what the last scan saw may be old, and
+// there may have been none.
+func (c *check) match(ctx context.Context) error {
+	model, err := c.service.store.Model(ctx, c.name.String())
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	sigma, err := askWarehouse(ctx, c.link, c.name, model)
+	if err != nil {
+		return err
+	}
+	c.answer.WarehouseMatch = connections.Match(c.link.Connection, sigma)
+	return nil
+}
+
+// askWarehouse asks Sigma which warehouse an element reads from. It returns nil
+// where Sigma does not tell.
+func askWarehouse(ctx context.Context, link *connections.Link, name resource.Model, model *pb.Model) (*pb.SigmaWarehouse, error) {
+	document := link.Sigma.WorkbookDocument(name.WorkbookID, "")
+	if model.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL {
+		document = link.Sigma.DataModelDocument(name.WorkbookID, "")
+	}
+	lineage, err := document.Lineage(ctx)
+	if concernsTheElement(err) {
+		return nil, nil // the call for the query tells why
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask Sigma for the lineage: %w", err)
+	}
+	found, err := link.Sigma.ConnectionFinder().Find(ctx, lineage)
+	if err != nil {
+		return nil, fmt.Errorf("find the warehouse: %w", err)
+	}
+	id := found[name.ElementID]
+	if id == "" {
+		return nil, nil
+	}
+	connection, err := link.Sigma.Connection(ctx, id)
+	if concernsTheElement(err) {
+		return &pb.SigmaWarehouse{ConnectionId: id}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask Sigma for the connection: %w", err)
+	}
+	return &pb.SigmaWarehouse{
+		ConnectionId: id, DisplayName: connection.Name, Type: connection.Type, Account: cmp.Or(connection.Account, connection.Host),
+	}, nil
+}
+
+// probes is how many tables are tried at once.
+const probes = 4
+
+// tableAccess tries each table by itself: a warehouse that compiles the whole
+// query names only the first that our role may not read.
+func tableAccess(ctx context.Context, link *connections.Link, tables [][]string, name resource.Model) ([]*pb.TableAccess, error) {
+	access := make([]*pb.TableAccess, len(tables))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(probes)
+	for i, parts := range tables {
+		group.Go(func() error {
+			access[i] = &pb.TableAccess{Parts: parts, Readable: true}
+			_, err := link.Warehouse.Describe(ctx, warehouse.Statement{SQL: "select * from " + quoteName(parts), Tag: queryTag(name)})
+			var refused *warehouse.Error
+			switch {
+			case err == nil:
+			case errors.As(err, &refused) && refused.Kind == warehouse.KindPermission:
+				access[i].Readable = false
+				access[i].Problem = errmap.Problem(err, "")
+				access[i].Grants = grants(link, parts)
+			default:
+				return err
+			}
+			return nil
+		})
+	}
+	return access, group.Wait()
+}
+
+// grants is what would let our role read a table, where the warehouse has
+// such a thing and the connection names the role.
+func grants(link *connections.Link, table []string) []*pb.Grant {
+	granter, ok := link.Warehouse.(warehouse.Granter)
+	if !ok {
+		return nil
+	}
+	var all []*pb.Grant
+	for _, g := range granter.Grants(table, link.Connection.GetWarehouse().GetSnowflake().GetRole()) {
+		all = append(all, &pb.Grant{Privilege: g.Privilege, Object: g.Object, Statement: g.Statement})
+	}
+	return all
+}
+
+func quoteName(parts []string) string {
+	quoted := make([]string, len(parts))
+	for i, part := range parts {
+		quoted[i] = quoteIdentifier(part)
+	}
+	return strings.Join(quoted, ".")
+}
+
+// quoteIdentifier quotes as the SQL standard does, and Snowflake and DuckDB.
+func quoteIdentifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

@@ -1,0 +1,109 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/warehouse"
+)
+
+// maxDuplicates is how many duplicated keys are shown.
+const maxDuplicates = 10
+
+// countKey counts a key's values over the whole model, in the warehouse: charts
+// and grouped tables come out of Sigma at the grain of their base rows, so a
+// column that looks like a key often is none.
+func (p *plan) countKey(ctx context.Context, house warehouse.Warehouse, schema *arrow.Schema, names []string) (*pb.KeyReport, error) {
+	key, err := p.keyColumns(schema, names)
+	if err != nil {
+		return nil, err
+	}
+	model := "(\n" + p.query.Full() + "\n) as MODEL"
+	present := strings.Join(key, " is not null and ") + " is not null"
+	list := strings.Join(key, ", ")
+
+	report := &pb.KeyReport{}
+	counts := fmt.Sprintf(`select count(*) as "rows", count(case when %s then 1 end) as "present" from %s`, present, model)
+	err = p.each(ctx, house, counts, func(values []*pb.Value) error {
+		report.RowCount = values[0].GetInt64Value()
+		report.NullCount = report.GetRowCount() - values[1].GetInt64Value()
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	groups := fmt.Sprintf(`select %s, count(*) as "__rows" from %s where %s group by %s`, list, model, present, list)
+	err = p.each(ctx, house, `select count(*) as "keys" from (`+groups+`) as KEYS`, func(values []*pb.Value) error {
+		report.DistinctCount = values[0].GetInt64Value()
+		return nil
+	})
+	if err != nil || report.GetDistinctCount() == report.GetRowCount()-report.GetNullCount() {
+		return report, err
+	}
+	duplicates := fmt.Sprintf(`%s having count(*) > 1 order by "__rows" desc, %s limit %d`, groups, list, maxDuplicates)
+	err = p.each(ctx, house, duplicates, func(values []*pb.Value) error {
+		report.Duplicates = append(report.Duplicates, &pb.DuplicateKey{
+			Values: values[:len(key)], RowCount: values[len(key)].GetInt64Value(),
+		})
+		return nil
+	})
+	return report, err
+}
+
+// keyColumns are the key's columns as quoted identifiers.
+func (p *plan) keyColumns(schema *arrow.Schema, names []string) ([]string, error) {
+	var key []string
+	for i, name := range names {
+		label := p.columns.label(name)
+		quoted := quoteIdentifier(label)
+		switch found := schema.FieldIndices(label); {
+		case len(found) == 0:
+			return nil, columnNotFound(p.name, fmt.Sprintf("key_columns[%d]", i), "the model has no such column")
+		case len(found) > 1:
+			return nil, columnNotFound(p.name, fmt.Sprintf("key_columns[%d]", i), "several columns have this label; rename one of them in Sigma")
+		case slices.Contains(key, quoted):
+			return nil, errmap.InvalidField(fmt.Sprintf("key_columns[%d]", i), "the column is named twice")
+		}
+		key = append(key, quoted)
+	}
+	return key, nil
+}
+
+// each runs a statement of few rows.
+func (p *plan) each(ctx context.Context, house warehouse.Warehouse, sql string, do func([]*pb.Value) error) (err error) {
+	result, err := house.Query(ctx, warehouse.Statement{SQL: sql, Tag: queryTag(p.name)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, result.Close()) }()
+	encoder := &rowEncoder{schema: result.Schema()}
+	for {
+		batch, err := result.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		err = encoder.encode(batch, func(message *pb.PreviewModelResponse, _ int64) error {
+			for _, row := range message.GetRows().GetRows() {
+				if err := do(row.GetValues()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		batch.Release()
+		if err != nil {
+			return err
+		}
+	}
+}
