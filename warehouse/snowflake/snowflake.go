@@ -69,9 +69,11 @@ const (
 	loginTimeout = 20 * time.Second
 	// maxRetries is how often the driver repeats a request that failed in passing.
 	maxRetries = 4
-	// noTimeout stands for none where the driver takes 0 for its default of 15
-	// minutes, within which a slow reader may not have read a chunk.
-	noTimeout = 24 * time.Hour
+	// noTimeout is none, where the driver takes 0 for its default of 15 minutes,
+	// within which a slow reader may not have read a chunk. A long one is no way
+	// out: net/http keeps a goroutine for it until the answer's body is closed,
+	// and the driver forgets to close it if the context ends as the answer comes.
+	noTimeout = -1
 )
 
 // Warehouse is a Snowflake account seen as one user and role, through a pool
