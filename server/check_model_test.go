@@ -168,3 +168,31 @@ func TestACheckTellsWhatIsWrongWithAModel(t *testing.T) {
 	_, err := w.query.CheckModel(w.ctx, &pb.CheckModelRequest{Name: modelName(workspace+"/connections/nothing", "a", "b")})
 	wantError(t, err, codes.NotFound, pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND)
 }
+
+func TestACheckComparesTheModelWithSigmasOwnExport(t *testing.T) {
+	t.Parallel()
+	w := newPeopleWorld(t)
+	rows := [][]string{{"1", "Ada, \"the\" first", "36"}, {"2", "Bo\nBo", "41"}, {"3", "Cy", "36"}}
+	renamed := append([]sigmatest.Column{{ID: "col-id", Label: "Number", Type: "number"}}, peopleColumns[1:]...)
+	for name, test := range map[string]struct {
+		element sigmatest.Element
+		looks   int
+		want    pb.ComparisonVerdict
+	}{
+		"the same":      {sigmatest.Element{SQL: peopleSQL, Columns: peopleColumns, Exported: rows}, 1, pb.ComparisonVerdict_COMPARISON_VERDICT_SAME},
+		"fewer rows":    {sigmatest.Element{SQL: peopleSQL, Columns: peopleColumns, Exported: rows[:2]}, 0, pb.ComparisonVerdict_COMPARISON_VERDICT_DIFFERENT},
+		"other columns": {sigmatest.Element{SQL: peopleSQL, Columns: renamed, Exported: rows}, 0, pb.ComparisonVerdict_COMPARISON_VERDICT_DIFFERENT},
+	} {
+		w.sigma.SetOptions(sigmatest.Options{ExportLooks: test.looks})
+		model := w.modelOf(snowflakeName, test.element)
+		answer := w.check(&pb.CheckModelRequest{Name: model, CompareWithSigma: true})
+		if c := answer.GetComparison(); !answer.GetReadable() || c.GetVerdict() != test.want || c.GetMessage() == "" || c.GetWarehouseRowCount() != 3 {
+			t.Errorf("%s: the check says %v", name, answer)
+		}
+	}
+	refused := w.modelOf(snowflakeName, sigmatest.Element{SQL: peopleSQL, Columns: peopleColumns, Exported: rows})
+	w.sigma.SetFaults(sigmatest.On("/v2/workbooks/*/export", sigmatest.Fail(403, "forbidden", "No permission")))
+	if c := w.check(&pb.CheckModelRequest{Name: refused, CompareWithSigma: true}).GetComparison(); c.GetVerdict() != pb.ComparisonVerdict_COMPARISON_VERDICT_UNDECIDED {
+		t.Errorf("of an export that Sigma refuses: %v", c)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -35,12 +36,20 @@ type call struct {
 	path  string
 	ids   []string
 	query url.Values
+	body  []byte // of a POST; nil means a GET
 
 	// tagParameter is what the call names a version's tag by: calls differ.
 	tagParameter string
 }
 
-func (c call) name() string { return http.MethodGet + " " + c.path }
+func (c call) name() string { return c.method() + " " + c.path }
+
+func (c call) method() string {
+	if c.body != nil {
+		return http.MethodPost
+	}
+	return http.MethodGet
+}
 
 func (c call) url(base string) string {
 	var b strings.Builder
@@ -85,13 +94,20 @@ func (c *Client) fetch(ctx context.Context, what call) ([]byte, error) {
 }
 
 func (c *Client) fetchWith(ctx context.Context, what call, token string) ([]byte, error) {
-	request, err := newRequest(ctx, http.MethodGet, what.url(c.credential.base), nil)
+	var body io.Reader
+	if what.body != nil {
+		body = bytes.NewReader(what.body)
+	}
+	request, err := newRequest(ctx, what.method(), what.url(c.credential.base), body)
 	if err != nil {
 		return nil, &Error{Kind: KindInvalidRequest, Call: what.name(), Err: errors.New("the request cannot be made")}
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
-	_, body, err := send(c.http, request, what.name())
-	return body, err
+	if what.body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	_, answer, err := send(c.http, request, what.name())
+	return answer, err
 }
 
 // get asks for one thing.

@@ -96,7 +96,11 @@ func (c *check) run(ctx context.Context) error {
 		c.answer.Drift = driftIn(err)
 		return err
 	}
-	return c.countKey(ctx, p, described)
+	if err := c.countKey(ctx, p, described); err != nil || !c.request.GetCompareWithSigma() {
+		return err
+	}
+	c.answer.Comparison, err = p.compare(ctx, c.link, c.answer.GetSchema())
+	return err
 }
 
 func (c *check) countKey(ctx context.Context, p *plan, described *arrow.Schema) (err error) {

@@ -116,6 +116,10 @@ func (s *Server) handlers() *http.ServeMux {
 	for path, handle := range reads {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, handle) })
 	}
+	mux.HandleFunc("POST /v2/workbooks/{workbookId}/export", func(w http.ResponseWriter, r *http.Request) {
+		s.answer(w, r, inWorkbook(s.exportWorkbook))
+	})
+	mux.HandleFunc("GET /v2/query/{queryId}/download", s.download)
 	mux.HandleFunc("/", unmatched)
 	return mux
 }

@@ -117,6 +117,9 @@ type Element struct {
 	CustomSQL  string   // the author's text that it reads from instead
 	Elements   []string // names or ids of elements of the same document that it builds on instead
 
+	// Exported are the rows of an export, in the order of Columns.
+	Exported [][]string
+
 	Refusal   Refusal // replaces the query
 	Unlisted  bool    // left out of the SQL of all elements
 	Unplaced  bool    // has SQL there, but is left out of the lists of elements

@@ -29,12 +29,15 @@ type Options struct {
 	RepeatCursor bool
 	// BareWorkspaces lists workspaces as they were before June 2026.
 	BareWorkspaces bool
+	// ExportLooks is how often the result of an export is looked for in vain.
+	ExportLooks int
 }
 
 // Server is an organization in service. It is an [http.Handler] too, for those
 // who have a listener of their own.
 type Server struct {
 	routes   *http.ServeMux
+	exports  exports
 	http     *http.Server
 	listener net.Listener // nil for a server from New
 	wires    *wires

@@ -403,6 +403,64 @@ func (CompletenessProof) EnumDescriptor() ([]byte, []int) {
 	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{5}
 }
 
+// ComparisonVerdict is how a comparison with Sigma ended.
+type ComparisonVerdict int32
+
+const (
+	// Never sent.
+	ComparisonVerdict_COMPARISON_VERDICT_UNSPECIFIED ComparisonVerdict = 0
+	// Columns and row counts are the same.
+	ComparisonVerdict_COMPARISON_VERDICT_SAME ComparisonVerdict = 1
+	// They are not.
+	ComparisonVerdict_COMPARISON_VERDICT_DIFFERENT ComparisonVerdict = 2
+	// Sigma's export reached the bound or did not come, or the element is of a
+	// kind that Sigma exports in another shape.
+	ComparisonVerdict_COMPARISON_VERDICT_UNDECIDED ComparisonVerdict = 3
+)
+
+// Enum value maps for ComparisonVerdict.
+var (
+	ComparisonVerdict_name = map[int32]string{
+		0: "COMPARISON_VERDICT_UNSPECIFIED",
+		1: "COMPARISON_VERDICT_SAME",
+		2: "COMPARISON_VERDICT_DIFFERENT",
+		3: "COMPARISON_VERDICT_UNDECIDED",
+	}
+	ComparisonVerdict_value = map[string]int32{
+		"COMPARISON_VERDICT_UNSPECIFIED": 0,
+		"COMPARISON_VERDICT_SAME":        1,
+		"COMPARISON_VERDICT_DIFFERENT":   2,
+		"COMPARISON_VERDICT_UNDECIDED":   3,
+	}
+)
+
+func (x ComparisonVerdict) Enum() *ComparisonVerdict {
+	p := new(ComparisonVerdict)
+	*p = x
+	return p
+}
+
+func (x ComparisonVerdict) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ComparisonVerdict) Descriptor() protoreflect.EnumDescriptor {
+	return file_sigmasource_v1_query_proto_enumTypes[6].Descriptor()
+}
+
+func (ComparisonVerdict) Type() protoreflect.EnumType {
+	return &file_sigmasource_v1_query_proto_enumTypes[6]
+}
+
+func (x ComparisonVerdict) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ComparisonVerdict.Descriptor instead.
+func (ComparisonVerdict) EnumDescriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{6}
+}
+
 // WarehouseMatchOutcome is how a comparison of warehouses ended.
 type WarehouseMatchOutcome int32
 
@@ -444,11 +502,11 @@ func (x WarehouseMatchOutcome) String() string {
 }
 
 func (WarehouseMatchOutcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_query_proto_enumTypes[6].Descriptor()
+	return file_sigmasource_v1_query_proto_enumTypes[7].Descriptor()
 }
 
 func (WarehouseMatchOutcome) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_query_proto_enumTypes[6]
+	return &file_sigmasource_v1_query_proto_enumTypes[7]
 }
 
 func (x WarehouseMatchOutcome) Number() protoreflect.EnumNumber {
@@ -457,7 +515,7 @@ func (x WarehouseMatchOutcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WarehouseMatchOutcome.Descriptor instead.
 func (WarehouseMatchOutcome) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{6}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{7}
 }
 
 // PreviewModelRequest asks for the first rows of a model.
@@ -1620,9 +1678,12 @@ type CheckModelRequest struct {
 	// The columns that a sync would take for the key, by id or label. The
 	// warehouse then counts rows, distinct keys and nulls over the whole model.
 	// Empty means no such count.
-	KeyColumns    []string `protobuf:"bytes,5,rep,name=key_columns,json=keyColumns,proto3" json:"key_columns,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	KeyColumns []string `protobuf:"bytes,5,rep,name=key_columns,json=keyColumns,proto3" json:"key_columns,omitempty"`
+	// Have Sigma run the element by itself, and compare columns and row counts
+	// with the warehouse's. Takes seconds to minutes, and at most 2 minutes.
+	CompareWithSigma bool `protobuf:"varint,6,opt,name=compare_with_sigma,json=compareWithSigma,proto3" json:"compare_with_sigma,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *CheckModelRequest) Reset() {
@@ -1690,6 +1751,13 @@ func (x *CheckModelRequest) GetKeyColumns() []string {
 	return nil
 }
 
+func (x *CheckModelRequest) GetCompareWithSigma() bool {
+	if x != nil {
+		return x.CompareWithSigma
+	}
+	return false
+}
+
 // CheckModelResponse tells what is known about reading a model.
 type CheckModelResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1711,7 +1779,10 @@ type CheckModelResponse struct {
 	// readable.
 	Key *KeyReport `protobuf:"bytes,7,opt,name=key,proto3" json:"key,omitempty"`
 	// What a user should know about the model.
-	Findings      []*Finding `protobuf:"bytes,8,rep,name=findings,proto3" json:"findings,omitempty"`
+	Findings []*Finding `protobuf:"bytes,8,rep,name=findings,proto3" json:"findings,omitempty"`
+	// The comparison with Sigma. Set only if it was asked for and the model is
+	// readable.
+	Comparison    *Comparison `protobuf:"bytes,9,opt,name=comparison,proto3" json:"comparison,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1802,6 +1873,105 @@ func (x *CheckModelResponse) GetFindings() []*Finding {
 	return nil
 }
 
+func (x *CheckModelResponse) GetComparison() *Comparison {
+	if x != nil {
+		return x.Comparison
+	}
+	return nil
+}
+
+// Comparison holds what Sigma shows of an element against what the warehouse
+// gives for the model.
+type Comparison struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How it ended.
+	Verdict ComparisonVerdict `protobuf:"varint,1,opt,name=verdict,proto3,enum=sigmasource.v1.ComparisonVerdict" json:"verdict,omitempty"`
+	// Rows of Sigma's own export, counted up to 100,000.
+	SigmaRowCount int64 `protobuf:"varint,2,opt,name=sigma_row_count,json=sigmaRowCount,proto3" json:"sigma_row_count,omitempty"`
+	// Rows of the model in the warehouse.
+	WarehouseRowCount int64 `protobuf:"varint,3,opt,name=warehouse_row_count,json=warehouseRowCount,proto3" json:"warehouse_row_count,omitempty"`
+	// Columns that only Sigma's export has.
+	OnlyInSigma []string `protobuf:"bytes,4,rep,name=only_in_sigma,json=onlyInSigma,proto3" json:"only_in_sigma,omitempty"`
+	// Columns that only the model has.
+	OnlyInWarehouse []string `protobuf:"bytes,5,rep,name=only_in_warehouse,json=onlyInWarehouse,proto3" json:"only_in_warehouse,omitempty"`
+	// For people: what the verdict rests on and what to do.
+	Message       string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Comparison) Reset() {
+	*x = Comparison{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Comparison) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Comparison) ProtoMessage() {}
+
+func (x *Comparison) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Comparison.ProtoReflect.Descriptor instead.
+func (*Comparison) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Comparison) GetVerdict() ComparisonVerdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return ComparisonVerdict_COMPARISON_VERDICT_UNSPECIFIED
+}
+
+func (x *Comparison) GetSigmaRowCount() int64 {
+	if x != nil {
+		return x.SigmaRowCount
+	}
+	return 0
+}
+
+func (x *Comparison) GetWarehouseRowCount() int64 {
+	if x != nil {
+		return x.WarehouseRowCount
+	}
+	return 0
+}
+
+func (x *Comparison) GetOnlyInSigma() []string {
+	if x != nil {
+		return x.OnlyInSigma
+	}
+	return nil
+}
+
+func (x *Comparison) GetOnlyInWarehouse() []string {
+	if x != nil {
+		return x.OnlyInWarehouse
+	}
+	return nil
+}
+
+func (x *Comparison) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // TableAccess is a table or view that a model reads.
 type TableAccess struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1821,7 +1991,7 @@ type TableAccess struct {
 
 func (x *TableAccess) Reset() {
 	*x = TableAccess{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[14]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1833,7 +2003,7 @@ func (x *TableAccess) String() string {
 func (*TableAccess) ProtoMessage() {}
 
 func (x *TableAccess) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[14]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1846,7 +2016,7 @@ func (x *TableAccess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableAccess.ProtoReflect.Descriptor instead.
 func (*TableAccess) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{14}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TableAccess) GetParts() []string {
@@ -1892,7 +2062,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[15]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1904,7 +2074,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[15]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1917,7 +2087,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{15}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Grant) GetPrivilege() string {
@@ -1957,7 +2127,7 @@ type WarehouseMatch struct {
 
 func (x *WarehouseMatch) Reset() {
 	*x = WarehouseMatch{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[16]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1969,7 +2139,7 @@ func (x *WarehouseMatch) String() string {
 func (*WarehouseMatch) ProtoMessage() {}
 
 func (x *WarehouseMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[16]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1982,7 +2152,7 @@ func (x *WarehouseMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WarehouseMatch.ProtoReflect.Descriptor instead.
 func (*WarehouseMatch) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{16}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WarehouseMatch) GetOutcome() WarehouseMatchOutcome {
@@ -2023,7 +2193,7 @@ type KeyReport struct {
 
 func (x *KeyReport) Reset() {
 	*x = KeyReport{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[17]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2035,7 +2205,7 @@ func (x *KeyReport) String() string {
 func (*KeyReport) ProtoMessage() {}
 
 func (x *KeyReport) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[17]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2048,7 +2218,7 @@ func (x *KeyReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyReport.ProtoReflect.Descriptor instead.
 func (*KeyReport) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{17}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *KeyReport) GetRowCount() int64 {
@@ -2092,7 +2262,7 @@ type DuplicateKey struct {
 
 func (x *DuplicateKey) Reset() {
 	*x = DuplicateKey{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[18]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2104,7 +2274,7 @@ func (x *DuplicateKey) String() string {
 func (*DuplicateKey) ProtoMessage() {}
 
 func (x *DuplicateKey) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[18]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2117,7 +2287,7 @@ func (x *DuplicateKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DuplicateKey.ProtoReflect.Descriptor instead.
 func (*DuplicateKey) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{18}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DuplicateKey) GetValues() []*Value {
@@ -2226,14 +2396,15 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\n" +
 	"total_time\x18\b \x01(\v2\x19.google.protobuf.DurationR\ttotalTime\x123\n" +
 	"\bfindings\x18\t \x03(\v2\x17.sigmasource.v1.FindingR\bfindingsB\x15\n" +
-	"\x13_declared_row_count\"\xb0\x03\n" +
+	"\x13_declared_row_count\"\xde\x03\n" +
 	"\x11CheckModelRequest\x12\xb2\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x9d\x01\xe0A\x02\xbaH\x96\x01r\x93\x012\x90\x01^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/models/[A-Za-z0-9_-]{1,128}\\.[A-Za-z0-9_-]{1,128}$R\x04name\x12,\n" +
 	"\acolumns\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xd0\x0f\"\ar\x05\x10\x01\x18\xe8\aR\acolumns\x12H\n" +
 	"\flimit_policy\x18\x03 \x01(\x0e2\x1b.sigmasource.v1.LimitPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\vlimitPolicy\x12:\n" +
 	"\x14expected_fingerprint\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18dR\x13expectedFingerprint\x122\n" +
 	"\vkey_columns\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x14\"\ar\x05\x10\x01\x18\xe8\aR\n" +
-	"keyColumns\"\xa6\x03\n" +
+	"keyColumns\x12,\n" +
+	"\x12compare_with_sigma\x18\x06 \x01(\bR\x10compareWithSigma\"\xe2\x03\n" +
 	"\x12CheckModelResponse\x12\x1a\n" +
 	"\breadable\x18\x01 \x01(\bR\breadable\x121\n" +
 	"\aproblem\x18\x02 \x01(\v2\x17.sigmasource.v1.ProblemR\aproblem\x12.\n" +
@@ -2242,7 +2413,18 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\x06tables\x18\x05 \x03(\v2\x1b.sigmasource.v1.TableAccessR\x06tables\x12G\n" +
 	"\x0fwarehouse_match\x18\x06 \x01(\v2\x1e.sigmasource.v1.WarehouseMatchR\x0ewarehouseMatch\x12+\n" +
 	"\x03key\x18\a \x01(\v2\x19.sigmasource.v1.KeyReportR\x03key\x123\n" +
-	"\bfindings\x18\b \x03(\v2\x17.sigmasource.v1.FindingR\bfindings\"\xa1\x01\n" +
+	"\bfindings\x18\b \x03(\v2\x17.sigmasource.v1.FindingR\bfindings\x12:\n" +
+	"\n" +
+	"comparison\x18\t \x01(\v2\x1a.sigmasource.v1.ComparisonR\n" +
+	"comparison\"\x8b\x02\n" +
+	"\n" +
+	"Comparison\x12;\n" +
+	"\averdict\x18\x01 \x01(\x0e2!.sigmasource.v1.ComparisonVerdictR\averdict\x12&\n" +
+	"\x0fsigma_row_count\x18\x02 \x01(\x03R\rsigmaRowCount\x12.\n" +
+	"\x13warehouse_row_count\x18\x03 \x01(\x03R\x11warehouseRowCount\x12\"\n" +
+	"\ronly_in_sigma\x18\x04 \x03(\tR\vonlyInSigma\x12*\n" +
+	"\x11only_in_warehouse\x18\x05 \x03(\tR\x0fonlyInWarehouse\x12\x18\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\"\xa1\x01\n" +
 	"\vTableAccess\x12\x14\n" +
 	"\x05parts\x18\x01 \x03(\tR\x05parts\x12\x1a\n" +
 	"\breadable\x18\x02 \x01(\bR\breadable\x121\n" +
@@ -2306,7 +2488,12 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\x11CompletenessProof\x12\"\n" +
 	"\x1eCOMPLETENESS_PROOF_UNSPECIFIED\x10\x00\x12%\n" +
 	"!COMPLETENESS_PROOF_DECLARED_COUNT\x10\x01\x12$\n" +
-	" COMPLETENESS_PROOF_END_OF_CURSOR\x10\x02*\xae\x01\n" +
+	" COMPLETENESS_PROOF_END_OF_CURSOR\x10\x02*\x98\x01\n" +
+	"\x11ComparisonVerdict\x12\"\n" +
+	"\x1eCOMPARISON_VERDICT_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17COMPARISON_VERDICT_SAME\x10\x01\x12 \n" +
+	"\x1cCOMPARISON_VERDICT_DIFFERENT\x10\x02\x12 \n" +
+	"\x1cCOMPARISON_VERDICT_UNDECIDED\x10\x03*\xae\x01\n" +
 	"\x15WarehouseMatchOutcome\x12'\n" +
 	"#WAREHOUSE_MATCH_OUTCOME_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cWAREHOUSE_MATCH_OUTCOME_SAME\x10\x01\x12%\n" +
@@ -2330,8 +2517,8 @@ func file_sigmasource_v1_query_proto_rawDescGZIP() []byte {
 	return file_sigmasource_v1_query_proto_rawDescData
 }
 
-var file_sigmasource_v1_query_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_sigmasource_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_sigmasource_v1_query_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
+var file_sigmasource_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_sigmasource_v1_query_proto_goTypes = []any{
 	(LimitPolicy)(0),              // 0: sigmasource.v1.LimitPolicy
 	(DataFormat)(0),               // 1: sigmasource.v1.DataFormat
@@ -2339,78 +2526,82 @@ var file_sigmasource_v1_query_proto_goTypes = []any{
 	(SchemaChangeKind)(0),         // 3: sigmasource.v1.SchemaChangeKind
 	(ColumnType)(0),               // 4: sigmasource.v1.ColumnType
 	(CompletenessProof)(0),        // 5: sigmasource.v1.CompletenessProof
-	(WarehouseMatchOutcome)(0),    // 6: sigmasource.v1.WarehouseMatchOutcome
-	(*PreviewModelRequest)(nil),   // 7: sigmasource.v1.PreviewModelRequest
-	(*PreviewModelResponse)(nil),  // 8: sigmasource.v1.PreviewModelResponse
-	(*Progress)(nil),              // 9: sigmasource.v1.Progress
-	(*Schema)(nil),                // 10: sigmasource.v1.Schema
-	(*SchemaColumn)(nil),          // 11: sigmasource.v1.SchemaColumn
-	(*SchemaDrift)(nil),           // 12: sigmasource.v1.SchemaDrift
-	(*SchemaChange)(nil),          // 13: sigmasource.v1.SchemaChange
-	(*RowBatch)(nil),              // 14: sigmasource.v1.RowBatch
-	(*Row)(nil),                   // 15: sigmasource.v1.Row
-	(*Value)(nil),                 // 16: sigmasource.v1.Value
-	(*ArrowBatch)(nil),            // 17: sigmasource.v1.ArrowBatch
-	(*Statistics)(nil),            // 18: sigmasource.v1.Statistics
-	(*CheckModelRequest)(nil),     // 19: sigmasource.v1.CheckModelRequest
-	(*CheckModelResponse)(nil),    // 20: sigmasource.v1.CheckModelResponse
-	(*TableAccess)(nil),           // 21: sigmasource.v1.TableAccess
-	(*Grant)(nil),                 // 22: sigmasource.v1.Grant
-	(*WarehouseMatch)(nil),        // 23: sigmasource.v1.WarehouseMatch
-	(*KeyReport)(nil),             // 24: sigmasource.v1.KeyReport
-	(*DuplicateKey)(nil),          // 25: sigmasource.v1.DuplicateKey
-	(structpb.NullValue)(0),       // 26: google.protobuf.NullValue
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
-	(*Finding)(nil),               // 29: sigmasource.v1.Finding
-	(*Problem)(nil),               // 30: sigmasource.v1.Problem
-	(*SigmaWarehouse)(nil),        // 31: sigmasource.v1.SigmaWarehouse
+	(ComparisonVerdict)(0),        // 6: sigmasource.v1.ComparisonVerdict
+	(WarehouseMatchOutcome)(0),    // 7: sigmasource.v1.WarehouseMatchOutcome
+	(*PreviewModelRequest)(nil),   // 8: sigmasource.v1.PreviewModelRequest
+	(*PreviewModelResponse)(nil),  // 9: sigmasource.v1.PreviewModelResponse
+	(*Progress)(nil),              // 10: sigmasource.v1.Progress
+	(*Schema)(nil),                // 11: sigmasource.v1.Schema
+	(*SchemaColumn)(nil),          // 12: sigmasource.v1.SchemaColumn
+	(*SchemaDrift)(nil),           // 13: sigmasource.v1.SchemaDrift
+	(*SchemaChange)(nil),          // 14: sigmasource.v1.SchemaChange
+	(*RowBatch)(nil),              // 15: sigmasource.v1.RowBatch
+	(*Row)(nil),                   // 16: sigmasource.v1.Row
+	(*Value)(nil),                 // 17: sigmasource.v1.Value
+	(*ArrowBatch)(nil),            // 18: sigmasource.v1.ArrowBatch
+	(*Statistics)(nil),            // 19: sigmasource.v1.Statistics
+	(*CheckModelRequest)(nil),     // 20: sigmasource.v1.CheckModelRequest
+	(*CheckModelResponse)(nil),    // 21: sigmasource.v1.CheckModelResponse
+	(*Comparison)(nil),            // 22: sigmasource.v1.Comparison
+	(*TableAccess)(nil),           // 23: sigmasource.v1.TableAccess
+	(*Grant)(nil),                 // 24: sigmasource.v1.Grant
+	(*WarehouseMatch)(nil),        // 25: sigmasource.v1.WarehouseMatch
+	(*KeyReport)(nil),             // 26: sigmasource.v1.KeyReport
+	(*DuplicateKey)(nil),          // 27: sigmasource.v1.DuplicateKey
+	(structpb.NullValue)(0),       // 28: google.protobuf.NullValue
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
+	(*Finding)(nil),               // 31: sigmasource.v1.Finding
+	(*Problem)(nil),               // 32: sigmasource.v1.Problem
+	(*SigmaWarehouse)(nil),        // 33: sigmasource.v1.SigmaWarehouse
 }
 var file_sigmasource_v1_query_proto_depIdxs = []int32{
 	1,  // 0: sigmasource.v1.PreviewModelRequest.format:type_name -> sigmasource.v1.DataFormat
 	0,  // 1: sigmasource.v1.PreviewModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
-	9,  // 2: sigmasource.v1.PreviewModelResponse.progress:type_name -> sigmasource.v1.Progress
-	10, // 3: sigmasource.v1.PreviewModelResponse.schema:type_name -> sigmasource.v1.Schema
-	14, // 4: sigmasource.v1.PreviewModelResponse.rows:type_name -> sigmasource.v1.RowBatch
-	17, // 5: sigmasource.v1.PreviewModelResponse.arrow:type_name -> sigmasource.v1.ArrowBatch
-	18, // 6: sigmasource.v1.PreviewModelResponse.statistics:type_name -> sigmasource.v1.Statistics
+	10, // 2: sigmasource.v1.PreviewModelResponse.progress:type_name -> sigmasource.v1.Progress
+	11, // 3: sigmasource.v1.PreviewModelResponse.schema:type_name -> sigmasource.v1.Schema
+	15, // 4: sigmasource.v1.PreviewModelResponse.rows:type_name -> sigmasource.v1.RowBatch
+	18, // 5: sigmasource.v1.PreviewModelResponse.arrow:type_name -> sigmasource.v1.ArrowBatch
+	19, // 6: sigmasource.v1.PreviewModelResponse.statistics:type_name -> sigmasource.v1.Statistics
 	2,  // 7: sigmasource.v1.Progress.state:type_name -> sigmasource.v1.ReadState
-	11, // 8: sigmasource.v1.Schema.columns:type_name -> sigmasource.v1.SchemaColumn
+	12, // 8: sigmasource.v1.Schema.columns:type_name -> sigmasource.v1.SchemaColumn
 	4,  // 9: sigmasource.v1.SchemaColumn.type:type_name -> sigmasource.v1.ColumnType
-	13, // 10: sigmasource.v1.SchemaDrift.changes:type_name -> sigmasource.v1.SchemaChange
+	14, // 10: sigmasource.v1.SchemaDrift.changes:type_name -> sigmasource.v1.SchemaChange
 	3,  // 11: sigmasource.v1.SchemaChange.kind:type_name -> sigmasource.v1.SchemaChangeKind
-	15, // 12: sigmasource.v1.RowBatch.rows:type_name -> sigmasource.v1.Row
-	16, // 13: sigmasource.v1.Row.values:type_name -> sigmasource.v1.Value
-	26, // 14: sigmasource.v1.Value.null_value:type_name -> google.protobuf.NullValue
-	27, // 15: sigmasource.v1.Value.timestamp_value:type_name -> google.protobuf.Timestamp
+	16, // 12: sigmasource.v1.RowBatch.rows:type_name -> sigmasource.v1.Row
+	17, // 13: sigmasource.v1.Row.values:type_name -> sigmasource.v1.Value
+	28, // 14: sigmasource.v1.Value.null_value:type_name -> google.protobuf.NullValue
+	29, // 15: sigmasource.v1.Value.timestamp_value:type_name -> google.protobuf.Timestamp
 	5,  // 16: sigmasource.v1.Statistics.proof:type_name -> sigmasource.v1.CompletenessProof
-	28, // 17: sigmasource.v1.Statistics.sigma_time:type_name -> google.protobuf.Duration
-	28, // 18: sigmasource.v1.Statistics.warehouse_time:type_name -> google.protobuf.Duration
-	28, // 19: sigmasource.v1.Statistics.total_time:type_name -> google.protobuf.Duration
-	29, // 20: sigmasource.v1.Statistics.findings:type_name -> sigmasource.v1.Finding
+	30, // 17: sigmasource.v1.Statistics.sigma_time:type_name -> google.protobuf.Duration
+	30, // 18: sigmasource.v1.Statistics.warehouse_time:type_name -> google.protobuf.Duration
+	30, // 19: sigmasource.v1.Statistics.total_time:type_name -> google.protobuf.Duration
+	31, // 20: sigmasource.v1.Statistics.findings:type_name -> sigmasource.v1.Finding
 	0,  // 21: sigmasource.v1.CheckModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
-	30, // 22: sigmasource.v1.CheckModelResponse.problem:type_name -> sigmasource.v1.Problem
-	10, // 23: sigmasource.v1.CheckModelResponse.schema:type_name -> sigmasource.v1.Schema
-	12, // 24: sigmasource.v1.CheckModelResponse.drift:type_name -> sigmasource.v1.SchemaDrift
-	21, // 25: sigmasource.v1.CheckModelResponse.tables:type_name -> sigmasource.v1.TableAccess
-	23, // 26: sigmasource.v1.CheckModelResponse.warehouse_match:type_name -> sigmasource.v1.WarehouseMatch
-	24, // 27: sigmasource.v1.CheckModelResponse.key:type_name -> sigmasource.v1.KeyReport
-	29, // 28: sigmasource.v1.CheckModelResponse.findings:type_name -> sigmasource.v1.Finding
-	30, // 29: sigmasource.v1.TableAccess.problem:type_name -> sigmasource.v1.Problem
-	22, // 30: sigmasource.v1.TableAccess.grants:type_name -> sigmasource.v1.Grant
-	6,  // 31: sigmasource.v1.WarehouseMatch.outcome:type_name -> sigmasource.v1.WarehouseMatchOutcome
-	31, // 32: sigmasource.v1.WarehouseMatch.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
-	25, // 33: sigmasource.v1.KeyReport.duplicates:type_name -> sigmasource.v1.DuplicateKey
-	16, // 34: sigmasource.v1.DuplicateKey.values:type_name -> sigmasource.v1.Value
-	7,  // 35: sigmasource.v1.ModelQuery.PreviewModel:input_type -> sigmasource.v1.PreviewModelRequest
-	19, // 36: sigmasource.v1.ModelQuery.CheckModel:input_type -> sigmasource.v1.CheckModelRequest
-	8,  // 37: sigmasource.v1.ModelQuery.PreviewModel:output_type -> sigmasource.v1.PreviewModelResponse
-	20, // 38: sigmasource.v1.ModelQuery.CheckModel:output_type -> sigmasource.v1.CheckModelResponse
-	37, // [37:39] is the sub-list for method output_type
-	35, // [35:37] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	32, // 22: sigmasource.v1.CheckModelResponse.problem:type_name -> sigmasource.v1.Problem
+	11, // 23: sigmasource.v1.CheckModelResponse.schema:type_name -> sigmasource.v1.Schema
+	13, // 24: sigmasource.v1.CheckModelResponse.drift:type_name -> sigmasource.v1.SchemaDrift
+	23, // 25: sigmasource.v1.CheckModelResponse.tables:type_name -> sigmasource.v1.TableAccess
+	25, // 26: sigmasource.v1.CheckModelResponse.warehouse_match:type_name -> sigmasource.v1.WarehouseMatch
+	26, // 27: sigmasource.v1.CheckModelResponse.key:type_name -> sigmasource.v1.KeyReport
+	31, // 28: sigmasource.v1.CheckModelResponse.findings:type_name -> sigmasource.v1.Finding
+	22, // 29: sigmasource.v1.CheckModelResponse.comparison:type_name -> sigmasource.v1.Comparison
+	6,  // 30: sigmasource.v1.Comparison.verdict:type_name -> sigmasource.v1.ComparisonVerdict
+	32, // 31: sigmasource.v1.TableAccess.problem:type_name -> sigmasource.v1.Problem
+	24, // 32: sigmasource.v1.TableAccess.grants:type_name -> sigmasource.v1.Grant
+	7,  // 33: sigmasource.v1.WarehouseMatch.outcome:type_name -> sigmasource.v1.WarehouseMatchOutcome
+	33, // 34: sigmasource.v1.WarehouseMatch.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
+	27, // 35: sigmasource.v1.KeyReport.duplicates:type_name -> sigmasource.v1.DuplicateKey
+	17, // 36: sigmasource.v1.DuplicateKey.values:type_name -> sigmasource.v1.Value
+	8,  // 37: sigmasource.v1.ModelQuery.PreviewModel:input_type -> sigmasource.v1.PreviewModelRequest
+	20, // 38: sigmasource.v1.ModelQuery.CheckModel:input_type -> sigmasource.v1.CheckModelRequest
+	9,  // 39: sigmasource.v1.ModelQuery.PreviewModel:output_type -> sigmasource.v1.PreviewModelResponse
+	21, // 40: sigmasource.v1.ModelQuery.CheckModel:output_type -> sigmasource.v1.CheckModelResponse
+	39, // [39:41] is the sub-list for method output_type
+	37, // [37:39] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_sigmasource_v1_query_proto_init() }
@@ -2446,8 +2637,8 @@ func file_sigmasource_v1_query_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sigmasource_v1_query_proto_rawDesc), len(file_sigmasource_v1_query_proto_rawDesc)),
-			NumEnums:      7,
-			NumMessages:   19,
+			NumEnums:      8,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

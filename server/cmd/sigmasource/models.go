@@ -109,6 +109,7 @@ func (c *client) newModelsGet() *cobra.Command {
 
 func (c *client) newModelsCheck() *cobra.Command {
 	var key []string
+	var compare bool
 	cmd := &cobra.Command{
 		Use:   "check NAME",
 		Short: "Find out whether a model can be read, without reading it; exits 2 if it cannot",
@@ -117,7 +118,7 @@ func (c *client) newModelsCheck() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withConn(func(conn *grpc.ClientConn) error {
-				answer, err := pb.NewModelQueryClient(conn).CheckModel(cmd.Context(), &pb.CheckModelRequest{Name: args[0], KeyColumns: key})
+				answer, err := pb.NewModelQueryClient(conn).CheckModel(cmd.Context(), &pb.CheckModelRequest{Name: args[0], KeyColumns: key, CompareWithSigma: compare})
 				if err != nil {
 					return err
 				}
@@ -134,6 +135,7 @@ func (c *client) newModelsCheck() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringArrayVar(&key, "key", nil, "a column of the key to count, by id or label; repeatable")
+	cmd.Flags().BoolVar(&compare, "compare", false, "have Sigma run the element by itself, and compare columns and row counts")
 	return cmd
 }
 
@@ -165,6 +167,9 @@ func printModelCheck(w io.Writer, answer *pb.CheckModelResponse) {
 			}
 			fmt.Fprintf(w, "  %s stands in %d rows\n", strings.Join(values, ", "), duplicate.GetRowCount())
 		}
+	}
+	if comparison := answer.GetComparison(); comparison != nil {
+		fmt.Fprintf(w, "compared with Sigma: %s: %s\n", enumName(comparison.GetVerdict().String(), "COMPARISON_VERDICT_"), comparison.GetMessage())
 	}
 	printFindings(w, answer.GetFindings())
 }
