@@ -137,7 +137,7 @@ func fromSigma(e *sigmaclient.Error, err error) *Error {
 	if e.Status != 0 {
 		failure.Metadata["sigma_status"] = fmt.Sprint(e.Status)
 	}
-	if codeOf[failure.Reason] == codes.Unavailable && failure.RetryAfter == 0 && e.Kind != sigmaclient.KindProtocol {
+	if codeOf[failure.Reason] == codes.Unavailable && failure.RetryAfter == 0 && row.reason != pb.ErrorReason_ERROR_REASON_SIGMA_PROTOCOL {
 		failure.RetryAfter = defaultRetry
 	}
 	return failure
