@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/sigmaclient/sigmatest"
@@ -77,15 +78,50 @@ func TestACheckNamesAllTablesThatARoleMayNotReadWithTheirGrants(t *testing.T) {
 			"GRANT USAGE ON DATABASE SHOP TO ROLE READER;",
 			"GRANT USAGE ON SCHEMA SHOP.PRIVATE TO ROLE READER;",
 			"GRANT SELECT ON TABLE SHOP.PRIVATE.SALARIES TO ROLE READER;",
+			"GRANT SELECT ON VIEW SHOP.PRIVATE.SALARIES TO ROLE READER;",
 		},
 		"SHOP.PRIVATE.Secret Plans": {
 			"GRANT USAGE ON DATABASE SHOP TO ROLE READER;",
 			"GRANT USAGE ON SCHEMA SHOP.PRIVATE TO ROLE READER;",
 			`GRANT SELECT ON TABLE SHOP.PRIVATE."Secret Plans" TO ROLE READER;`,
+			`GRANT SELECT ON VIEW SHOP.PRIVATE."Secret Plans" TO ROLE READER;`,
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("grants by table (-want +got):\n%s", diff)
+	}
+}
+
+func TestARefusedReadTellsTheGrants(t *testing.T) {
+	t.Parallel()
+	w := newPeopleWorld(t)
+	w.must(w.snowflake.Exec(w.ctx, `create table SHOP.PRIVATE."Secret Plans" (ID number(38,0))`))
+	// Without a role in the connection, the user's default is in use.
+	connection := w.snowflakeConnection()
+	connection.GetWarehouse().GetSnowflake().Role = ""
+	const byDefault = workspace + "/connections/by-default"
+	w.create(byDefault, connection)
+	for _, name := range []string{snowflakeName, byDefault} {
+		model := w.model(name, `select P.ID "Id" from SHOP.PRIVATE."Secret Plans" P limit 1000`)
+		_, err := w.readTable(&pb.PreviewModelRequest{Name: model})
+		wantError(t, err, codes.PermissionDenied, pb.ErrorReason_ERROR_REASON_WAREHOUSE_PERMISSION)
+		var statements []string
+		for _, detail := range status.Convert(err).Details() {
+			if access, ok := detail.(*pb.TableAccess); ok {
+				for _, grant := range access.GetGrants() {
+					statements = append(statements, grant.GetStatement())
+				}
+			}
+		}
+		want := []string{
+			"GRANT USAGE ON DATABASE SHOP TO ROLE READER;",
+			"GRANT USAGE ON SCHEMA SHOP.PRIVATE TO ROLE READER;",
+			`GRANT SELECT ON TABLE SHOP.PRIVATE."Secret Plans" TO ROLE READER;`,
+			`GRANT SELECT ON VIEW SHOP.PRIVATE."Secret Plans" TO ROLE READER;`,
+		}
+		if diff := cmp.Diff(want, statements); diff != "" {
+			t.Errorf("%s: statements (-want +got):\n%s", name, diff)
+		}
 	}
 }
 

@@ -7,6 +7,8 @@
 package errmap
 
 import (
+	"context"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -50,6 +52,14 @@ func (e *Error) Unwrap() error { return e.Err }
 // New returns an error about a resource, which may be empty.
 func New(reason pb.ErrorReason, resource, message string) *Error {
 	return &Error{Reason: reason, Resource: resource, Message: message}
+}
+
+// WithDetail returns what a caller is told of an error, with one more message
+// of the contract that the reason promises.
+func WithDetail(err error, detail proto.Message) *Error {
+	told := *classify(context.Background(), err)
+	told.Details = append(slices.Clone(told.Details), detail)
+	return &told
 }
 
 // InvalidField returns a REQUEST_INVALID about one field.

@@ -187,7 +187,7 @@ func tableAccess(ctx context.Context, link *connections.Link, tables [][]string,
 			case errors.As(err, &refused) && refused.Kind == warehouse.KindPermission:
 				access[i].Readable = false
 				access[i].Problem = errmap.Problem(err, "")
-				access[i].Grants = grants(link, parts)
+				access[i].Grants = grants(ctx, link, parts)
 			default:
 				return err
 			}
@@ -197,18 +197,45 @@ func tableAccess(ctx context.Context, link *connections.Link, tables [][]string,
 	return access, group.Wait()
 }
 
-// grants is what would let our role read a table, where the warehouse has
-// such a thing and the connection names the role.
-func grants(link *connections.Link, table []string) []*pb.Grant {
+// grants is what would let the role in use read a table, where the warehouse has
+// such a thing.
+func grants(ctx context.Context, link *connections.Link, table []string) []*pb.Grant {
 	granter, ok := link.Warehouse.(warehouse.Granter)
 	if !ok {
 		return nil
 	}
+	role := link.Connection.GetWarehouse().GetSnowflake().GetRole()
+	if role == "" { // the user's default is in use
+		if identity, err := link.Warehouse.Identify(ctx); err == nil {
+			role = identity.Role
+		}
+	}
 	var all []*pb.Grant
-	for _, g := range granter.Grants(table, link.Connection.GetWarehouse().GetSnowflake().GetRole()) {
+	for _, g := range granter.Grants(table, role) {
 		all = append(all, &pb.Grant{Privilege: g.Privilege, Object: g.Object, Statement: g.Statement})
 	}
 	return all
+}
+
+// withGrants adds to a warehouse's refusal what would give our role the missing
+// privilege, where the refusal names one of the query's tables.
+func withGrants(ctx context.Context, err error, link *connections.Link, tables [][]string) error {
+	var refused *warehouse.Error
+	if !errors.As(err, &refused) || refused.Kind != warehouse.KindPermission {
+		return err
+	}
+	plain := func(s string) string { return strings.ReplaceAll(s, `"`, "") }
+	for _, parts := range tables {
+		if plain(strings.Join(parts, ".")) != plain(refused.Object) {
+			continue
+		}
+		needed := grants(ctx, link, parts)
+		if len(needed) == 0 {
+			return err
+		}
+		return errmap.WithDetail(err, &pb.TableAccess{Parts: parts, Grants: needed})
+	}
+	return err
 }
 
 func quoteName(parts []string) string {

@@ -74,7 +74,7 @@ func (s *Service) preview(ctx context.Context, p *preview, link *connections.Lin
 	asked := time.Now()
 	result, err := link.Warehouse.Query(ctx, warehouse.Statement{SQL: plan.query.Preview(p.limit), Tag: queryTag(name)})
 	if err != nil {
-		return err
+		return withGrants(ctx, err, link, plan.query.Tables())
 	}
 	p.stats.WarehouseTime = durationpb.New(time.Since(asked))
 	p.stats.QueryId = result.QueryID()

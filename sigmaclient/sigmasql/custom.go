@@ -15,8 +15,12 @@ func covered(spans []span, offset int) bool {
 	return slices.ContainsFunc(spans[:i], func(s span) bool { return offset < s.end })
 }
 
+// mostOfParameter bounds what Sigma may have written for a parameter, in bytes of its normalized value: a list of a
+// thousand names is long. Without a bound two texts that share a beginning and an end would count as one.
+const mostOfParameter = 64 << 10
+
 // customSpans finds where custom SQL stands in a text, token by token: white space, comments and the semicolon at the end
-// of a definition don't count.
+// of a definition don't count, and where a definition names a control, {{like-this}}, any value fits.
 func customSpans(text string, dialect Dialect, definitions []string) []span {
 	var spans []span
 	var in string
@@ -28,19 +32,72 @@ func customSpans(text string, dialect Dialect, definitions []string) []span {
 		if in == "" {
 			in = normalize(text, dialect)
 		}
+		parts := fixedParts(wanted)
 		for from := 0; ; {
-			n := strings.Index(in[from:], wanted)
-			if n < 0 {
+			first, last := findParts(in, from, parts)
+			if last <= first {
 				break
 			}
-			last := from + n + len(wanted) - len("\x00")
-			spans = append(spans, span{from + n + len("\x00"), last})
+			spans = append(spans, span{first + len("\x00"), last})
 			from = last
 		}
 	}
 	denormalize(text, dialect, spans)
 	slices.SortFunc(spans, func(a, b span) int { return a.start - b.start })
 	return spans
+}
+
+// fixedParts splits a normalized definition at its parameters. Each part begins and ends with a NUL, and is one NUL only
+// where parameters meet, or one stands at an end.
+func fixedParts(definition string) []string {
+	const opens, closes = "\x00{\x00{\x00", "\x00}\x00}\x00"
+	var parts []string
+	for {
+		start := strings.Index(definition, opens)
+		if start < 0 {
+			return append(parts, definition)
+		}
+		length := strings.Index(definition[start:], closes)
+		if length < 0 {
+			return append(parts, definition)
+		}
+		parts = append(parts, definition[:start+len("\x00")])
+		definition = definition[start+length+len(closes)-len("\x00"):]
+	}
+}
+
+// findParts looks for a normalized definition in a normalized text. It returns the offsets of the NULs around it, the same
+// twice where it isn't there.
+func findParts(in string, from int, parts []string) (first, last int) {
+	for ; ; from = first + 1 {
+		n := strings.Index(in[from:], parts[0])
+		if n < 0 || len(parts[0]) == len("\x00") {
+			return 0, 0
+		}
+		first = from + n
+		last = first + len(parts[0]) - len("\x00")
+		if last = findRest(in, last, parts[1:]); last > 0 {
+			return first, last
+		}
+	}
+}
+
+// findRest looks for the parts behind the first, each behind a value of at least one token, and returns the offset of the
+// NUL behind the last of them, or 0.
+func findRest(in string, last int, parts []string) int {
+	for _, part := range parts {
+		value := strings.IndexByte(in[last+len("\x00"):], 0)
+		if value < 0 {
+			return 0
+		}
+		last += len("\x00") + value
+		n := strings.Index(in[last:min(len(in), last+mostOfParameter+len(part))], part)
+		if n < 0 {
+			return 0
+		}
+		last += n + len(part) - len("\x00")
+	}
+	return last
 }
 
 // normalize writes a text's significant tokens with a NUL before and behind each.

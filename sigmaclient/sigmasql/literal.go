@@ -41,7 +41,7 @@ func (p *parser) literal(f *frame) {
 	}
 	content := text[1 : len(text)-1]
 	if f.frozen(p) && isDate(content) {
-		p.frozen = append(p.frozen, Literal{Offset: p.cur.Start, Value: content})
+		p.freeze(p.cur)
 		return
 	}
 	if !f.inList && !(f.query && f.clause == clauseList) {
@@ -83,6 +83,22 @@ func (f *frame) frozen(p *parser) bool {
 		return true
 	}
 	return f.prev.Kind == endOfText && len(p.frames) > 1 && p.frames[len(p.frames)-2].prev2.kw == kwTimestamp
+}
+
+// cast looks for a constant that a cast makes a date of: '…'::timestamp_ltz.
+func (p *parser) cast(f *frame) {
+	if p.cur.kw != kwTimestamp || f.prev.c != ':' || f.prev2.c != ':' || p.constant.End == 0 || p.constant.End != f.prev2.after {
+		return
+	}
+	text := p.text[p.constant.Start:p.constant.End]
+	told := len(p.frozen) > 0 && p.frozen[len(p.frozen)-1].Offset == p.constant.Start
+	if text[0] == '\'' && isDate(text[1:len(text)-1]) && !told && !covered(p.custom, p.constant.Start) {
+		p.freeze(p.constant)
+	}
+}
+
+func (p *parser) freeze(l lexeme) {
+	p.frozen = append(p.frozen, Literal{Offset: l.Start, Value: p.text[l.Start+1 : l.End-1]})
 }
 
 // isDate reports whether a constant begins with a date such as 2026-03-26.

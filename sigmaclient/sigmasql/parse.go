@@ -31,6 +31,8 @@ type parser struct {
 	broken  []brokenLiteral
 	frozen  []Literal
 
+	constant lexeme // the last string
+
 	custom []span // where the author's custom SQL stands
 }
 
@@ -202,9 +204,11 @@ func (p *parser) step() {
 			return
 		}
 	case Word, Identifier:
+		p.cast(f)
 		p.word(f)
 	case String:
 		p.literal(f)
+		p.constant = p.cur
 		f.wantsTable = false
 	default:
 		f.wantsTable = false

@@ -279,6 +279,20 @@ func TestCustomSQLIsLeftAlone(t *testing.T) {
 			}
 		})
 	}
+	const definition = "select A from T where K in ({{the-kinds}}) and D > {{#raw since}} limit {{most}}"
+	const filled = "select A from (select A from T where K in ('a', 'b)') and D > '2026-01-01'::date limit 1000) Q1 limit 1000"
+	controls := prepare(t, filled, sigmasql.Options{CustomSQL: []string{definition}})
+	if got, want := controls.Full(), strings.TrimSuffix(filled, " limit 1000"); got != want {
+		t.Errorf("with values for its controls:\n%s\nwant:\n%s", got, want)
+	}
+	if frozen := controls.FrozenLiterals(); len(frozen) != 0 {
+		t.Errorf("an author's dates count as frozen: %v", frozen)
+	}
+	for _, other := range []string{"select A from T where K in ({{k}}) and E > {{d}} limit {{n}}", "select A from T limit {{n}}", "{{a}} limit {{n}}", "select A from T {{"} {
+		if got := prepare(t, filled, sigmasql.Options{CustomSQL: []string{other}}).Full(); strings.Contains(got, "1000") {
+			t.Errorf("%s counts as the author's text of %s", filled, other)
+		}
+	}
 	quiet := prepare(t, `select 'Unknown column "[X]"' A`, sigmasql.Options{CustomSQL: []string{`select 'Unknown column "[X]"' A`}})
 	if broken := quiet.BrokenLiterals(); len(broken) != 0 {
 		t.Errorf("an author's text counts as broken: %v", broken)
@@ -338,7 +352,8 @@ func TestBrokenAndFrozenLiterals(t *testing.T) {
 	q := prepare(t, `with Q1 as (select 'Unknown column "[A''s]"' V_1 from T), Q0 as (select 'Unknown column \"[B]\"' V_9 from T)
 		select Q1.V_1 "First", V_2 "Second", 'Circular column reference to [C]' "Third", 'unknown column "[d]"' "Fourth", to_date('2026-03-01') "Fifth"
 		from Q1, (select 'Reference to errored column "[E]"' V_2 from T where A = 'Unknown column "[F]"' and B > date '2026-02-01' and C = '2026-01-01') Q2
-		where D < timestamp_ltz '2026-05-01 00:00' and E = to_timestamp_ltz('not a date') and F = upper('2026-01-01')`, sigmasql.Options{})
+		where D < timestamp_ltz '2026-05-01 00:00' and E = to_timestamp_ltz('not a date') and F = upper('2026-01-01')
+		and G < '2026-06-01T00:00'::timestamp_ltz and H::date = '2026-01-01' and '2026-01-01' = I::date and to_date('2026-07-01'::date) = J`, sigmasql.Options{})
 	var got []string
 	for _, b := range q.BrokenLiterals() {
 		got = append(got, b.Column+": "+b.Value)
@@ -349,7 +364,7 @@ func TestBrokenAndFrozenLiterals(t *testing.T) {
 	want := []string{
 		`First: Unknown column "[A's]"`, `: Unknown column "[B]"`, `Third: Circular column reference to [C]`,
 		`Second: Reference to errored column "[E]"`,
-		"2026-03-01", "2026-02-01", "2026-05-01 00:00",
+		"2026-03-01", "2026-02-01", "2026-05-01 00:00", "2026-06-01T00:00", "2026-07-01",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -25,7 +25,8 @@ func (w *Warehouse) Describe(ctx context.Context, stmt warehouse.Statement) (*ar
 }
 
 // Grants implements [warehouse.Granter]. Snowflake has one message for what is
-// missing and what is forbidden, on every level, so all levels are given.
+// missing and what is forbidden, on every level, so all levels are given; and
+// as it does not say whether the name is a table's or a view's, both are.
 func (w *Warehouse) Grants(table []string, role string) []warehouse.Grant {
 	if len(table) != 3 || role == "" {
 		return nil
@@ -42,6 +43,7 @@ func (w *Warehouse) Grants(table []string, role string) []warehouse.Grant {
 	add("USAGE", "DATABASE", table[:1])
 	add("USAGE", "SCHEMA", table[:2])
 	add("SELECT", "TABLE", table)
+	add("SELECT", "VIEW", table)
 	return grants
 }
 

@@ -88,7 +88,9 @@ const (
 	// schema of the connection does not exist or cannot be used.
 	ErrorReason_ERROR_REASON_WAREHOUSE_CONFIGURATION_INVALID ErrorReason = 23
 	// PERMISSION_DENIED: the warehouse role may not read an object, or the object
-	// does not exist there. Metadata: `object`.
+	// does not exist there. Metadata: `object`. Where that is a table of the
+	// model, a TableAccess among the details has the statements that give the role
+	// what it lacks.
 	ErrorReason_ERROR_REASON_WAREHOUSE_PERMISSION ErrorReason = 24
 	// FAILED_PRECONDITION: the warehouse does not compile Sigma's SQL.
 	ErrorReason_ERROR_REASON_WAREHOUSE_SQL_INVALID ErrorReason = 25

@@ -1980,10 +1980,11 @@ type TableAccess struct {
 	Parts []string `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
 	// Whether our role may read it.
 	Readable bool `protobuf:"varint,2,opt,name=readable,proto3" json:"readable,omitempty"`
-	// Why it may not, as the warehouse says.
+	// Why it may not, as the warehouse says. Not set in an error's details.
 	Problem *Problem `protobuf:"bytes,3,opt,name=problem,proto3" json:"problem,omitempty"`
 	// What would let our role read it, if the table exists: most warehouses do
-	// not say whether it is missing or forbidden.
+	// not say whether it is missing or forbidden, nor whether it is a table or a
+	// view; then there is a statement for each, of which one applies.
 	Grants        []*Grant `protobuf:"bytes,4,rep,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

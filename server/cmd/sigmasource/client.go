@@ -22,6 +22,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 )
 
 // client is what every command needs that speaks to a server.
@@ -159,6 +161,10 @@ func printError(w io.Writer, err error) {
 		case *errdetails.BadRequest:
 			for _, v := range d.GetFieldViolations() {
 				fmt.Fprintf(w, "  %s: %s\n", v.GetField(), v.GetDescription())
+			}
+		case *pb.TableAccess:
+			for _, grant := range d.GetGrants() {
+				fmt.Fprintf(w, "  %s\n", grant.GetStatement())
 			}
 		case *errdetails.RetryInfo:
 			fmt.Fprintf(w, "  try again in %s\n", d.GetRetryDelay().AsDuration())
