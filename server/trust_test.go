@@ -263,6 +263,61 @@ func TestAnElementOfAnotherWarehouseIsRefused(t *testing.T) {
 	}
 }
 
+// TestAnAccountIsKnownByBothItsNames: what two texts cannot tell, the account
+// itself tells.
+func TestAnAccountIsKnownByBothItsNames(t *testing.T) {
+	t.Parallel()
+	for sigmas, want := range map[string]pb.WarehouseMatchOutcome{
+		"lc12345":           pb.WarehouseMatchOutcome_WAREHOUSE_MATCH_OUTCOME_SAME,
+		"LC12345.us-east-1": pb.WarehouseMatchOutcome_WAREHOUSE_MATCH_OUTCOME_SAME,
+		"xy54321":           pb.WarehouseMatchOutcome_WAREHOUSE_MATCH_OUTCOME_DIFFERENT,
+		"acme_shop":         pb.WarehouseMatchOutcome_WAREHOUSE_MATCH_OUTCOME_SAME,
+	} {
+		w := newWorld(t, sigmatest.Organization{Connections: []sigmatest.Connection{{Name: "Shop", Account: sigmas}}}, snowflaketest.Config{Locator: "LC12345"})
+		w.fill(`create table SHOP.SALES.PEOPLE (ID number(38,0), NAME text, AGE number(38,0))`, ``)
+		w.create(snowflakeName, w.snowflakeConnection())
+		model := w.modelOf(snowflakeName, sigmatest.Element{SQL: peopleSQL, Columns: peopleColumns})
+		if got := w.check(&pb.CheckModelRequest{Name: model}).GetWarehouseMatch(); got.GetOutcome() != want {
+			t.Errorf("Sigma's account %q: %v", sigmas, got)
+		}
+	}
+}
+
+// TestTheWarehouseOfCustomSQLIsFound: its lineage has no id, so its text tells.
+func TestTheWarehouseOfCustomSQLIsFound(t *testing.T) {
+	t.Parallel()
+	w := newPeopleWorld(t)
+	model := w.modelOf(snowflakeName, sigmatest.Element{Columns: peopleColumns, CustomSQL: "select * from SHOP.SALES.PEOPLE limit 1000",
+		SQL: `select ID "Id" from (select * from SHOP.SALES.PEOPLE limit 1000) Q1 limit 1000`})
+	answer := w.check(&pb.CheckModelRequest{Name: model})
+	if answer.GetWarehouseMatch().GetOutcome() != pb.WarehouseMatchOutcome_WAREHOUSE_MATCH_OUTCOME_SAME {
+		t.Errorf("got %v", answer.GetWarehouseMatch())
+	}
+}
+
+func TestAModelTellsTheWarehousesTypes(t *testing.T) {
+	t.Parallel()
+	w := newPeopleWorld(t)
+	model := w.modelOf(snowflakeName, sigmatest.Element{SQL: peopleSQL, Columns: peopleColumns})
+	w.mustScan(snowflakeName)
+	types := func() (all []string) {
+		answer, err := w.catalog.GetModel(w.ctx, &pb.GetModelRequest{Name: model})
+		w.must(err)
+		for _, c := range answer.GetModel().GetColumns() {
+			all = append(all, c.GetWarehouseType())
+		}
+		return all
+	}
+	if diff := cmp.Diff([]string{"", "", ""}, types()); diff != "" {
+		t.Errorf("before any read (-want +got):\n%s", diff)
+	}
+	w.check(&pb.CheckModelRequest{Name: model})
+	w.mustReadTable(&pb.PreviewModelRequest{Name: model, Columns: []string{"Id"}})
+	if diff := cmp.Diff([]string{"NUMBER(38,0)", "VARCHAR(16777216)", "NUMBER(38,0)"}, types()); diff != "" {
+		t.Errorf("after a check (-want +got):\n%s", diff)
+	}
+}
+
 func TestDataModelsAreModelsToo(t *testing.T) {
 	t.Parallel()
 	w := newPeopleWorld(t)

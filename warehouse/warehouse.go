@@ -47,13 +47,16 @@ type Statement struct {
 // Identity is whom the warehouse took us for. Fields that a warehouse does not
 // know are empty.
 type Identity struct {
-	Account   string // Snowflake's account locator
-	User      string
-	Role      string
-	Warehouse string // the compute warehouse in use
-	Database  string
-	Schema    string
-	Version   string // of the warehouse's software
+	Account string // Snowflake's account locator
+	// QualifiedAccount is Snowflake's other name of the account, with its
+	// organization's: MYORG-MYACCOUNT.
+	QualifiedAccount string
+	User             string
+	Role             string
+	Warehouse        string // the compute warehouse in use
+	Database         string
+	Schema           string
+	Version          string // of the warehouse's software
 }
 
 // Result is a cursor over a query's rows. It is used by one goroutine.

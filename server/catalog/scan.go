@@ -32,6 +32,7 @@ type Store interface {
 	ListWorkbooks(ctx context.Context, connection string, page store.Page) (workbooks []*pb.Workbook, nextPageToken string, err error)
 	ListModels(ctx context.Context, connection, workbook string, page store.Page) (models []*pb.Model, nextPageToken string, err error)
 	Model(ctx context.Context, name string) (*pb.Model, error)
+	RecentSchemas(ctx context.Context, model string) ([]*pb.Schema, error)
 }
 
 // readers is how many workbooks are read at once. Sigma's limiter decides how

@@ -197,7 +197,28 @@ func (s *Service) GetModel(ctx context.Context, request *pb.GetModelRequest) (*p
 	if err != nil {
 		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_MODEL_NOT_FOUND, request.GetName())
 	}
+	schemas, err := s.store.RecentSchemas(ctx, request.GetName())
+	if err != nil {
+		return nil, err
+	}
+	addWarehouseTypes(model, schemas)
 	return &pb.GetModelResponse{Model: model}, nil
+}
+
+// addWarehouseTypes adds to each column its type in the newest schema that has
+// it: a scan does not ask the warehouse.
+func addWarehouseTypes(model *pb.Model, schemas []*pb.Schema) {
+	types := map[string]string{}
+	for _, schema := range schemas {
+		for _, c := range schema.GetColumns() {
+			if _, newer := types[c.GetColumnId()]; !newer && c.GetColumnId() != "" {
+				types[c.GetColumnId()] = c.GetWarehouseType()
+			}
+		}
+	}
+	for _, c := range model.GetColumns() {
+		c.WarehouseType = types[c.GetColumnId()]
+	}
 }
 
 func storeError(err error, missing pb.ErrorReason, name string) error {

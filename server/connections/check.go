@@ -153,13 +153,13 @@ func checkMatch(connection *pb.Connection, sigma sigmaReport, house warehouseRep
 			continue
 		}
 		byName, nameKnown := snowflake.CompareAccounts(c.Account, connection.GetWarehouse().GetSnowflake().GetAccount())
-		byLocator, locatorKnown := snowflake.CompareAccounts(c.Account, house.identity.Account)
-		if byName || byLocator {
+		bySelf, selfKnown := isAccount(c.Account, house.identity)
+		if byName || bySelf {
 			return &pb.Check{Kind: kind, Outcome: pb.CheckOutcome_CHECK_OUTCOME_PASS,
 				Message: "the warehouse is one that Sigma reads from",
 				Facts:   map[string]string{"sigma_connection_id": c.ConnectionID, "sigma_connection": c.Name}}
 		}
-		maybe = maybe || !nameKnown && !locatorKnown
+		maybe = maybe || !nameKnown && !selfKnown
 	}
 	message := "none of the Snowflake connections that the credentials' owner sees in Sigma names this account; make sure that it is the one that the workbooks read from"
 	if maybe {

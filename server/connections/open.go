@@ -47,7 +47,7 @@ func (o *Opener) Open(connection *pb.Connection, secrets *store.Secrets) (*Link,
 	if err != nil {
 		return nil, hostError("connection.sigma.base_url", err)
 	}
-	link := &Link{Connection: connection, Sigma: client, release: func() {}}
+	link := &Link{Connection: connection, Sigma: client, whoami: &whoami{}, release: func() {}}
 	switch kind := connection.GetWarehouse().GetKind().(type) {
 	case *pb.Warehouse_Snowflake:
 		link.Dialect = sigmasql.Snowflake

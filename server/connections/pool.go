@@ -22,7 +22,29 @@ type Link struct {
 	Warehouse  warehouse.Warehouse
 	Dialect    sigmasql.Dialect
 
+	whoami  *whoami
 	release func()
+}
+
+// whoami keeps a warehouse's word of who we are.
+type whoami struct {
+	mu    sync.Mutex
+	known *warehouse.Identity
+}
+
+// Identity is whom the warehouse takes us for. It is asked once per connection,
+// and again after a failure.
+func (l *Link) Identity(ctx context.Context) (warehouse.Identity, error) {
+	l.whoami.mu.Lock()
+	defer l.whoami.mu.Unlock()
+	if l.whoami.known == nil {
+		identity, err := l.Warehouse.Identify(ctx)
+		if err != nil {
+			return warehouse.Identity{}, err
+		}
+		l.whoami.known = &identity
+	}
+	return *l.whoami.known, nil
 }
 
 // Release gives the link back. It may be called more than once.

@@ -130,7 +130,7 @@ func (c *check) match(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.answer.WarehouseMatch = connections.Match(c.link.Connection, sigma)
+	c.answer.WarehouseMatch = c.link.Match(ctx, sigma)
 	return nil
 }
 
@@ -206,7 +206,7 @@ func grants(ctx context.Context, link *connections.Link, table []string) []*pb.G
 	}
 	role := link.Connection.GetWarehouse().GetSnowflake().GetRole()
 	if role == "" { // the user's default is in use
-		if identity, err := link.Warehouse.Identify(ctx); err == nil {
+		if identity, err := link.Identity(ctx); err == nil {
 			role = identity.Role
 		}
 	}

@@ -56,7 +56,7 @@ func (s *Service) prepare(ctx context.Context, link *connections.Link, name reso
 	}
 	p := &plan{name: name, model: model, limits: limitPolicies[asked.GetLimitPolicy()]}
 	if match == nil {
-		match = connections.Match(link.Connection, model.GetSigmaWarehouse())
+		match = link.Match(ctx, model.GetSigmaWarehouse())
 	}
 	if err := p.refuseMismatch(match); err != nil {
 		return p, err

@@ -169,7 +169,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 // Identify implements [warehouse.Warehouse].
 func (w *Warehouse) Identify(ctx context.Context) (id warehouse.Identity, err error) {
-	result, err := w.Query(ctx, warehouse.Statement{SQL: "SELECT CURRENT_ACCOUNT(), CURRENT_USER(), CURRENT_ROLE(), " +
+	result, err := w.Query(ctx, warehouse.Statement{SQL: "SELECT CURRENT_ACCOUNT(), CURRENT_ORGANIZATION_NAME() || '-' || CURRENT_ACCOUNT_NAME(), CURRENT_USER(), CURRENT_ROLE(), " +
 		"CURRENT_WAREHOUSE(), CURRENT_DATABASE(), CURRENT_SCHEMA(), CURRENT_VERSION()"})
 	if err != nil {
 		return id, err
@@ -187,7 +187,7 @@ func (w *Warehouse) Identify(ctx context.Context) (id warehouse.Identity, err er
 		return id, err
 	}
 	defer batch.Release()
-	for i, field := range []*string{&id.Account, &id.User, &id.Role, &id.Warehouse, &id.Database, &id.Schema, &id.Version} {
+	for i, field := range []*string{&id.Account, &id.QualifiedAccount, &id.User, &id.Role, &id.Warehouse, &id.Database, &id.Schema, &id.Version} {
 		if column := batch.Column(i); column.IsValid(0) {
 			*field = column.ValueStr(0)
 		}

@@ -8,7 +8,8 @@ import (
 
 // What a [Server] made from an empty [Config] knows.
 const (
-	DefaultAccount   = "TESTACCOUNT"
+	DefaultAccount   = "TESTORG-TESTACCOUNT"
+	DefaultLocator   = "TS00001"
 	DefaultUser      = "TESTUSER"
 	DefaultPassword  = "testpassword"
 	DefaultRole      = "TESTROLE"
@@ -20,7 +21,8 @@ const (
 // constants. Names are compared without regard to case, as unquoted
 // identifiers are.
 type Config struct {
-	Account    string
+	Account    string // by its organization's name and its own: ORG-NAME
+	Locator    string // its other name
 	Users      []User
 	Roles      []Role   // roles that users have but that are not listed here read everything
 	Warehouses []string // all running
@@ -68,6 +70,9 @@ type Role struct {
 func (c Config) withDefaults() Config {
 	if c.Account == "" {
 		c.Account = DefaultAccount
+	}
+	if c.Locator == "" {
+		c.Locator = DefaultLocator
 	}
 	if len(c.Warehouses) == 0 {
 		c.Warehouses = []string{DefaultWarehouse}

@@ -98,8 +98,12 @@ func (t *translator) aggregate(name string, inner, order []token) string {
 func (t *translator) sessionFunction(name string) (string, bool) {
 	value := ""
 	switch name {
-	case "CURRENT_ACCOUNT", "CURRENT_ACCOUNT_NAME":
-		value = t.names.account
+	case "CURRENT_ACCOUNT":
+		value = t.names.locator
+	case "CURRENT_ORGANIZATION_NAME":
+		value, _, _ = strings.Cut(t.names.account, "-")
+	case "CURRENT_ACCOUNT_NAME":
+		_, value, _ = strings.Cut(t.names.account, "-")
 	case "CURRENT_USER":
 		value = t.names.user
 	case "CURRENT_ROLE":

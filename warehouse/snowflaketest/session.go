@@ -29,7 +29,7 @@ type session struct {
 
 // sessionNames is what the session's context functions answer.
 type sessionNames struct {
-	account, user, role, warehouse, database, schema, session string
+	account, locator, user, role, warehouse, database, schema, session string
 }
 
 // defaultParameters are the session parameters that a login tells the driver.
@@ -46,7 +46,7 @@ func defaultParameters() map[string]string {
 }
 
 func (s *Server) openSession(user User, query url.Values, wanted map[string]any) (*session, *Error) {
-	names := sessionNames{account: strings.ToUpper(s.cfg.Account), user: strings.ToUpper(user.Name)}
+	names := sessionNames{account: strings.ToUpper(s.cfg.Account), locator: strings.ToUpper(s.cfg.Locator), user: strings.ToUpper(user.Name)}
 	names.role = foldName(query.Get("roleName"))
 	switch {
 	case names.role == "" && len(user.Roles) > 0:

@@ -1040,7 +1040,10 @@ type Column struct {
 	Formula string `protobuf:"bytes,3,opt,name=formula,proto3" json:"formula,omitempty"`
 	// Sigma's type, such as `text`, `number`, `datetime`; `error` for a formula
 	// that Sigma cannot resolve.
-	SigmaType     string `protobuf:"bytes,4,opt,name=sigma_type,json=sigmaType,proto3" json:"sigma_type,omitempty"`
+	SigmaType string `protobuf:"bytes,4,opt,name=sigma_type,json=sigmaType,proto3" json:"sigma_type,omitempty"`
+	// The warehouse's own type, such as `NUMBER(38,2)`, as the last read or check
+	// of the column saw it. Empty before the first. Only in GetModel.
+	WarehouseType string `protobuf:"bytes,5,opt,name=warehouse_type,json=warehouseType,proto3" json:"warehouse_type,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1099,6 +1102,13 @@ func (x *Column) GetFormula() string {
 func (x *Column) GetSigmaType() string {
 	if x != nil {
 		return x.SigmaType
+	}
+	return ""
+}
+
+func (x *Column) GetWarehouseType() string {
+	if x != nil {
+		return x.WarehouseType
 	}
 	return ""
 }
@@ -1931,13 +1941,14 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\tscan_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\bscanTime\x12'\n" +
 	"\x0fsql_fingerprint\x18\x11 \x01(\tR\x0esqlFingerprint\x12A\n" +
 	"\rdocument_kind\x18\x12 \x01(\x0e2\x1c.sigmasource.v1.DocumentKindR\fdocumentKind:e\xeaAb\n" +
-	"\x11sigmasource/Model\x12>workspaces/{workspace}/connections/{connection}/models/{model}*\x06models2\x05model\"t\n" +
+	"\x11sigmasource/Model\x12>workspaces/{workspace}/connections/{connection}/models/{model}*\x06models2\x05model\"\x9b\x01\n" +
 	"\x06Column\x12\x1b\n" +
 	"\tcolumn_id\x18\x01 \x01(\tR\bcolumnId\x12\x14\n" +
 	"\x05label\x18\x02 \x01(\tR\x05label\x12\x18\n" +
 	"\aformula\x18\x03 \x01(\tR\aformula\x12\x1d\n" +
 	"\n" +
-	"sigma_type\x18\x04 \x01(\tR\tsigmaType\"\x86\x01\n" +
+	"sigma_type\x18\x04 \x01(\tR\tsigmaType\x12%\n" +
+	"\x0ewarehouse_type\x18\x05 \x01(\tR\rwarehouseType\"\x86\x01\n" +
 	"\x0eSigmaWarehouse\x12#\n" +
 	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x12\n" +
