@@ -90,10 +90,10 @@ func (c *client) newModelsGet() *cobra.Command {
 				if c.output == "json" {
 					return printMessage(cmd.OutOrStdout(), model)
 				}
-				cmd.Printf("%s / %s (%s): %s\n", model.GetWorkbookDisplayName(), model.GetDisplayName(), model.GetElementType(),
+				fmt.Fprintf(cmd.OutOrStdout(), "%s / %s (%s): %s\n", model.GetWorkbookDisplayName(), model.GetDisplayName(), model.GetElementType(),
 					enumName(model.GetState().String(), "MODEL_STATE_"))
 				if model.GetError() != nil {
-					cmd.Println(model.GetError().GetMessage())
+					fmt.Fprintln(cmd.OutOrStdout(), model.GetError().GetMessage())
 				}
 				printFindings(cmd.OutOrStdout(), model.GetFindings())
 				var rows []table.Row

@@ -76,6 +76,7 @@ func readPreview(ctx context.Context, conn *grpc.ClientConn, request *pb.Preview
 		return nil, err
 	}
 	var statistics *pb.Statistics
+	var columns int
 	var received int64
 	for {
 		response, err := stream.Recv()
@@ -87,6 +88,7 @@ func readPreview(ctx context.Context, conn *grpc.ClientConn, request *pb.Preview
 		}
 		switch m := response.GetMessage().(type) {
 		case *pb.PreviewModelResponse_Schema:
+			columns = len(m.Schema.GetColumns())
 			err = sink.columns(m.Schema.GetColumns())
 		case *pb.PreviewModelResponse_Rows:
 			if got := int64(len(m.Rows.GetRows())); got != m.Rows.GetRowCount() {
@@ -94,6 +96,9 @@ func readPreview(ctx context.Context, conn *grpc.ClientConn, request *pb.Preview
 			}
 			for _, row := range m.Rows.GetRows() {
 				received++
+				if err := checkRow(row.GetValues(), columns); err != nil {
+					return nil, err
+				}
 				if err := sink.row(row.GetValues()); err != nil {
 					return nil, err
 				}
@@ -112,6 +117,20 @@ func readPreview(ctx context.Context, conn *grpc.ClientConn, request *pb.Preview
 		return nil, fmt.Errorf("%d rows arrived of %d: the rows are not complete", received, statistics.GetRowCount())
 	}
 	return statistics, sink.end()
+}
+
+// checkRow refuses a row that would be shown under the wrong columns, or with a
+// null where there is none.
+func checkRow(values []*pb.Value, columns int) error {
+	if len(values) != columns {
+		return fmt.Errorf("a row has %d values for %d columns: the stream is damaged", len(values), columns)
+	}
+	for _, value := range values {
+		if value.GetKind() == nil {
+			return errors.New("a value is of a kind that this program does not know: the server is newer, or the stream is damaged")
+		}
+	}
+	return nil
 }
 
 // tableSink prints a table once all rows are there: only then its widths are
@@ -199,9 +218,6 @@ func (s *jsonSink) columns(columns []*pb.SchemaColumn) error {
 }
 
 func (s *jsonSink) row(values []*pb.Value) error {
-	if len(values) != len(s.keys) {
-		return fmt.Errorf("a row has %d values for %d columns: the stream is damaged", len(values), len(s.keys))
-	}
 	var line bytes.Buffer
 	line.WriteByte('{')
 	for i, value := range values {
