@@ -30,29 +30,39 @@ func TestCheckExplainsWhatItFinds(t *testing.T) {
 		name       string
 		connection func(*world) *pb.Connection
 		change     func(*world)
-		outcomes   [5]pb.CheckOutcome
+		outcomes   [6]pb.CheckOutcome
 		reason     pb.ErrorReason // of the first that failed
 	}{
-		{"all is well", (*world).snowflakeConnection, func(*world) {}, [5]pb.CheckOutcome{pass, pass, pass, pass, pass}, 0},
+		{"all is well", (*world).snowflakeConnection, func(*world) {}, [6]pb.CheckOutcome{pass, pass, pass, pass, pass, pass}, 0},
 		{"no workbooks", (*world).snowflakeConnection, func(w *world) {
 			w.sigma.Change(func(o *sigmatest.Organization) { o.Workbooks = nil })
-		}, [5]pb.CheckOutcome{pass, pass, warn, pass, pass}, 0},
+		}, [6]pb.CheckOutcome{pass, pass, warn, pass, pass, pass}, 0},
 		{"another organization", (*world).snowflakeConnection, func(w *world) {
 			w.sigma.Change(func(o *sigmatest.Organization) { o.ID = "another" })
-		}, [5]pb.CheckOutcome{pass, fail, pass, pass, pass}, pb.ErrorReason_ERROR_REASON_SIGMA_ORGANIZATION_CHANGED},
+		}, [6]pb.CheckOutcome{pass, fail, pass, pass, pass, pass}, pb.ErrorReason_ERROR_REASON_SIGMA_ORGANIZATION_CHANGED},
 		{"another account than Sigma's", (*world).snowflakeConnection, func(w *world) {
 			w.sigma.Change(func(o *sigmatest.Organization) { o.Connections[0].Account = "OTHER" })
-		}, [5]pb.CheckOutcome{pass, pass, pass, pass, warn}, 0},
+		}, [6]pb.CheckOutcome{pass, pass, pass, pass, warn, pass}, 0},
 		{"revoked credentials", (*world).snowflakeConnection, func(w *world) {
 			w.sigma.Change(func(o *sigmatest.Organization) { o.ClientSecret = "another" })
 			w.sigma.RevokeTokens()
-		}, [5]pb.CheckOutcome{fail, skipped, skipped, pass, skipped}, pb.ErrorReason_ERROR_REASON_SIGMA_CREDENTIALS_INVALID},
+		}, [6]pb.CheckOutcome{fail, skipped, skipped, pass, skipped, pass}, pb.ErrorReason_ERROR_REASON_SIGMA_CREDENTIALS_INVALID},
 		{"a warehouse that refuses", (*world).snowflakeConnection, func(w *world) {
 			w.snowflake.SetFaults(snowflaketest.Faults{Login: func(string) *snowflaketest.Error { return snowflaketest.NetworkPolicyError() }})
 			w.stop() // and with it the session
 			w.start()
-		}, [5]pb.CheckOutcome{pass, pass, pass, fail, skipped}, pb.ErrorReason_ERROR_REASON_WAREHOUSE_CONFIGURATION_INVALID},
-		{"DuckDB", (*world).duckdbConnection, func(*world) {}, [5]pb.CheckOutcome{pass, pass, pass, pass, warn}, 0},
+		}, [6]pb.CheckOutcome{pass, pass, pass, fail, skipped, skipped}, pb.ErrorReason_ERROR_REASON_WAREHOUSE_CONFIGURATION_INVALID},
+		{"a warehouse that is suspended", (*world).snowflakeConnection, func(w *world) {
+			w.snowflake.SuspendWarehouse(snowflakeComputer)
+		}, [6]pb.CheckOutcome{pass, pass, pass, pass, pass, fail}, pb.ErrorReason_ERROR_REASON_WAREHOUSE_CONFIGURATION_INVALID},
+		{"a role that was taken away", (*world).snowflakeConnection, func(w *world) {
+			w.snowflake.SetFaults(snowflaketest.Faults{Login: func(string) *snowflaketest.Error {
+				return &snowflaketest.Error{Code: "390189", Message: "Role 'READER' specified in the connect string does not exist or not authorized."}
+			}})
+			w.stop()
+			w.start()
+		}, [6]pb.CheckOutcome{pass, pass, pass, fail, skipped, skipped}, pb.ErrorReason_ERROR_REASON_WAREHOUSE_CONFIGURATION_INVALID},
+		{"DuckDB", (*world).duckdbConnection, func(*world) {}, [6]pb.CheckOutcome{pass, pass, pass, pass, warn, pass}, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -18,12 +18,14 @@ import (
 	_ "github.com/duckdb/duckdb-go/v2"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server"
 	"github.com/sigmasource/sigmasource/server/auth"
+	"github.com/sigmasource/sigmasource/server/keyring"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 	"github.com/sigmasource/sigmasource/sigmaclient/sigmatest"
@@ -73,12 +75,16 @@ type world struct {
 	store  *store.Store
 	served chan error
 
-	callers   *auth.Static
+	callers   *auth.Callers
+	adjust    func(*server.Config) // what a test wants otherwise, from the next start on
+	dialWith  credentials.TransportCredentials
 	tokens    []string
 	admitted  []string // further hosts that the operator admits
-	logs, got *record  // what the server logged, and what callers were told
-	elements  int      // made by model
-	halfLost  bool     // the test shut the server down under its callers
+	address   string
+	logs, got *record // what the server logged, and what callers were told
+	audit     *record
+	elements  int  // made by model
+	halfLost  bool // the test shut the server down under its callers
 }
 
 // newWorld starts everything. What every test of this package shows besides
@@ -95,7 +101,7 @@ func newWorld(t *testing.T, org sigmatest.Organization, config snowflaketest.Con
 	config.Roles = []snowflaketest.Role{{Name: snowflakeRole, Select: []string{"SHOP.SALES.*"}}}
 	config.Warehouses = []string{snowflakeComputer}
 
-	w := &world{t: t, folder: t.TempDir(), dataDir: t.TempDir(), logs: &record{}, got: &record{}}
+	w := &world{t: t, folder: t.TempDir(), dataDir: t.TempDir(), logs: &record{}, got: &record{}, audit: &record{}}
 	w.duckdbDir = w.folder
 	t.Cleanup(w.verifyNothingLeaked)
 	var err error
@@ -110,20 +116,22 @@ func newWorld(t *testing.T, org sigmatest.Organization, config snowflaketest.Con
 	for _, id := range []string{"acme", "globex"} {
 		token, hash := auth.NewToken()
 		w.tokens = append(w.tokens, token)
-		tokens = append(tokens, auth.Token{Principal: id + " platform", Hash: hash, Workspaces: []string{id}})
+		tokens = append(tokens, auth.Token{Principal: id + " platform", Hash: hash, Roles: auth.Roles{id: auth.Admin}})
 	}
-	w.callers, err = auth.NewStatic(tokens)
+	w.callers, err = auth.New(auth.Config{Tokens: tokens}, nil)
 	w.must(err)
+	t.Cleanup(w.callers.Close)
 	w.ctx = withToken(t.Context(), w.tokens[0])
 	w.others = withToken(t.Context(), w.tokens[1])
-	_, err = store.CreateSealer(w.keyset())
-	w.must(err)
+	w.must(keyring.Create(t.Context(), w.keyset()))
 	w.start()
 	t.Cleanup(w.stop)
 	return w
 }
 
-func (w *world) keyset() string { return filepath.Join(w.dataDir, "keyset.json") }
+func (w *world) keyset() keyring.Source {
+	return keyring.Source{Path: filepath.Join(w.dataDir, "keyset.json")}
+}
 
 func withToken(ctx context.Context, token string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
@@ -132,9 +140,10 @@ func withToken(ctx context.Context, token string) context.Context {
 // openStore opens the store that the server keeps its data in.
 func (w *world) openStore() *store.Store {
 	w.t.Helper()
-	sealer, err := store.LoadSealer(w.keyset())
+	keys, err := keyring.Open(w.ctx, w.keyset(), time.Hour, slog.New(slog.DiscardHandler))
 	w.must(err)
-	s, err := store.Open(context.WithoutCancel(w.ctx), filepath.Join(w.dataDir, "store.db"), sealer)
+	w.t.Cleanup(func() { w.close(keys.Close()) })
+	s, err := store.Open(context.WithoutCancel(w.ctx), filepath.Join(w.dataDir, "store.db"), keys)
 	w.must(err)
 	return s
 }
@@ -146,18 +155,42 @@ func (w *world) start() {
 	hosts, err := sigmaclient.NewHosts(append(w.admitted, w.sigma.Host(), fmt.Sprintf("%s:%d", w.snowflake.Host(), w.snowflake.Port()))...)
 	w.must(err)
 	logger := slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	w.server, err = server.New(w.ctx, server.Config{Store: w.store, Auth: w.callers, Hosts: hosts, DuckDBDir: w.duckdbDir, Logger: logger})
+	config := server.Config{Store: w.store, Callers: w.callers, Hosts: hosts, DuckDBDir: w.duckdbDir, Logger: logger,
+		Audit: slog.New(slog.NewJSONHandler(w.audit, nil))}
+	if w.adjust != nil {
+		w.adjust(&config)
+	}
+	w.server, err = server.New(w.ctx, config)
 	w.must(err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
 	w.served = make(chan error, 1)
 	go func(s *server.Server, served chan<- error) { served <- s.Serve(listener) }(w.server, w.served)
-	w.conn, err = grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithUnaryInterceptor(w.watchUnary), grpc.WithStreamInterceptor(w.watchStream))
-	w.must(err)
+	w.address = listener.Addr().String()
+	w.conn = w.dial(w.dialWith)
 	w.connections = pb.NewSigmaConnectionsClient(w.conn)
 	w.catalog = pb.NewModelCatalogClient(w.conn)
 	w.query = pb.NewModelQueryClient(w.conn)
+}
+
+// dial connects as one more client, whose answers are looked at, too.
+func (w *world) dial(transport credentials.TransportCredentials) *grpc.ClientConn {
+	w.t.Helper()
+	if transport == nil {
+		transport = insecure.NewCredentials()
+	}
+	conn, err := grpc.NewClient(w.address, grpc.WithTransportCredentials(transport),
+		grpc.WithUnaryInterceptor(w.watchUnary), grpc.WithStreamInterceptor(w.watchStream))
+	w.must(err)
+	return conn
+}
+
+// restart starts the server anew, with the changes of its configuration.
+func (w *world) restart(adjust func(*server.Config)) {
+	w.t.Helper()
+	w.stop()
+	w.adjust = adjust
+	w.start()
 }
 
 // stop ends the server as an operator does.
@@ -305,6 +338,7 @@ func (w *world) verifyNothingLeaked() {
 		w.t.Error("nothing was logged, so that the search for secrets shows nothing")
 	}
 	look("the log", w.logs.String())
+	look("the audit", w.audit.String())
 	look("an answer", w.got.String())
 	if strings.Contains(w.got.String(), w.folder) {
 		w.t.Error("an answer tells the server's own folder")

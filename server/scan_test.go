@@ -519,7 +519,7 @@ func TestARestartEndsScans(t *testing.T) {
 	w.stop()
 	left := &pb.Scan{Name: snowflakeName + "/scans/left", State: pb.ScanState_SCAN_STATE_RUNNING, Phase: pb.ScanPhase_SCAN_PHASE_READING}
 	s := w.openStore()
-	_, started, err := s.StartScan(context.WithoutCancel(w.ctx), left)
+	_, started, err := s.StartScan(context.WithoutCancel(w.ctx), left, 0)
 	w.must(err)
 	w.close(s.Close())
 	w.start()

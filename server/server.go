@@ -3,8 +3,9 @@
 // health and reflection.
 //
 // It is the only place where sigmaclient, the warehouses and the store meet.
-// What every method needs (a request id, logging, error mapping, recovery,
-// authentication, validation, authorization) is an interceptor here, once.
+// What every method needs (a request id, logging, the audit, error mapping,
+// recovery, authentication, validation, authorization, quotas) is an interceptor
+// here, once.
 package server
 
 import (
@@ -13,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -29,29 +31,56 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/audit"
 	"github.com/sigmasource/sigmasource/server/auth"
 	"github.com/sigmasource/sigmasource/server/catalog"
 	"github.com/sigmasource/sigmasource/server/connections"
 	"github.com/sigmasource/sigmasource/server/errmap"
 	"github.com/sigmasource/sigmasource/server/jobs"
 	"github.com/sigmasource/sigmasource/server/query"
+	"github.com/sigmasource/sigmasource/server/quota"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 )
 
 // Config is what a server is made of.
 type Config struct {
-	Store *store.Store // not closed by the server
-	Auth  *auth.Static
+	Store   *store.Store // not closed by the server
+	Callers Callers
 	// Hosts are the hosts that may be called besides Sigma's and Snowflake's
 	// own. Nil admits none.
 	Hosts *sigmaclient.Hosts
 	// DuckDBDir is the folder of DuckDB warehouses. Empty refuses them.
 	DuckDBDir string
+	// SigmaTransport carries the requests to Sigma. Nil means one of its own.
+	SigmaTransport http.RoundTripper
 	// TLS encrypts. Nil means plain text.
-	TLS    credentials.TransportCredentials
-	Logger *slog.Logger // nil means slog.Default
+	TLS credentials.TransportCredentials
+	// Limits keep callers from one another's way. Nil means quota.Default.
+	Limits *quota.Limits
+	// Reflection and Health say who may ask for the contract, and how the server
+	// does. Empty means Authenticated for the first and Anyone for the second.
+	Reflection, Health Access
+	Logger             *slog.Logger // nil means slog.Default
+	Audit              *slog.Logger // nil means Logger
 }
+
+// Callers finds out who calls. *auth.Callers and *auth.File are such.
+type Callers interface {
+	// Authenticate returns a context that holds the principal (see
+	// auth.WithPrincipal), or fails with an *auth.Error.
+	Authenticate(ctx context.Context) (context.Context, error)
+}
+
+// Access says who may call a service that concerns no workspace.
+type Access string
+
+// The kinds of access.
+const (
+	Nobody        Access = "off"
+	Authenticated Access = "authenticated"
+	Anyone        Access = "open"
+)
 
 // Server serves the contract.
 type Server struct {
@@ -80,7 +109,8 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	if interrupted > 0 {
 		logger.Warn("scans were interrupted when the server last stopped", "scans", interrupted)
 	}
-	options, err := interceptors(config.Auth, logger)
+	config = config.withDefaults(logger)
+	options, err := config.interceptors(logger)
 	if err != nil {
 		return nil, err
 	}
@@ -93,28 +123,64 @@ func New(ctx context.Context, config Config) (*Server, error) {
 		runner: &jobs.Runner{Logger: logger},
 		logger: logger,
 	}
-	s.sigma = sigmaclient.New(sigmaclient.Options{Hosts: config.Hosts, Logger: logger})
+	s.sigma = sigmaclient.New(sigmaclient.Options{Hosts: config.Hosts, Transport: config.SigmaTransport, Logger: logger})
 	opener := &connections.Opener{Sigma: s.sigma, Hosts: config.Hosts, DuckDBDir: config.DuckDBDir, Logger: logger}
 	s.pool = connections.NewPool(config.Store, opener)
 	pb.RegisterSigmaConnectionsServer(s.grpc, connections.New(config.Store, s.pool, opener, s.runner, logger))
-	pb.RegisterModelCatalogServer(s.grpc, catalog.New(config.Store, s.pool, s.runner, logger))
+	pb.RegisterModelCatalogServer(s.grpc, catalog.New(config.Store, s.pool, s.runner, config.Limits.WorkspaceScans, logger))
 	pb.RegisterModelQueryServer(s.grpc, query.New(s.pool, config.Store))
-	healthpb.RegisterHealthServer(s.grpc, s.health)
-	reflection.Register(s.grpc)
+	if config.Health != Nobody {
+		healthpb.RegisterHealthServer(s.grpc, s.health)
+	}
+	if config.Reflection != Nobody {
+		reflection.Register(s.grpc)
+	}
 	return s, nil
 }
 
+func (c Config) withDefaults(logger *slog.Logger) Config {
+	if c.Limits == nil {
+		c.Limits = &quota.Default
+	}
+	if c.Reflection == "" {
+		c.Reflection = Authenticated
+	}
+	if c.Health == "" {
+		c.Health = Anyone
+	}
+	if c.Audit == nil {
+		c.Audit = logger
+	}
+	return c
+}
+
+// guard admits callers, and to what.
+func (c Config) guard() *auth.Guard {
+	guard := &auth.Guard{Authenticate: c.Callers.Authenticate}
+	for service, access := range map[string]Access{
+		healthpb.Health_ServiceDesc.ServiceName:    c.Health,
+		"grpc.reflection.v1.ServerReflection":      c.Reflection,
+		"grpc.reflection.v1alpha.ServerReflection": c.Reflection,
+	} {
+		switch access {
+		case Anyone:
+			guard.Open = append(guard.Open, service)
+		case Authenticated:
+			guard.Unscoped = append(guard.Unscoped, service)
+		}
+	}
+	return guard
+}
+
 // interceptors are the chain, the outermost first.
-func interceptors(callers *auth.Static, logger *slog.Logger) ([]grpc.ServerOption, error) {
+func (c Config) interceptors(logger *slog.Logger) ([]grpc.ServerOption, error) {
 	validator, err := protovalidate.New()
 	if err != nil {
 		return nil, fmt.Errorf("prepare validation: %w", err)
 	}
-	guard := &auth.Guard{
-		Authenticate: callers.Authenticate,
-		Open:         []string{healthpb.Health_ServiceDesc.ServiceName},
-		Unscoped:     []string{"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"},
-	}
+	guard := c.guard()
+	record := audit.New(c.Audit)
+	quotas := quota.New(*c.Limits)
 	logged := logging.WithLogOnEvents(logging.FinishCall)
 	log := logging.LoggerFunc(func(ctx context.Context, level logging.Level, message string, fields ...any) {
 		logger.Log(ctx, slog.Level(level), message, fields...)
@@ -130,20 +196,24 @@ func interceptors(callers *auth.Static, logger *slog.Logger) ([]grpc.ServerOptio
 		grpc.ChainUnaryInterceptor(
 			errmap.UnaryIdentify,
 			logging.UnaryServerInterceptor(log, logged),
+			record.Unary,
 			errmap.UnaryMap(logger),
 			recovery.UnaryServerInterceptor(recovered),
 			guard.AuthenticateUnary(),
 			validation.UnaryServerInterceptor(validator),
 			guard.AuthorizeUnary(),
+			quotas.Unary,
 		),
 		grpc.ChainStreamInterceptor(
 			errmap.StreamIdentify,
 			logging.StreamServerInterceptor(log, logged),
+			record.Stream,
 			errmap.StreamMap(logger),
 			recovery.StreamServerInterceptor(recovered),
 			guard.AuthenticateStream(),
 			validation.StreamServerInterceptor(validator),
 			guard.AuthorizeStream(),
+			quotas.Stream,
 		),
 	}, nil
 }
@@ -154,7 +224,8 @@ func connectionOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.MaxRecvMsgSize(1 << 20), // requests hold names and keys, no data
+		grpc.MaxRecvMsgSize(1 << 20),     // requests hold names and keys, no data
+		grpc.MaxHeaderListSize(32 << 10), // and their metadata a token
 	}
 }
 

@@ -9,6 +9,8 @@ package warehouse
 
 import (
 	"context"
+	"errors"
+	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
 )
@@ -19,6 +21,10 @@ type Warehouse interface {
 	// Identify logs in where that has not happened yet and tells as whom. It
 	// is the check that a connection works.
 	Identify(ctx context.Context) (Identity, error)
+
+	// Probe runs a query that needs the warehouse's compute, and reads its rows.
+	// It shows that queries run, which Identify does not.
+	Probe(ctx context.Context) error
 
 	// Query runs one statement and returns once its columns are known. The
 	// context bounds the whole read, not only this call: when it ends, the
@@ -95,4 +101,19 @@ type Grant struct {
 	Privilege string // such as "SELECT"
 	Object    string // such as "TABLE DB.SCHEMA.ORDERS"
 	Statement string // gives it, in the warehouse's syntax
+}
+
+// Drain reads a result to its end and closes it.
+func Drain(ctx context.Context, result Result) (err error) {
+	defer func() { err = errors.Join(err, result.Close()) }()
+	for {
+		batch, err := result.Next(ctx)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		batch.Release()
+	}
 }

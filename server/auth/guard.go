@@ -16,7 +16,7 @@ import (
 // Authenticate, request validation, Authorize. Validation lies between, so that
 // a misspelt name is told as such to a caller who is known, and only to them.
 type Guard struct {
-	// Authenticate finds the caller, as (*Static).Authenticate does.
+	// Authenticate finds the caller, as (*Callers).Authenticate does.
 	Authenticate grpcauth.AuthFunc
 	// Open are services that anyone may call, by full name, such as
 	// `grpc.health.v1.Health`.
@@ -48,11 +48,12 @@ func (g *Guard) AuthenticateStream() grpc.StreamServerInterceptor {
 	}
 }
 
-// AuthorizeUnary admits a request whose workspace the caller may use.
+// AuthorizeUnary admits a request whose caller has the role that the method
+// needs in the request's workspace.
 func (g *Guard) AuthorizeUnary() grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		if !g.needsNoWorkspace(info.FullMethod) {
-			if err := authorize(ctx, request); err != nil {
+			if err := authorize(ctx, info.FullMethod, request); err != nil {
 				return nil, err
 			}
 		}
@@ -67,37 +68,42 @@ func (g *Guard) AuthorizeStream() grpc.StreamServerInterceptor {
 		if g.needsNoWorkspace(info.FullMethod) {
 			return handler(server, stream)
 		}
-		return handler(server, &authorizedStream{stream})
+		return handler(server, &authorizedStream{stream, info.FullMethod})
 	}
 }
 
-type authorizedStream struct{ grpc.ServerStream }
+type authorizedStream struct {
+	grpc.ServerStream
+	method string
+}
 
-// RecvMsg fails with ErrForbidden before the handler has seen the message.
+// RecvMsg fails before the handler has seen a message that the caller may not
+// send.
 func (s *authorizedStream) RecvMsg(message any) error {
 	if err := s.ServerStream.RecvMsg(message); err != nil {
 		return err
 	}
-	return authorize(s.Context(), message)
+	return authorize(s.Context(), s.method, message)
 }
 
-// authorize fails for a request without a workspace: a new method is closed until
-// its request names one.
-func authorize(ctx context.Context, request any) error {
+// authorize fails for a method without a role, and for a request without a
+// workspace: what is new is closed until it is opened.
+func authorize(ctx context.Context, method string, request any) error {
 	p := PrincipalFrom(ctx)
 	if p == nil {
 		return ErrMissing
 	}
-	workspace, err := resource.WorkspaceOf(resourceName(request))
-	if err != nil || !p.MayUse(workspace) {
+	role, known := needed[method]
+	workspace, err := resource.WorkspaceOf(ResourceOf(request))
+	if !known || err != nil {
 		return ErrForbidden
 	}
-	return nil
+	return p.authorize(workspace, role)
 }
 
-// resourceName returns the name of the resource that a request is about, or its
+// ResourceOf returns the name of the resource that a request is about, or its
 // parent's, or nothing.
-func resourceName(request any) string {
+func ResourceOf(request any) string {
 	switch r := request.(type) {
 	case interface{ GetName() string }:
 		return r.GetName()

@@ -48,7 +48,7 @@ func codeOf(err error) error {
 func serve(t *testing.T, tokens ...auth.Token) (conn *grpc.ClientConn) {
 	t.Helper()
 	guard := &auth.Guard{
-		Authenticate: newStatic(t, tokens...).Authenticate,
+		Authenticate: newCallers(t, auth.Config{Tokens: tokens}).Authenticate,
 		Open:         []string{"grpc.health.v1.Health"},
 		Unscoped:     []string{"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"},
 	}
@@ -169,8 +169,8 @@ func TestEveryMethodIsGuarded(t *testing.T) {
 	token, hash := auth.NewToken()
 	everywhere, everywhereHash := auth.NewToken()
 	conn := serve(t,
-		auth.Token{Principal: "platform", Hash: hash, Workspaces: []string{"acme", "globex"}},
-		auth.Token{Principal: "on-call", Hash: everywhereHash, Workspaces: []string{auth.AnyWorkspace}})
+		auth.Token{Principal: "platform", Hash: hash, Roles: auth.Roles{"acme": auth.Admin, "globex": auth.Admin}},
+		auth.Token{Principal: "on-call", Hash: everywhereHash, Roles: auth.Roles{auth.AnyWorkspace: auth.Admin}})
 	for path, method := range methods(t) {
 		t.Run(strings.TrimPrefix(path, "/sigmasource.v1."), func(t *testing.T) {
 			empty := request(t, method, "acme")
@@ -203,8 +203,63 @@ func TestEveryMethodIsGuarded(t *testing.T) {
 	}
 }
 
+// TestRolesOfMethods is the table of who may do what. A method of the contract
+// that it does not know fails it.
+func TestRolesOfMethods(t *testing.T) {
+	want := map[string]auth.Role{
+		"CreateConnection": auth.Admin, "UpdateConnection": auth.Admin, "DeleteConnection": auth.Admin,
+		"CheckConnection": auth.Operator, "StartScan": auth.Operator, "CheckModel": auth.Operator,
+		"GetConnection": auth.Viewer, "ListConnections": auth.Viewer, "GetScan": auth.Viewer, "WatchScan": auth.Viewer,
+		"ListWorkbooks": auth.Viewer, "ListModels": auth.Viewer, "GetModel": auth.Viewer, "PreviewModel": auth.Viewer,
+	}
+	var tokens []auth.Token
+	tokenOf := map[auth.Role]string{}
+	for _, role := range []auth.Role{auth.Viewer, auth.Operator, auth.Admin} {
+		token, hash := auth.NewToken()
+		tokenOf[role] = token
+		tokens = append(tokens, auth.Token{Principal: role.String(), Hash: hash, Roles: auth.Roles{"acme": role, "*": auth.Viewer, "globex": auth.Viewer}})
+	}
+	conn := serve(t, tokens...)
+	for path, method := range methods(t) {
+		needed, ok := want[string(method.Name())]
+		if !ok {
+			t.Errorf("%s is not in the table of this test", path)
+			continue
+		}
+		for role, token := range tokenOf {
+			for workspace, has := range map[string]auth.Role{"acme": role, "globex": auth.Viewer, "initech": auth.Viewer} {
+				err := call(withToken(t.Context(), token), conn, path, method, request(t, method, workspace))
+				expected := codes.Unimplemented
+				if has < needed {
+					expected = codes.PermissionDenied
+				}
+				if status.Code(err) != expected {
+					t.Errorf("%s by %s in %s: %v, want %v", path, role, workspace, err, expected)
+				}
+				if expected == codes.PermissionDenied && !strings.Contains(err.Error(), "the role "+needed.String()) {
+					t.Errorf("%s by %s: the refusal does not name the role: %v", path, role, err)
+				}
+			}
+		}
+	}
+}
+
+// TestAMethodWithoutARoleIsClosed: what is new is refused until it has a row in
+// the table.
+func TestAMethodWithoutARoleIsClosed(t *testing.T) {
+	guard := &auth.Guard{}
+	ctx := auth.WithPrincipal(t.Context(), &auth.Principal{Name: "p", Roles: auth.Roles{"*": auth.Admin}})
+	_, err := guard.AuthorizeUnary()(ctx, &pb.GetConnectionRequest{Name: "workspaces/acme/connections/prod"},
+		&grpc.UnaryServerInfo{FullMethod: "/sigmasource.v1.SigmaConnections/StealConnection"},
+		func(context.Context, any) (any, error) { return nil, errors.New("the handler was called") })
+	if !errors.Is(err, auth.ErrForbidden) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestHealthIsOpen(t *testing.T) {
-	client := healthpb.NewHealthClient(serve(t))
+	_, hash := auth.NewToken()
+	client := healthpb.NewHealthClient(serve(t, auth.Token{Principal: "p", Hash: hash, Roles: auth.Roles{"acme": auth.Viewer}}))
 	if _, err := client.Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
 		t.Error(err)
 	}
@@ -219,7 +274,7 @@ func TestHealthIsOpen(t *testing.T) {
 
 func TestReflectionNeedsAToken(t *testing.T) {
 	token, hash := auth.NewToken()
-	conn := serve(t, auth.Token{Principal: "p", Hash: hash, Workspaces: []string{"acme"}})
+	conn := serve(t, auth.Token{Principal: "p", Hash: hash, Roles: auth.Roles{"acme": auth.Admin}})
 	for token, want := range map[string]codes.Code{token: codes.OK, "": codes.Unauthenticated, "x": codes.Unauthenticated} {
 		stream, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(withToken(t.Context(), token))
 		if err != nil {
@@ -239,7 +294,7 @@ func TestReflectionNeedsAToken(t *testing.T) {
 // whether it exists or not, and even whether the request makes sense.
 func TestRefusalsTellNothing(t *testing.T) {
 	token, hash := auth.NewToken()
-	conn := serve(t, auth.Token{Principal: "p", Hash: hash, Workspaces: []string{"acme"}})
+	conn := serve(t, auth.Token{Principal: "p", Hash: hash, Roles: auth.Roles{"acme": auth.Admin}})
 	client := pb.NewModelCatalogClient(conn)
 	texts := map[string]bool{}
 	for _, name := range []string{"workspaces/globex/connections/a/models/w.e", "workspaces/none/connections/a/models/w.e", "nonsense", ""} {

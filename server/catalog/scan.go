@@ -23,7 +23,7 @@ import (
 // Store is where the catalog is kept. *store.Store is one.
 type Store interface {
 	Connection(ctx context.Context, name string) (*pb.Connection, error)
-	StartScan(ctx context.Context, scan *pb.Scan) (running *pb.Scan, started bool, err error)
+	StartScan(ctx context.Context, scan *pb.Scan, most int) (running *pb.Scan, started bool, err error)
 	UpdateScan(ctx context.Context, scan *pb.Scan) error
 	Scan(ctx context.Context, name string) (*pb.Scan, error)
 	PutWorkbook(ctx context.Context, workbook *pb.Workbook, models []*pb.Model) error

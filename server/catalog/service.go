@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 
 	"github.com/google/uuid"
@@ -19,6 +20,7 @@ import (
 	"github.com/sigmasource/sigmasource/server/connections"
 	"github.com/sigmasource/sigmasource/server/errmap"
 	"github.com/sigmasource/sigmasource/server/jobs"
+	"github.com/sigmasource/sigmasource/server/quota"
 	"github.com/sigmasource/sigmasource/server/resource"
 	"github.com/sigmasource/sigmasource/server/store"
 )
@@ -34,15 +36,17 @@ type Service struct {
 	store  Store
 	links  Links
 	runner *jobs.Runner
+	most   int // scans of a workspace at a time
 	logger *slog.Logger
 
 	mu      sync.Mutex
 	running map[string]*progress // by scan name
 }
 
-// New returns a service whose scans run in runner.
-func New(store Store, links Links, runner *jobs.Runner, logger *slog.Logger) *Service {
-	return &Service{store: store, links: links, runner: runner, logger: logger, running: map[string]*progress{}}
+// New returns a service whose scans run in runner, at most that many of a
+// workspace at a time; 0 means any number.
+func New(store Store, links Links, runner *jobs.Runner, most int, logger *slog.Logger) *Service {
+	return &Service{store: store, links: links, runner: runner, most: most, logger: logger, running: map[string]*progress{}}
 }
 
 // StartScan begins a scan, or returns the one that runs.
@@ -54,7 +58,11 @@ func (s *Service) StartScan(ctx context.Context, request *pb.StartScanRequest) (
 		Phase:      pb.ScanPhase_SCAN_PHASE_SIGNING_IN,
 		CreateTime: timestamppb.Now(),
 	}
-	scan, started, err := s.store.StartScan(ctx, wanted)
+	scan, started, err := s.store.StartScan(ctx, wanted, s.most)
+	if errors.Is(err, store.ErrTooManyScans) {
+		workspace, _, _ := strings.Cut(connection, "/connections/")
+		return nil, quota.Exceeded(workspace, "scans", s.most)
+	}
 	if err != nil {
 		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, connection)
 	}

@@ -2,6 +2,7 @@ package connections
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -15,69 +16,126 @@ import (
 	"github.com/sigmasource/sigmasource/warehouse/snowflake"
 )
 
-// checkTime bounds each side of a check, so that a warehouse that does not
-// answer does not keep the news about Sigma back.
-const checkTime = 30 * time.Second
+// How long each check may take. A virtual warehouse that has to wake up, and a
+// listing of thousands of workbooks, take seconds.
+const (
+	signInTime   = 20 * time.Second
+	homeTime     = 10 * time.Second
+	workbookTime = 30 * time.Second
+	queryTime    = 60 * time.Second
+)
 
-// CheckConnection tries a stored connection out, both sides at once.
+// CheckConnection tries a stored connection out, all checks at once.
 func (s *Service) CheckConnection(ctx context.Context, request *pb.CheckConnectionRequest) (*pb.CheckConnectionResponse, error) {
 	link, err := s.pool.Acquire(ctx, request.GetName())
 	if err != nil {
 		return nil, err
 	}
 	defer link.Release()
-	var sigma sigmaReport
-	var house warehouseReport
-	var sides sync.WaitGroup
-	sides.Go(func() { sigma = checkSigma(ctx, link) })
-	sides.Go(func() { house = checkWarehouse(ctx, link) })
-	sides.Wait()
+	checks := runChecks(ctx, link)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return &pb.CheckConnectionResponse{
-		Checks: append(sigma.checks, house.check, checkMatch(link.Connection, sigma, house)),
-	}, nil
+	return &pb.CheckConnectionResponse{Checks: checks}, nil
 }
 
-// sigmaReport is what the checks of Sigma found.
-type sigmaReport struct {
-	checks      []*pb.Check
+// found is what the checks learn besides their outcome.
+type found struct {
+	who         sigmaclient.Identity
+	whoErr      error
+	workbooks   []sigmaclient.Workbook
+	workbookErr error
 	connections []sigmaclient.Connection
-	err         error // why there are no connections
+	listErr     error
+	identity    warehouse.Identity
+	identityErr error
+	queryErr    error
 }
 
-func checkSigma(ctx context.Context, link *Link) sigmaReport {
-	ctx, cancel := context.WithTimeout(ctx, checkTime)
+// runChecks asks both sides for everything at once, and puts the answers in the
+// order in which a person would mend what they show.
+func runChecks(ctx context.Context, link *Link) []*pb.Check {
+	var f found
+	var asked sync.WaitGroup
+	ask := func(limit time.Duration, err *error, do func(context.Context) error) {
+		asked.Go(func() { *err = within(ctx, limit, do) })
+	}
+	ask(signInTime+homeTime, &f.whoErr, func(ctx context.Context) (err error) {
+		f.who, err = signInToSigma(ctx, link)
+		return err
+	})
+	ask(workbookTime, &f.workbookErr, func(ctx context.Context) (err error) {
+		f.workbooks, err = link.Sigma.Workbooks(ctx)
+		return err
+	})
+	ask(signInTime, &f.listErr, func(ctx context.Context) (err error) {
+		f.connections, err = link.Sigma.Connections(ctx)
+		return err
+	})
+	ask(signInTime, &f.identityErr, func(ctx context.Context) (err error) {
+		f.identity, err = link.Warehouse.Identify(ctx)
+		return err
+	})
+	ask(queryTime, &f.queryErr, link.Warehouse.Probe)
+	asked.Wait()
+	return []*pb.Check{
+		checkCredentials(f), checkOrganization(f, link.Connection), checkWorkbooks(f),
+		checkSignIn(f, link.Connection), checkMatch(f, link.Connection), checkQuery(f),
+	}
+}
+
+// errSlow is the cause of a check's context whose own time is over.
+var errSlow = errors.New("connections: the check's time is over")
+
+// within runs a check with a time limit of its own. Where it ends that way, the
+// error says so; a caller's own deadline stays what it is.
+func within(ctx context.Context, limit time.Duration, do func(context.Context) error) error {
+	own, cancel := context.WithTimeoutCause(ctx, limit, errSlow)
 	defer cancel()
-	who, err := link.Sigma.WhoAmI(ctx)
-	if err != nil {
-		return sigmaReport{err: err, checks: []*pb.Check{
-			failed(pb.CheckKind_CHECK_KIND_SIGMA_CREDENTIALS, err),
-			skipped(pb.CheckKind_CHECK_KIND_SIGMA_ORGANIZATION),
-			skipped(pb.CheckKind_CHECK_KIND_SIGMA_WORKBOOKS),
-		}}
+	err := do(own)
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(own), errSlow) {
+		return fmt.Errorf("%w after %s", errSlow, limit)
 	}
-	report := sigmaReport{checks: []*pb.Check{{
-		Kind: pb.CheckKind_CHECK_KIND_SIGMA_CREDENTIALS, Outcome: pb.CheckOutcome_CHECK_OUTCOME_PASS,
-		Message: "Sigma accepts the credentials",
-		Facts:   map[string]string{"user_id": who.UserID},
-	}, checkOrganization(link.Connection, who)}}
-	report.checks = append(report.checks, checkWorkbooks(ctx, link))
-	report.connections, report.err = link.Sigma.Connections(ctx)
-	return report
+	return err
 }
 
-func checkOrganization(connection *pb.Connection, who sigmaclient.Identity) *pb.Check {
-	check := &pb.Check{
-		Kind: pb.CheckKind_CHECK_KIND_SIGMA_ORGANIZATION, Outcome: pb.CheckOutcome_CHECK_OUTCOME_PASS,
-		Message: "the credentials belong to the organization that they belonged to before",
-		Facts:   map[string]string{"organization_id": who.OrganizationID},
+// signInToSigma asks Sigma who we are. Where it refuses the credentials, the error
+// tells a wrong region from a wrong secret.
+func signInToSigma(ctx context.Context, link *Link) (sigmaclient.Identity, error) {
+	who, err := link.Sigma.WhoAmI(ctx)
+	var refused *sigmaclient.Error
+	if !errors.As(err, &refused) || refused.Kind != sigmaclient.KindCredentials {
+		return who, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, homeTime)
+	defer cancel()
+	if home, ok := link.Sigma.Home(ctx); ok {
+		url := "https://" + home.Name
+		return who, errmap.Explain(err, fmt.Sprintf("Sigma accepts these credentials in another region: set the base URL to %s (%s, %s)", url, home.Cloud, home.Region),
+			map[string]string{"suggested_base_url": url})
+	}
+	return who, err
+}
+
+func checkCredentials(f found) *pb.Check {
+	const kind = pb.CheckKind_CHECK_KIND_SIGMA_CREDENTIALS
+	if f.whoErr != nil {
+		return failed(kind, f.whoErr, pb.ErrorReason_ERROR_REASON_SIGMA_UNAVAILABLE)
+	}
+	return passed(kind, "Sigma accepts the credentials", map[string]string{"user_id": f.who.UserID})
+}
+
+func checkOrganization(f found, connection *pb.Connection) *pb.Check {
+	const kind = pb.CheckKind_CHECK_KIND_SIGMA_ORGANIZATION
+	if f.whoErr != nil {
+		return skipped(kind)
+	}
+	check := passed(kind, "the credentials belong to the organization that they belonged to before",
+		map[string]string{"organization_id": f.who.OrganizationID})
 	switch known := connection.GetOrganizationId(); {
 	case known == "":
 		check.Message = "the organization was not known before; it is noted when the connection is next updated"
-	case known != who.OrganizationID:
+	case known != f.who.OrganizationID:
 		check.Outcome = pb.CheckOutcome_CHECK_OUTCOME_FAIL
 		check.Reason = pb.ErrorReason_ERROR_REASON_SIGMA_ORGANIZATION_CHANGED
 		check.Message = "the credentials belong to another Sigma organization than before; make a new connection for it"
@@ -86,93 +144,113 @@ func checkOrganization(connection *pb.Connection, who sigmaclient.Identity) *pb.
 	return check
 }
 
-func checkWorkbooks(ctx context.Context, link *Link) *pb.Check {
-	workbooks, err := link.Sigma.Workbooks(ctx)
-	if err != nil {
-		return failed(pb.CheckKind_CHECK_KIND_SIGMA_WORKBOOKS, err)
+func checkWorkbooks(f found) *pb.Check {
+	const kind = pb.CheckKind_CHECK_KIND_SIGMA_WORKBOOKS
+	if f.whoErr != nil {
+		return skipped(kind)
 	}
-	check := &pb.Check{
-		Kind: pb.CheckKind_CHECK_KIND_SIGMA_WORKBOOKS, Outcome: pb.CheckOutcome_CHECK_OUTCOME_PASS,
-		Message: fmt.Sprintf("the credentials' owner sees %d workbooks", len(workbooks)),
-		Facts:   map[string]string{"workbooks": strconv.Itoa(len(workbooks))},
+	if f.workbookErr != nil {
+		return failed(kind, f.workbookErr, pb.ErrorReason_ERROR_REASON_SIGMA_UNAVAILABLE)
 	}
-	if len(workbooks) == 0 {
+	check := passed(kind, fmt.Sprintf("the credentials' owner sees %d workbooks", len(f.workbooks)),
+		map[string]string{"workbooks": strconv.Itoa(len(f.workbooks))})
+	if len(f.workbooks) == 0 {
 		check.Outcome = pb.CheckOutcome_CHECK_OUTCOME_WARN
 		check.Message = "the credentials' owner sees no workbook; share workbooks or folders with them in Sigma"
 	}
 	return check
 }
 
-// warehouseReport is what the check of the warehouse found.
-type warehouseReport struct {
-	check    *pb.Check
-	identity warehouse.Identity
-	err      error
-}
-
-func checkWarehouse(ctx context.Context, link *Link) warehouseReport {
-	ctx, cancel := context.WithTimeout(ctx, checkTime)
-	defer cancel()
-	identity, err := link.Warehouse.Identify(ctx)
-	if err != nil {
-		return warehouseReport{err: err, check: failed(pb.CheckKind_CHECK_KIND_WAREHOUSE_SIGN_IN, err)}
+func checkSignIn(f found, connection *pb.Connection) *pb.Check {
+	const kind = pb.CheckKind_CHECK_KIND_WAREHOUSE_SIGN_IN
+	if f.identityErr != nil {
+		return failed(kind, f.identityErr, pb.ErrorReason_ERROR_REASON_WAREHOUSE_UNAVAILABLE)
 	}
-	check := &pb.Check{
-		Kind: pb.CheckKind_CHECK_KIND_WAREHOUSE_SIGN_IN, Outcome: pb.CheckOutcome_CHECK_OUTCOME_PASS,
-		Message: "the warehouse accepts the sign-in",
-		Facts:   map[string]string{},
-	}
+	check := passed(kind, "the warehouse accepts the sign-in", map[string]string{})
 	for key, value := range map[string]string{
-		"account": identity.Account, "user": identity.User, "role": identity.Role, "warehouse": identity.Warehouse,
-		"database": identity.Database, "schema": identity.Schema, "version": identity.Version,
+		"account": f.identity.Account, "user": f.identity.User, "role": f.identity.Role, "warehouse": f.identity.Warehouse,
+		"database": f.identity.Database, "schema": f.identity.Schema, "version": f.identity.Version,
 	} {
 		if value != "" {
 			check.Facts[key] = value
 		}
 	}
-	if link.Connection.GetWarehouse().GetSnowflake() != nil && identity.Warehouse == "" {
+	if connection.GetWarehouse().GetSnowflake() != nil && f.identity.Warehouse == "" {
 		check.Outcome = pb.CheckOutcome_CHECK_OUTCOME_WARN
 		check.Message = "the warehouse accepts the sign-in, but the session has no virtual warehouse to run queries in; name one in the connection"
 	}
-	return warehouseReport{check: check, identity: identity}
+	return check
+}
+
+func checkQuery(f found) *pb.Check {
+	const kind = pb.CheckKind_CHECK_KIND_WAREHOUSE_QUERY
+	switch {
+	case f.identityErr != nil:
+		return skipped(kind)
+	case f.queryErr != nil:
+		return failed(kind, f.queryErr, pb.ErrorReason_ERROR_REASON_WAREHOUSE_UNAVAILABLE)
+	}
+	return passed(kind, "a query runs in the warehouse", nil)
 }
 
 // checkMatch looks for the warehouse among those that Sigma reads from.
-func checkMatch(connection *pb.Connection, sigma sigmaReport, house warehouseReport) *pb.Check {
+func checkMatch(f found, connection *pb.Connection) *pb.Check {
 	const kind = pb.CheckKind_CHECK_KIND_WAREHOUSE_MATCH
-	if sigma.err != nil || house.err != nil {
+	switch {
+	case f.whoErr != nil || f.identityErr != nil:
 		return skipped(kind)
-	}
-	if connection.GetWarehouse().GetSnowflake() == nil {
-		return &pb.Check{Kind: kind, Outcome: pb.CheckOutcome_CHECK_OUTCOME_WARN,
-			Message: "a DuckDB warehouse cannot be compared with Sigma's connections; make sure that it holds the same tables"}
+	case f.listErr != nil:
+		return failed(kind, f.listErr, pb.ErrorReason_ERROR_REASON_SIGMA_UNAVAILABLE)
+	case connection.GetWarehouse().GetSnowflake() == nil:
+		return warned(kind, "a DuckDB warehouse cannot be compared with Sigma's connections; make sure that it holds the same tables")
 	}
 	maybe := false
-	for _, c := range sigma.connections {
+	for _, c := range f.connections {
 		if !strings.EqualFold(c.Type, "snowflake") {
 			continue
 		}
 		byName, nameKnown := snowflake.CompareAccounts(c.Account, connection.GetWarehouse().GetSnowflake().GetAccount())
-		bySelf, selfKnown := isAccount(c.Account, house.identity)
+		bySelf, selfKnown := isAccount(c.Account, f.identity)
 		if byName || bySelf {
-			return &pb.Check{Kind: kind, Outcome: pb.CheckOutcome_CHECK_OUTCOME_PASS,
-				Message: "the warehouse is one that Sigma reads from",
-				Facts:   map[string]string{"sigma_connection_id": c.ConnectionID, "sigma_connection": c.Name}}
+			return passed(kind, "the warehouse is one that Sigma reads from",
+				map[string]string{"sigma_connection_id": c.ConnectionID, "sigma_connection": c.Name})
 		}
 		maybe = maybe || !nameKnown && !selfKnown
 	}
-	message := "none of the Snowflake connections that the credentials' owner sees in Sigma names this account; make sure that it is the one that the workbooks read from"
 	if maybe {
-		message = "Sigma names its Snowflake accounts in another way than this connection does, so they cannot be compared; make sure that it is the one that the workbooks read from"
+		return warned(kind, "Sigma names its Snowflake accounts in another way than this connection does, so they cannot be compared; make sure that it is the one that the workbooks read from")
 	}
+	return warned(kind, "none of the Snowflake connections that the credentials' owner sees in Sigma names this account; make sure that it is the one that the workbooks read from")
+}
+
+func passed(kind pb.CheckKind, message string, facts map[string]string) *pb.Check {
+	return &pb.Check{Kind: kind, Outcome: pb.CheckOutcome_CHECK_OUTCOME_PASS, Message: message, Facts: facts}
+}
+
+func warned(kind pb.CheckKind, message string) *pb.Check {
 	return &pb.Check{Kind: kind, Outcome: pb.CheckOutcome_CHECK_OUTCOME_WARN, Message: message}
 }
 
-func failed(kind pb.CheckKind, err error) *pb.Check {
-	reason, message := errmap.Message(err)
-	return &pb.Check{Kind: kind, Outcome: pb.CheckOutcome_CHECK_OUTCOME_FAIL, Reason: reason, Message: message}
+// failed explains an error. The reason is that of a check whose time was over.
+func failed(kind pb.CheckKind, err error, slow pb.ErrorReason) *pb.Check {
+	check := &pb.Check{Kind: kind, Outcome: pb.CheckOutcome_CHECK_OUTCOME_FAIL}
+	if errors.Is(err, errSlow) {
+		check.Reason, check.Message = slow, "no answer came in time; try again, and look at the network between if it stays so"
+		return check
+	}
+	told := errmap.Explained(err)
+	check.Reason, check.Message = told.Reason, told.Message
+	for key, value := range told.Metadata {
+		if value != "" {
+			if check.Facts == nil {
+				check.Facts = map[string]string{}
+			}
+			check.Facts[key] = value
+		}
+	}
+	return check
 }
 
 func skipped(kind pb.CheckKind) *pb.Check {
-	return &pb.Check{Kind: kind, Outcome: pb.CheckOutcome_CHECK_OUTCOME_SKIPPED, Message: "not tried, because an earlier check failed"}
+	return &pb.Check{Kind: kind, Outcome: pb.CheckOutcome_CHECK_OUTCOME_SKIPPED, Message: "it tells nothing while an earlier check fails"}
 }

@@ -7,9 +7,11 @@ package connections
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/protobuf/proto"
@@ -22,7 +24,8 @@ import (
 
 // Store is where connections are kept. *store.Store is one.
 type Store interface {
-	CreateConnection(ctx context.Context, connection *pb.Connection, secrets *store.Secrets) (*pb.Connection, error)
+	CreateConnection(ctx context.Context, connection *pb.Connection, secrets *store.Secrets, request store.Request) (*pb.Connection, error)
+	CreatedBy(ctx context.Context, name string, request store.Request) (*pb.Connection, error)
 	Connection(ctx context.Context, name string) (*pb.Connection, error)
 	ConnectionWithSecrets(ctx context.Context, name string) (*pb.Connection, *store.Secrets, error)
 	ListConnections(ctx context.Context, parent string, page store.Page) (connections []*pb.Connection, nextPageToken string, err error)
@@ -53,10 +56,12 @@ func New(store Store, pool *Pool, opener *Opener, scans Scans, logger *slog.Logg
 // CreateConnection checks a connection and stores it.
 func (s *Service) CreateConnection(ctx context.Context, request *pb.CreateConnectionRequest) (*pb.CreateConnectionResponse, error) {
 	name := request.GetParent() + "/connections/" + request.GetConnectionId()
-	if _, err := s.store.Connection(ctx, name); err == nil {
-		return nil, exists(name)
-	} else if !errors.Is(err, store.ErrNotFound) {
+	identity, err := identify(request)
+	if err != nil {
 		return nil, err
+	}
+	if made, err := s.createdBy(ctx, name, identity); made != nil || err != nil {
+		return made, err
 	}
 	connection, secrets := split(request.GetConnection())
 	connection.Name = name
@@ -69,14 +74,50 @@ func (s *Service) CreateConnection(ctx context.Context, request *pb.CreateConnec
 	if request.GetValidateOnly() {
 		return &pb.CreateConnectionResponse{Connection: connection}, nil
 	}
-	stored, err := s.store.CreateConnection(ctx, connection, secrets)
-	if errors.Is(err, store.ErrExists) {
-		return nil, exists(name)
-	}
-	if err != nil {
+	stored, err := s.store.CreateConnection(ctx, connection, secrets, identity)
+	switch {
+	case errors.Is(err, store.ErrExists): // another call was faster, perhaps the same one
+		made, err := s.createdBy(ctx, name, identity)
+		if made == nil && err == nil { // and it is gone again
+			err = exists(name)
+		}
+		return made, err
+	case errors.Is(err, store.ErrRequestReused):
+		return nil, requestReused()
+	case err != nil:
 		return nil, fmt.Errorf("create connection: %w", err)
 	}
 	return &pb.CreateConnectionResponse{Connection: stored}, nil
+}
+
+// identify returns what tells a repeated request from another one.
+func identify(request *pb.CreateConnectionRequest) (store.Request, error) {
+	if request.GetRequestId() == "" || request.GetValidateOnly() {
+		return store.Request{}, nil
+	}
+	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(request)
+	if err != nil {
+		return store.Request{}, fmt.Errorf("identify request: %w", err)
+	}
+	hash := sha256.Sum256(content)
+	return store.Request{ID: request.GetRequestId(), Hash: hash[:]}, nil
+}
+
+// createdBy returns the answer to a request that was made before, or nil if there
+// is no connection of that name.
+func (s *Service) createdBy(ctx context.Context, name string, identity store.Request) (*pb.CreateConnectionResponse, error) {
+	connection, err := s.store.CreatedBy(ctx, name, identity)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, nil
+	case errors.Is(err, store.ErrExists):
+		return nil, exists(name)
+	case errors.Is(err, store.ErrRequestReused):
+		return nil, requestReused()
+	case err != nil:
+		return nil, err
+	}
+	return &pb.CreateConnectionResponse{Connection: connection}, nil
 }
 
 // GetConnection returns one connection.
@@ -161,13 +202,18 @@ func (s *Service) try(ctx context.Context, connection *pb.Connection, secrets *s
 	if skip {
 		return nil
 	}
-	who, err := link.Sigma.WhoAmI(ctx)
+	// Both sides at once; Sigma's refusal is told first.
+	var warehouseErr error
+	var asked sync.WaitGroup
+	asked.Go(func() { _, warehouseErr = link.Warehouse.Identify(ctx) })
+	who, err := signInToSigma(ctx, link)
+	asked.Wait()
 	if err != nil {
 		return fmt.Errorf("sign in to Sigma: %w", err)
 	}
 	connection.OrganizationId = who.OrganizationID
-	if _, err := link.Warehouse.Identify(ctx); err != nil {
-		return fmt.Errorf("sign in to the warehouse: %w", err)
+	if warehouseErr != nil {
+		return fmt.Errorf("sign in to the warehouse: %w", warehouseErr)
 	}
 	return nil
 }
@@ -184,6 +230,15 @@ func sameOrganization(current, updated *pb.Connection) error {
 		Resource: current.GetName(),
 		Message:  "the new credentials belong to another Sigma organization; make a new connection for it",
 		Metadata: map[string]string{"organization_id": is, "expected_organization_id": was},
+	}
+}
+
+func requestReused() error {
+	const problem = "it was used before, for another connection or other content; take a new one"
+	return &errmap.Error{
+		Reason:  pb.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED,
+		Message: "request_id: " + problem,
+		Fields:  []errmap.Field{{Path: "request_id", Problem: problem}},
 	}
 }
 

@@ -35,11 +35,8 @@ func Problem(err error, resource string) *pb.Problem {
 	}
 }
 
-// Message is what a caller is told of an error, with its reason.
-func Message(err error) (pb.ErrorReason, string) {
-	failure := classify(context.Background(), err)
-	return failure.Reason, failure.Message
-}
+// Explained is what a caller is told of an error.
+func Explained(err error) *Error { return classify(context.Background(), err) }
 
 // CodeOf returns the gRPC code of a reason.
 func CodeOf(reason pb.ErrorReason) codes.Code { return codeOf[reason] }
@@ -57,7 +54,7 @@ func classify(ctx context.Context, err error) *Error {
 	}
 	var refused *auth.Error
 	if errors.As(err, &refused) {
-		return &Error{Reason: authReasons[refused.Reason], Message: refused.Error(), Err: err}
+		return fromAuth(refused, err)
 	}
 	var sigma *sigmaclient.Error
 	if errors.As(err, &sigma) {
@@ -94,9 +91,22 @@ func ended(err error) *Error {
 }
 
 var authReasons = map[auth.Reason]pb.ErrorReason{
-	auth.Missing:   pb.ErrorReason_ERROR_REASON_TOKEN_MISSING,
-	auth.Invalid:   pb.ErrorReason_ERROR_REASON_TOKEN_INVALID,
-	auth.Forbidden: pb.ErrorReason_ERROR_REASON_WORKSPACE_FORBIDDEN,
+	auth.Missing:           pb.ErrorReason_ERROR_REASON_TOKEN_MISSING,
+	auth.Invalid:           pb.ErrorReason_ERROR_REASON_TOKEN_INVALID,
+	auth.Forbidden:         pb.ErrorReason_ERROR_REASON_WORKSPACE_FORBIDDEN,
+	auth.RoleTooLow:        pb.ErrorReason_ERROR_REASON_ROLE_TOO_LOW,
+	auth.IssuerUnavailable: pb.ErrorReason_ERROR_REASON_ISSUER_UNAVAILABLE,
+}
+
+func fromAuth(refused *auth.Error, err error) *Error {
+	failure := &Error{Reason: authReasons[refused.Reason], Message: refused.Error(), Err: err}
+	switch refused.Reason {
+	case auth.RoleTooLow:
+		failure.Metadata = map[string]string{"needed_role": refused.Needed.String()}
+	case auth.IssuerUnavailable:
+		failure.RetryAfter = defaultRetry
+	}
+	return failure
 }
 
 // sigmaReasons and their texts are what Sigma's failures mean to a caller of
@@ -106,7 +116,7 @@ var sigmaReasons = map[sigmaclient.Kind]struct {
 	message string
 }{
 	sigmaclient.KindInternal:         {pb.ErrorReason_ERROR_REASON_SIGMA_UNAVAILABLE, "Sigma failed on this request; if it keeps failing, ask Sigma's support with the request id"},
-	sigmaclient.KindCredentials:      {pb.ErrorReason_ERROR_REASON_SIGMA_CREDENTIALS_INVALID, "Sigma refuses the credentials: the client id or secret is wrong or revoked, or the base URL is of another region than the organization's"},
+	sigmaclient.KindCredentials:      {pb.ErrorReason_ERROR_REASON_SIGMA_CREDENTIALS_INVALID, "Sigma refuses the credentials: the client id or secret is wrong or revoked, the base URL is of another region than the organization's, or the organization's API allow-list does not admit this service's address"},
 	sigmaclient.KindForbidden:        {pb.ErrorReason_ERROR_REASON_SIGMA_FORBIDDEN, "the owner of the Sigma credentials may not read this; share it with them in Sigma, or check the organization's API allow-list of IP addresses"},
 	sigmaclient.KindNotFound:         {pb.ErrorReason_ERROR_REASON_MODEL_GONE, "Sigma has no query for this element: the element or its workbook is gone, or it is no table or chart"},
 	sigmaclient.KindArchived:         {pb.ErrorReason_ERROR_REASON_MODEL_ARCHIVED, "the workbook, or something that the element reads from, is archived in Sigma; restore it there"},

@@ -40,6 +40,8 @@ func TestTable(t *testing.T) {
 		{err: auth.ErrMissing, code: codes.Unauthenticated, reason: "TOKEN_MISSING"},
 		{err: auth.ErrInvalid, code: codes.Unauthenticated, reason: "TOKEN_INVALID"},
 		{err: auth.ErrForbidden, code: codes.PermissionDenied, reason: "WORKSPACE_FORBIDDEN"},
+		{err: &auth.Error{Reason: auth.RoleTooLow, Needed: auth.Admin}, code: codes.PermissionDenied, reason: "ROLE_TOO_LOW", facts: map[string]string{"needed_role": "admin"}},
+		{err: auth.ErrIssuerUnavailable, code: codes.Unavailable, reason: "ISSUER_UNAVAILABLE", retry: 5 * time.Second},
 
 		{err: &sigmaclient.Error{Kind: sigmaclient.KindInternal, Call: "the query of an element", Status: 500, RequestID: "r1", Code: "internal"},
 			code: codes.Unavailable, reason: "SIGMA_UNAVAILABLE", retry: 5 * time.Second,
@@ -240,7 +242,8 @@ func TestProblem(t *testing.T) {
 		problem.GetSigmaCode() != "archived" || problem.GetSigmaRequestId() != "r9" || problem.GetMessage() == "" {
 		t.Errorf("got %v", problem)
 	}
-	reason, message := errmap.Message(errmap.New(pb.ErrorReason_ERROR_REASON_MODEL_BROKEN, "", "mend it"))
+	told := errmap.Explained(errmap.New(pb.ErrorReason_ERROR_REASON_MODEL_BROKEN, "", "mend it"))
+	reason, message := told.Reason, told.Message
 	if reason != pb.ErrorReason_ERROR_REASON_MODEL_BROKEN || message != "mend it" {
 		t.Errorf("got %s %q", reason, message)
 	}

@@ -7,7 +7,7 @@
 package errmap
 
 import (
-	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -57,8 +57,21 @@ func New(reason pb.ErrorReason, resource, message string) *Error {
 // WithDetail returns what a caller is told of an error, with one more message
 // of the contract that the reason promises.
 func WithDetail(err error, detail proto.Message) *Error {
-	told := *classify(context.Background(), err)
+	told := *Explained(err)
 	told.Details = append(slices.Clone(told.Details), detail)
+	return &told
+}
+
+// Explain returns what a caller is told of an error, in better words and with
+// further facts.
+func Explain(err error, message string, facts map[string]string) *Error {
+	told := *Explained(err)
+	told.Message = message
+	told.Metadata = maps.Clone(told.Metadata)
+	if told.Metadata == nil {
+		told.Metadata = map[string]string{}
+	}
+	maps.Copy(told.Metadata, facts)
 	return &told
 }
 

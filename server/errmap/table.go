@@ -51,4 +51,8 @@ var codeOf = map[pb.ErrorReason]codes.Code{
 	pb.ErrorReason_ERROR_REASON_COLUMN_NOT_FOUND:                codes.InvalidArgument,
 	pb.ErrorReason_ERROR_REASON_WAREHOUSE_MISMATCH:              codes.FailedPrecondition,
 	pb.ErrorReason_ERROR_REASON_SCAN_INTERRUPTED:                codes.Aborted,
+	pb.ErrorReason_ERROR_REASON_ROLE_TOO_LOW:                    codes.PermissionDenied,
+	pb.ErrorReason_ERROR_REASON_ISSUER_UNAVAILABLE:              codes.Unavailable,
+	pb.ErrorReason_ERROR_REASON_QUOTA_EXCEEDED:                  codes.ResourceExhausted,
+	pb.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED:               codes.InvalidArgument,
 }

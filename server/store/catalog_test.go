@@ -145,14 +145,17 @@ func testContext(t *testing.T, open opener) {
 	cancel()
 	w := workbook(prod, "w", "p", "n")
 	for name, call := range map[string]func() error{
-		"Ping":                  func() error { return s.Ping(ctx) },
-		"CreateConnection":      func() error { _, err := s.CreateConnection(ctx, &pb.Connection{Name: prod + "2"}, nil); return err },
+		"Ping": func() error { return s.Ping(ctx) },
+		"CreateConnection": func() error {
+			_, err := s.CreateConnection(ctx, &pb.Connection{Name: prod + "2"}, nil, store.Request{})
+			return err
+		},
 		"Connection":            func() error { _, err := s.Connection(ctx, prod); return err },
 		"ConnectionWithSecrets": func() error { _, _, err := s.ConnectionWithSecrets(ctx, prod); return err },
 		"ListConnections":       func() error { _, _, err := s.ListConnections(ctx, workspace, store.Page{}); return err },
 		"UpdateConnection":      func() error { _, err := s.UpdateConnection(ctx, &pb.Connection{Name: prod}, nil); return err },
 		"DeleteConnection":      func() error { return s.DeleteConnection(ctx, prod, "") },
-		"StartScan":             func() error { _, _, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s"}); return err },
+		"StartScan":             func() error { _, _, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s"}, 0); return err },
 		"UpdateScan":            func() error { return s.UpdateScan(ctx, &pb.Scan{Name: prod + "/scans/s"}) },
 		"Scan":                  func() error { _, err := s.Scan(ctx, prod+"/scans/s"); return err },
 		"InterruptScans":        func() error { _, err := s.InterruptScans(ctx, nil); return err },

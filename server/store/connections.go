@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -16,10 +17,18 @@ import (
 	"github.com/sigmasource/sigmasource/server/resource"
 )
 
+// Request identifies the request that makes a connection, so that it can be
+// repeated. The zero value does not.
+type Request struct {
+	ID   string // unique in the workspace
+	Hash []byte // of all that the request asks for
+}
+
 // CreateConnection stores a connection under its name, and returns it as stored:
-// without the fields that are input only, with etag, create_time and
-// update_time. It fails with ErrExists.
-func (s *Store) CreateConnection(ctx context.Context, connection *pb.Connection, secrets *Secrets) (*pb.Connection, error) {
+// without the fields that are input only, with etag, create_time and update_time.
+// It fails with ErrExists, or with ErrRequestReused if another connection of the
+// workspace was made with the request's id.
+func (s *Store) CreateConnection(ctx context.Context, connection *pb.Connection, secrets *Secrets, request Request) (*pb.Connection, error) {
 	name, err := resource.ParseConnection(connection.GetName())
 	if err != nil {
 		return nil, err
@@ -32,21 +41,61 @@ func (s *Store) CreateConnection(ctx context.Context, connection *pb.Connection,
 	if err != nil {
 		return nil, fmt.Errorf("encode connection: %w", err)
 	}
-	sealed, err := s.sealer.seal(stored.GetName(), secrets)
+	sealed, err := s.sealer.sealSecrets(stored.GetName(), secrets)
 	if err != nil {
 		return nil, err
 	}
+	hash := []byte{}
+	if request.ID != "" {
+		if hash, err = s.sealer.seal(requestOf(stored.GetName()), request.Hash); err != nil {
+			return nil, err
+		}
+	}
 	result, err := s.write.ExecContext(ctx, `
-		INSERT INTO connections (name, workspace, sort_key, etag, resource, secrets)
-		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-		stored.GetName(), resource.WorkspaceName(name.Workspace), sortKey(stored.GetName()), stored.GetEtag(), data, sealed)
+		INSERT INTO connections (name, workspace, sort_key, etag, resource, secrets, request_id, request_hash)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
+		stored.GetName(), resource.WorkspaceName(name.Workspace), sortKey(stored.GetName()), stored.GetEtag(), data, sealed, request.ID, hash)
 	switch err := changed(result, err); {
 	case errors.Is(err, ErrNotFound):
+		if _, err := s.Connection(ctx, stored.GetName()); errors.Is(err, ErrNotFound) {
+			return nil, ErrRequestReused
+		}
 		return nil, ErrExists
 	case err != nil:
 		return nil, fmt.Errorf("create connection: %w", err)
 	}
 	return stored, nil
+}
+
+// CreatedBy returns the connection of that name, as it is now, if the request made
+// it. It fails with ErrNotFound; with ErrExists if a request of another id made
+// it, or of none; and with ErrRequestReused if the id is the same and the hash is
+// not.
+func (s *Store) CreatedBy(ctx context.Context, name string, request Request) (*pb.Connection, error) {
+	var data, sealed []byte
+	var id string
+	err := s.read.QueryRowContext(ctx, `SELECT resource, request_id, request_hash FROM connections WHERE name = $1`, name).
+		Scan(&data, &id, &sealed)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, ErrNotFound
+	case err != nil:
+		return nil, fmt.Errorf("read connection: %w", err)
+	case id == "" || id != request.ID:
+		return nil, ErrExists
+	}
+	hash, err := s.sealer.open(requestOf(name), sealed)
+	if err != nil {
+		return nil, fmt.Errorf("read connection: %w", err)
+	}
+	if subtle.ConstantTimeCompare(hash, request.Hash) == 0 {
+		return nil, ErrRequestReused
+	}
+	connection := &pb.Connection{}
+	if err := proto.Unmarshal(data, connection); err != nil {
+		return nil, fmt.Errorf("read connection: %w", err)
+	}
+	return connection, nil
 }
 
 // Connection returns a connection. It fails with ErrNotFound.
@@ -74,7 +123,7 @@ func (s *Store) ConnectionWithSecrets(ctx context.Context, name string) (*pb.Con
 	if err := proto.Unmarshal(data, connection); err != nil {
 		return nil, nil, fmt.Errorf("read connection: %w", err)
 	}
-	secrets, err := s.sealer.open(name, sealed)
+	secrets, err := s.sealer.openSecrets(name, sealed)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read connection: %w", err)
 	}
@@ -130,7 +179,7 @@ func (s *Store) replaceConnection(ctx context.Context, tx *sql.Tx, etag string, 
 	} else if err != nil || secrets == nil {
 		return err
 	}
-	sealed, err := s.sealer.seal(stored.GetName(), secrets)
+	sealed, err := s.sealer.sealSecrets(stored.GetName(), secrets)
 	if err != nil {
 		return err
 	}
@@ -139,8 +188,9 @@ func (s *Store) replaceConnection(ctx context.Context, tx *sql.Tx, etag string, 
 }
 
 // DeleteConnection removes a connection with its secrets, scans, workbooks and
-// models. With an etag it does so only if that is still the stored one. It fails
-// with ErrNotFound or ErrEtagMismatch.
+// models; no file of the store holds its secrets any more, sealed or not. With an
+// etag it does so only if that is still the stored one. It fails with ErrNotFound
+// or ErrEtagMismatch.
 func (s *Store) DeleteConnection(ctx context.Context, name, etag string) error {
 	err := s.change(ctx, func(tx *sql.Tx) error {
 		current := &pb.Connection{}
@@ -156,7 +206,7 @@ func (s *Store) DeleteConnection(ctx context.Context, name, etag string) error {
 	if err != nil {
 		return fmt.Errorf("delete connection: %w", err)
 	}
-	return nil
+	return s.forget(ctx)
 }
 
 // newEtag returns an etag that was never given before: a counter would begin anew

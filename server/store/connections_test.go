@@ -20,7 +20,7 @@ func testConnections(t *testing.T, open opener) {
 		Sigma:       &pb.SigmaCredentials{BaseUrl: "https://aws-api.sigmacomputing.com", ClientId: "id", ClientSecret: "no"},
 	}
 	before := proto.CloneOf(sent)
-	created, err := s.CreateConnection(ctx, sent, &store.Secrets{SigmaClientSecret: "yes"})
+	created, err := s.CreateConnection(ctx, sent, &store.Secrets{SigmaClientSecret: "yes"}, store.Request{})
 	check(t, err)
 	equal(t, sent, before)
 	if created.GetEtag() == "" || created.GetEtag() == "ignored" || created.GetCreateTime() == nil || created.GetUpdateTime() == nil {
@@ -43,7 +43,7 @@ func testConnections(t *testing.T, open opener) {
 	wantError(t, err, store.ErrNotFound)
 	_, _, err = s.ConnectionWithSecrets(ctx, prod+"2")
 	wantError(t, err, store.ErrNotFound)
-	if _, err = s.CreateConnection(ctx, &pb.Connection{Name: "workspaces/acme/connections/a/b"}, nil); err == nil {
+	if _, err = s.CreateConnection(ctx, &pb.Connection{Name: "workspaces/acme/connections/a/b"}, nil, store.Request{}); err == nil {
 		t.Fatal("created a connection with a name that is none")
 	}
 	check(t, s.Ping(ctx))
@@ -52,7 +52,7 @@ func testConnections(t *testing.T, open opener) {
 func testConnectionExists(t *testing.T, open opener) {
 	s, ctx := open(t), t.Context()
 	first := connect(t, s, prod)
-	_, err := s.CreateConnection(ctx, &pb.Connection{Name: prod, DisplayName: "second"}, nil)
+	_, err := s.CreateConnection(ctx, &pb.Connection{Name: prod, DisplayName: "second"}, nil, store.Request{})
 	wantError(t, err, store.ErrExists)
 	read, secrets, err := s.ConnectionWithSecrets(ctx, prod)
 	check(t, err)
@@ -109,7 +109,7 @@ func testSecretsKept(t *testing.T, open opener) {
 func testRotation(t *testing.T, open opener) {
 	const rotations, readers = 60, 4
 	s, ctx := open(t), t.Context()
-	current, err := s.CreateConnection(ctx, &pb.Connection{Name: prod, DisplayName: "0"}, &store.Secrets{SigmaClientSecret: "0"})
+	current, err := s.CreateConnection(ctx, &pb.Connection{Name: prod, DisplayName: "0"}, &store.Secrets{SigmaClientSecret: "0"}, store.Request{})
 	check(t, err)
 	done := make(chan struct{})
 	var group sync.WaitGroup
@@ -146,7 +146,7 @@ func testDelete(t *testing.T, open opener) {
 	const other = "workspaces/acme/connections/prod2"
 	fill := func(name string) *pb.Model {
 		connect(t, s, name)
-		_, _, err := s.StartScan(ctx, &pb.Scan{Name: name + "/scans/s"})
+		_, _, err := s.StartScan(ctx, &pb.Scan{Name: name + "/scans/s"}, 0)
 		check(t, err)
 		w := workbook(name, "w", "p", "n")
 		m := model(w, name, "e", "m", "a", "b")

@@ -15,8 +15,10 @@ import (
 
 // StartScan stores a scan that runs, unless one runs for its connection already:
 // then it returns that one, and false. It fails with ErrNotFound if there is no
-// such connection, and with ErrExists if there is a scan of that name.
-func (s *Store) StartScan(ctx context.Context, scan *pb.Scan) (running *pb.Scan, started bool, err error) {
+// such connection, with ErrExists if there is a scan of that name, and with
+// ErrTooManyScans if the workspace would have more than most scans running; 0
+// means any number.
+func (s *Store) StartScan(ctx context.Context, scan *pb.Scan, most int) (running *pb.Scan, started bool, err error) {
 	name, err := resource.ParseScan(scan.GetName())
 	if err != nil {
 		return nil, false, err
@@ -35,8 +37,10 @@ func (s *Store) StartScan(ctx context.Context, scan *pb.Scan) (running *pb.Scan,
 		switch err := changed(result, err); {
 		case isForeignKeyViolation(err):
 			return ErrNotFound
+		case err == nil:
+			started = true
+			return refuseMoreScans(ctx, tx, resource.WorkspaceName(name.Connection.Workspace), most)
 		case !errors.Is(err, ErrNotFound):
-			started = err == nil
 			return err
 		}
 		running.Reset()
@@ -51,6 +55,18 @@ func (s *Store) StartScan(ctx context.Context, scan *pb.Scan) (running *pb.Scan,
 		return nil, false, fmt.Errorf("start scan: %w", err)
 	}
 	return running, started, nil
+}
+
+func refuseMoreScans(ctx context.Context, tx *sql.Tx, workspace string, most int) error {
+	var running int
+	err := tx.QueryRowContext(ctx, `
+		SELECT count(*) FROM scans JOIN connections ON connections.name = scans.connection
+		WHERE connections.workspace = $1 AND scans.state = $2`,
+		workspace, int32(pb.ScanState_SCAN_STATE_RUNNING)).Scan(&running)
+	if err == nil && most > 0 && running > most {
+		return ErrTooManyScans
+	}
+	return err
 }
 
 // UpdateScan replaces a scan that runs. It fails with ErrNotFound, or with

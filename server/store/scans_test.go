@@ -13,17 +13,17 @@ import (
 
 func testStartScan(t *testing.T, open opener) {
 	s, ctx := open(t), t.Context()
-	_, _, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s1"})
+	_, _, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s1"}, 0)
 	wantError(t, err, store.ErrNotFound)
 	connect(t, s, prod)
 	connect(t, s, prod+"2")
 
-	first, started, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s1", CreateTime: timestamppb.Now()})
+	first, started, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s1", CreateTime: timestamppb.Now()}, 0)
 	check(t, err)
 	if !started || first.GetState() != pb.ScanState_SCAN_STATE_RUNNING {
 		t.Fatalf("started %v, %v", started, first)
 	}
-	second, started, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s2"})
+	second, started, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s2"}, 0)
 	check(t, err)
 	if started {
 		t.Fatal("started a second scan")
@@ -31,7 +31,7 @@ func testStartScan(t *testing.T, open opener) {
 	equal(t, second, first)
 	_, err = s.Scan(ctx, prod+"/scans/s2")
 	wantError(t, err, store.ErrNotFound)
-	_, started, err = s.StartScan(ctx, &pb.Scan{Name: prod + "2/scans/s1"})
+	_, started, err = s.StartScan(ctx, &pb.Scan{Name: prod + "2/scans/s1"}, 0)
 	check(t, err)
 	if !started {
 		t.Fatal("another connection's scan stood in the way")
@@ -39,9 +39,9 @@ func testStartScan(t *testing.T, open opener) {
 
 	first.State = pb.ScanState_SCAN_STATE_SUCCEEDED
 	check(t, s.UpdateScan(ctx, first))
-	_, _, err = s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s1"})
+	_, _, err = s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s1"}, 0)
 	wantError(t, err, store.ErrExists)
-	_, started, err = s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s2"})
+	_, started, err = s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s2"}, 0)
 	check(t, err)
 	if !started {
 		t.Fatal("a scan that is over stood in the way")
@@ -59,7 +59,7 @@ func testStartScanConcurrently(t *testing.T, open opener) {
 	)
 	for i := range 20 {
 		group.Go(func() {
-			scan, started, err := s.StartScan(ctx, &pb.Scan{Name: fmt.Sprint(prod, "/scans/s", i)})
+			scan, started, err := s.StartScan(ctx, &pb.Scan{Name: fmt.Sprint(prod, "/scans/s", i)}, 0)
 			if err != nil {
 				t.Error(err)
 				return
@@ -81,7 +81,7 @@ func testStartScanConcurrently(t *testing.T, open opener) {
 func testScanOver(t *testing.T, open opener) {
 	s, ctx := open(t), t.Context()
 	connect(t, s, prod)
-	scan, _, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s"})
+	scan, _, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s"}, 0)
 	check(t, err)
 	scan.WorkbooksDone = 7
 	check(t, s.UpdateScan(ctx, scan))
@@ -104,7 +104,7 @@ func testInterrupt(t *testing.T, open opener) {
 	for i := range 3 {
 		name := fmt.Sprint("workspaces/acme/connections/c", i)
 		connect(t, s, name)
-		scan, _, err := s.StartScan(ctx, &pb.Scan{Name: name + "/scans/s", WorkbooksDone: int32(i)})
+		scan, _, err := s.StartScan(ctx, &pb.Scan{Name: name + "/scans/s", WorkbooksDone: int32(i)}, 0)
 		check(t, err)
 		if i == 2 {
 			scan.State = pb.ScanState_SCAN_STATE_SUCCEEDED

@@ -2,97 +2,156 @@ package store
 
 import (
 	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"runtime"
-	"strings"
 
-	"github.com/tink-crypto/tink-go/v2/aead"
-	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
-	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
-// Sealer encrypts secrets with the primary key of a Tink keyset, and decrypts
-// them with whichever of its keys encrypted them: a key is replaced by adding a
-// new primary one. What it encrypts is bound to the name of its connection.
-type Sealer struct {
-	aead tink.AEAD
+// Keys are what secrets are sealed with. *keyring.Ring is such.
+type Keys interface {
+	// AEAD encrypts with the newest key and decrypts with any.
+	AEAD() tink.AEAD
+	// Refresh looks for newer keys, and reports whether there are any.
+	Refresh() (changed bool, err error)
 }
 
-// errKeyset says no more, since an error of the decoder could quote the key.
-var errKeyset = errors.New("not a Tink keyset of AEAD keys in cleartext JSON")
+// sealer encrypts what is bound to the name of a connection.
+type sealer struct{ keys Keys }
 
-// NewSealer returns a sealer with the keys of a keyset of AEAD keys.
-func NewSealer(handle *keyset.Handle) (*Sealer, error) {
-	a, err := aead.New(handle)
+// requestOf is what the hash of the request that made a connection is bound to: it
+// cannot stand in for the connection's secrets.
+func requestOf(name string) string { return name + "\x00request" }
+
+func (s sealer) seal(bound string, text []byte) ([]byte, error) {
+	sealed, err := s.keys.AEAD().Encrypt(text, []byte(bound))
 	if err != nil {
-		return nil, errKeyset
+		return nil, fmt.Errorf("seal secrets: %w", err)
 	}
-	return &Sealer{aead: a}, nil
+	return sealed, nil
 }
 
-// ParseSealer returns a sealer with the keys of a keyset in Tink's cleartext JSON,
-// as an environment variable may hold it.
-func ParseSealer(text string) (*Sealer, error) {
-	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(strings.NewReader(text)))
-	if err != nil {
-		return nil, errKeyset
-	}
-	return NewSealer(handle)
-}
-
-// LoadSealer reads a keyset in Tink's cleartext JSON from a file, which nobody
-// but its owner may read or write. No such file is fs.ErrNotExist.
-func LoadSealer(path string) (*Sealer, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("read keyset: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" { // which has no such modes
-		return nil, fmt.Errorf("keyset %s may be used by others than its owner: set its mode to 0600", path)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read keyset: %w", err)
-	}
-	s, err := ParseSealer(string(text))
-	if err != nil {
-		return nil, fmt.Errorf("read keyset %s: %w", path, err)
-	}
-	return s, nil
-}
-
-// CreateSealer makes a new AES256-GCM key and writes it to a new file that only
-// its owner may read. A file that is there already is fs.ErrExist: without its
-// key, what it sealed is lost.
-func CreateSealer(path string) (*Sealer, error) {
-	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
-	if err != nil {
-		return nil, fmt.Errorf("make key: %w", err)
-	}
-	var text bytes.Buffer
-	if err := insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&text)); err != nil {
-		return nil, fmt.Errorf("encode keyset: %w", err)
-	}
-	if err := writeNew(path, text.Bytes()); err != nil {
-		return nil, fmt.Errorf("write keyset: %w", err)
-	}
-	return NewSealer(handle)
-}
-
-func writeNew(path string, text []byte) error {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(text)
+// open is the reverse of seal, for the same name. Another process may have sealed
+// with a key that is newer than those that this one knows.
+func (s sealer) open(bound string, sealed []byte) ([]byte, error) {
+	text, err := s.keys.AEAD().Decrypt(sealed, []byte(bound))
 	if err == nil {
-		err = file.Sync()
+		return text, nil
 	}
-	if err := errors.Join(err, file.Close()); err != nil {
-		return errors.Join(err, os.Remove(path))
+	if changed, refreshErr := s.keys.Refresh(); refreshErr == nil && changed {
+		if text, err = s.keys.AEAD().Decrypt(sealed, []byte(bound)); err == nil {
+			return text, nil
+		}
 	}
-	return nil
+	return nil, ErrSealed
+}
+
+func (s sealer) sealSecrets(name string, secrets *Secrets) ([]byte, error) {
+	if secrets == nil {
+		secrets = &Secrets{}
+	}
+	text, err := json.Marshal(sealedSecrets(*secrets))
+	if err != nil {
+		return nil, fmt.Errorf("encode secrets: %w", err)
+	}
+	return s.seal(name, text)
+}
+
+func (s sealer) openSecrets(name string, sealed []byte) (*Secrets, error) {
+	text, err := s.open(name, sealed)
+	if err != nil {
+		return nil, err
+	}
+	var secrets sealedSecrets
+	if err := json.Unmarshal(text, &secrets); err != nil {
+		return nil, ErrSealed // err could quote what it read
+	}
+	opened := Secrets(secrets)
+	return &opened, nil
+}
+
+// keyPrefix is how much of a Tink ciphertext tells the key: a version and the
+// key's id.
+const keyPrefix = 5
+
+// isNewest reports whether a ciphertext was made with the key that seals now.
+func (s sealer) isNewest(sealed []byte) (bool, error) {
+	probe, err := s.seal("", nil)
+	if err != nil {
+		return false, err
+	}
+	return len(sealed) >= keyPrefix && bytes.Equal(sealed[:keyPrefix], probe[:keyPrefix]), nil
+}
+
+// Reseal seals everything with the newest key that an older one has sealed, while
+// the store is in use, and returns how many connections it has changed. Etags stay
+// as they are. It fails with ErrSealed if something does not open, after it has
+// done all the others.
+func (s *Store) Reseal(ctx context.Context) (resealed int, err error) {
+	if _, err := s.sealer.keys.Refresh(); err != nil {
+		return 0, fmt.Errorf("reseal: %w", err)
+	}
+	names, err := readAll(ctx, s.read, func(rows *sql.Rows) (name string, err error) {
+		return name, rows.Scan(&name)
+	}, `SELECT name FROM connections`)
+	if err != nil {
+		return 0, fmt.Errorf("reseal: %w", err)
+	}
+	var failed []error
+	for _, name := range names {
+		changed, err := s.reseal(ctx, name)
+		if err != nil && !errors.Is(err, ErrSealed) {
+			return resealed, fmt.Errorf("reseal %s: %w", name, err)
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("reseal %s: %w", name, err))
+		}
+		if changed {
+			resealed++
+		}
+	}
+	return resealed, errors.Join(append(failed, s.forget(ctx))...)
+}
+
+// reseal does one connection, in a transaction: an update that comes in between
+// waits, and finds the new ciphertext.
+func (s *Store) reseal(ctx context.Context, name string) (changed bool, err error) {
+	err = s.change(ctx, func(tx *sql.Tx) error {
+		var secrets, request []byte
+		err := tx.QueryRowContext(ctx, `SELECT secrets, request_hash FROM connections WHERE name = $1`, name).Scan(&secrets, &request)
+		if errors.Is(err, sql.ErrNoRows) { // deleted since
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if newest, err := s.sealer.isNewest(secrets); err != nil || newest {
+			return err
+		}
+		if secrets, err = s.sealer.again(name, secrets); err != nil {
+			return err
+		}
+		if len(request) == 0 {
+			request = []byte{} // not NULL
+		} else {
+			if request, err = s.sealer.again(requestOf(name), request); err != nil {
+				return err
+			}
+		}
+		changed = true
+		_, err = tx.ExecContext(ctx, `UPDATE connections SET secrets = $2, request_hash = $3 WHERE name = $1`, name, secrets, request)
+		return err
+	})
+	return changed && err == nil, err
+}
+
+func (s sealer) again(bound string, sealed []byte) ([]byte, error) {
+	text, err := s.open(bound, sealed)
+	if err != nil {
+		return nil, err
+	}
+	return s.seal(bound, text)
 }

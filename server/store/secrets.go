@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 )
@@ -36,34 +35,4 @@ type sealedSecrets struct {
 	SnowflakePassphrase    string `json:"snowflake_passphrase,omitempty"`
 	SnowflakePassword      string `json:"snowflake_password,omitempty"`
 	SnowflakeToken         string `json:"snowflake_token,omitempty"`
-}
-
-// seal encrypts secrets for the connection of that name.
-func (s *Sealer) seal(name string, secrets *Secrets) ([]byte, error) {
-	if secrets == nil {
-		secrets = &Secrets{}
-	}
-	text, err := json.Marshal(sealedSecrets(*secrets))
-	if err != nil {
-		return nil, fmt.Errorf("encode secrets: %w", err)
-	}
-	sealed, err := s.aead.Encrypt(text, []byte(name))
-	if err != nil {
-		return nil, fmt.Errorf("seal secrets: %w", err)
-	}
-	return sealed, nil
-}
-
-// open is the reverse of seal, for the same name.
-func (s *Sealer) open(name string, sealed []byte) (*Secrets, error) {
-	text, err := s.aead.Decrypt(sealed, []byte(name))
-	if err != nil {
-		return nil, ErrSealed
-	}
-	var secrets sealedSecrets
-	if err := json.Unmarshal(text, &secrets); err != nil {
-		return nil, ErrSealed // err could quote what it read
-	}
-	opened := Secrets(secrets)
-	return &opened, nil
 }

@@ -6,19 +6,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
-	"github.com/tink-crypto/tink-go/v2/aead"
-	"github.com/tink-crypto/tink-go/v2/keyset"
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/keyring"
 	"github.com/sigmasource/sigmasource/server/store"
 )
 
@@ -38,8 +37,8 @@ func canarySecrets(t *testing.T) *store.Secrets {
 // and looks for them in every file that the store writes.
 func TestSecretsAreNotOnDisk(t *testing.T) {
 	dir := t.TempDir()
-	sealer := newSealer(t, filepath.Join(t.TempDir(), "keyset.json"))
-	s, ctx := openFile(t, filepath.Join(dir, "store.db"), sealer), t.Context()
+	keys := newKeys(t, filepath.Join(t.TempDir(), "keyset.json"))
+	s, ctx := openFile(t, filepath.Join(dir, "store.db"), keys), t.Context()
 	resources := map[string]*pb.SnowflakeWarehouse{
 		"key-pair": {Account: "VISIBLE", Authentication: &pb.SnowflakeWarehouse_KeyPair{KeyPair: &pb.SnowflakeKeyPair{PrivateKeyPem: canary + "a", Passphrase: canary + "b"}}},
 		"password": {Authentication: &pb.SnowflakeWarehouse_Password{Password: canary + "c"}},
@@ -53,7 +52,7 @@ func TestSecretsAreNotOnDisk(t *testing.T) {
 			Warehouse: &pb.Warehouse{Kind: &pb.Warehouse_Snowflake{Snowflake: snowflake}},
 		}
 		sent.Sigma.ProtoReflect().SetUnknown([]byte("\xa2\x06\x08" + canary + "u")) // field 100 of a newer contract
-		created, err := s.CreateConnection(ctx, sent, canarySecrets(t))
+		created, err := s.CreateConnection(ctx, sent, canarySecrets(t), store.Request{})
 		check(t, err)
 		sent.Etag = created.GetEtag()
 		updated, err := s.UpdateConnection(ctx, sent, canarySecrets(t))
@@ -95,7 +94,7 @@ func TestSecretsAreNotOnDisk(t *testing.T) {
 func TestSecretsOpenOnlyWhereTheyWereSealed(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "store.db")
-	s, ctx := openFile(t, path, newSealer(t, filepath.Join(dir, "keyset.json"))), t.Context()
+	s, ctx := openFile(t, path, newKeys(t, filepath.Join(dir, "keyset.json"))), t.Context()
 	const victim, thief = "workspaces/victim/connections/prod", "workspaces/thief/connections/prod"
 	connect(t, s, victim)
 	connect(t, s, thief)
@@ -109,7 +108,7 @@ func TestSecretsOpenOnlyWhereTheyWereSealed(t *testing.T) {
 	_, _, err = s.ConnectionWithSecrets(ctx, victim)
 	check(t, err)
 
-	other := openFile(t, path, newSealer(t, filepath.Join(dir, "other.json")))
+	other := openFile(t, path, newKeys(t, filepath.Join(dir, "other.json")))
 	_, _, err = other.ConnectionWithSecrets(ctx, victim)
 	wantError(t, err, store.ErrSealed)
 }
@@ -135,82 +134,121 @@ func TestSecretsAreRedacted(t *testing.T) {
 	}
 }
 
-func TestSealer(t *testing.T) {
+// TestResealWhileInUse rotates the key under two stores on one file, as two
+// processes have them.
+func TestResealWhileInUse(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, "keyset.json")
-	_, err := store.LoadSealer(path)
-	wantError(t, err, fs.ErrNotExist)
-	first := newSealer(t, path)
-	_, err = store.CreateSealer(path)
-	wantError(t, err, fs.ErrExist)
-	info, err := os.Stat(path)
-	check(t, err)
-	equal(t, info.Mode().Perm(), fs.FileMode(0o600))
-
-	s := openFile(t, filepath.Join(dir, "store.db"), first)
+	path, keyset := filepath.Join(dir, "store.db"), filepath.Join(dir, "keyset.json")
+	s, ctx := openFile(t, path, newKeys(t, keyset)), t.Context()
+	const many = 20
+	name := func(i int) string { return fmt.Sprint(prod, i) }
+	for i := range many {
+		_, err := s.CreateConnection(ctx, &pb.Connection{Name: name(i)}, &store.Secrets{SigmaClientSecret: name(i)},
+			store.Request{ID: fmt.Sprint("request-", i), Hash: []byte(name(i))})
+		check(t, err)
+	}
 	connect(t, s, prod)
-	text, err := os.ReadFile(path)
+	before, err := s.Connection(ctx, prod)
 	check(t, err)
-	loaded, err := store.LoadSealer(path)
+	formerText, err := os.ReadFile(keyset)
 	check(t, err)
-	parsed, err := store.ParseSealer(string(text))
-	check(t, err)
-	for name, sealer := range map[string]*store.Sealer{"loaded": loaded, "parsed": parsed} {
-		_, secrets, err := openFile(t, filepath.Join(dir, "store.db"), sealer).ConnectionWithSecrets(t.Context(), prod)
-		if err != nil || secrets.SigmaClientSecret != "s3cret of "+prod {
-			t.Errorf("the %s sealer does not open what the first one sealed: %v", name, err)
+
+	check(t, keyring.Rotate(ctx, keyring.Source{Path: keyset}))
+	other := openFile(t, path, openKeys(t, keyset))
+	var group sync.WaitGroup
+	group.Go(func() { // a server that goes on changing secrets, with keys of its own
+		for i := range many {
+			c, err := s.Connection(ctx, name(i))
+			if err == nil {
+				_, err = s.UpdateConnection(ctx, c, &store.Secrets{SigmaClientSecret: "new " + name(i)})
+			}
+			if err != nil {
+				t.Error(err)
+			}
 		}
+	})
+	_, err = other.Reseal(ctx)
+	check(t, err)
+	group.Wait()
+	_, err = other.Reseal(ctx) // what the former key sealed in between
+	check(t, err)
+	again, err := other.Reseal(ctx)
+	check(t, err)
+	equal(t, again, 0)
+
+	after, err := s.Connection(ctx, prod)
+	check(t, err)
+	equal(t, after, before) // the etag with it
+	for i := range many {
+		// The first store learns the new key when it needs it.
+		_, secrets, err := s.ConnectionWithSecrets(ctx, name(i))
+		check(t, err)
+		equal(t, secrets.SigmaClientSecret, "new "+name(i))
+		_, err = s.CreatedBy(ctx, name(i), store.Request{ID: fmt.Sprint("request-", i), Hash: []byte(name(i))})
+		check(t, err)
 	}
 
-	check(t, os.Chmod(path, 0o640))
-	if _, err := store.LoadSealer(path); err == nil || !strings.Contains(err.Error(), "0600") {
-		t.Errorf("a keyset that others may read: error %v", err)
+	// The former key opens nothing any more.
+	formerPath := filepath.Join(t.TempDir(), "former.json")
+	check(t, os.WriteFile(formerPath, formerText, 0o600))
+	former := openFile(t, path, openKeys(t, formerPath))
+	for _, connection := range []string{prod, name(0), name(many - 1)} {
+		_, _, err := former.ConnectionWithSecrets(ctx, connection)
+		wantError(t, err, store.ErrSealed)
 	}
 }
 
-func TestSealerRefusesOtherTexts(t *testing.T) {
-	for name, text := range map[string]string{
-		"nothing":     "",
-		"no JSON":     canary,
-		"no keyset":   `{"` + canary + `": 1}`,
-		"no keys":     `{"primaryKeyId": 1, "key": []}`,
-		"half a file": `{"primaryKeyId": 1, "key": [{"keyData": {"value": "` + canary,
-		"a broken key": `{"primaryKeyId": 1, "key": [{"keyId": 1, "status": "ENABLED", "outputPrefixType": "TINK",
-			"keyData": {"typeUrl": "type.googleapis.com/google.crypto.tink.AesGcmKey", "keyMaterialType": "SYMMETRIC", "value": "Q0FOQVJZ"}}]}`,
-	} {
-		_, err := store.ParseSealer(text)
-		if err == nil || strings.Contains(err.Error(), canary) {
-			t.Errorf("%s: error %v", name, err)
-		}
+// TestResealPassesOverWhatDoesNotOpen: one broken row does not keep the others on
+// an old key.
+func TestResealPassesOverWhatDoesNotOpen(t *testing.T) {
+	dir := t.TempDir()
+	path, keyset := filepath.Join(dir, "store.db"), filepath.Join(dir, "keyset.json")
+	s, ctx := openFile(t, path, newKeys(t, keyset)), t.Context()
+	for _, name := range []string{prod + "1", prod + "2", prod + "3"} {
+		connect(t, s, name)
 	}
-}
-
-func TestSealerOpensWithOlderKeys(t *testing.T) {
-	manager := keyset.NewManager()
-	old, err := manager.Add(aead.AES256GCMKeyTemplate())
+	db, err := sql.Open("sqlite", path)
 	check(t, err)
-	check(t, manager.SetPrimary(old))
-	seal := func() *store.Sealer {
-		handle, err := manager.Handle()
-		check(t, err)
-		sealer, err := store.NewSealer(handle)
-		check(t, err)
-		return sealer
-	}
-	path := filepath.Join(t.TempDir(), "store.db")
-	connect(t, openFile(t, path, seal()), prod)
-	fresh, err := manager.Add(aead.AES256GCMKeyTemplate())
-	check(t, err)
-	check(t, manager.SetPrimary(fresh))
-	rotated := openFile(t, path, seal())
-	_, _, err = rotated.ConnectionWithSecrets(t.Context(), prod)
-	check(t, err)
-	connect(t, rotated, prod+"2")
-	check(t, manager.Delete(old))
-	last := openFile(t, path, seal())
-	_, _, err = last.ConnectionWithSecrets(t.Context(), prod)
+	_, err = db.ExecContext(ctx, `UPDATE connections SET secrets = x'00' WHERE name = ?`, prod+"2")
+	check(t, errors.Join(err, db.Close()))
+	check(t, keyring.Rotate(ctx, keyring.Source{Path: keyset}))
+	resealed, err := s.Reseal(ctx)
 	wantError(t, err, store.ErrSealed)
-	_, _, err = last.ConnectionWithSecrets(t.Context(), prod+"2")
+	if resealed != 2 || !strings.Contains(err.Error(), prod+"2") {
+		t.Errorf("%d were resealed; %v", resealed, err)
+	}
+}
+
+func TestRequestsAreKnownAgain(t *testing.T) {
+	s, ctx := openSQLite(t), t.Context()
+	first := store.Request{ID: "r1", Hash: []byte("hash 1")}
+	created, err := s.CreateConnection(ctx, &pb.Connection{Name: prod}, nil, first)
+	check(t, err)
+	connect(t, s, prod+"2")
+	again, err := s.CreatedBy(ctx, prod, first)
+	check(t, err)
+	equal(t, again, created)
+	for _, test := range []struct {
+		name    string
+		request store.Request
+		want    error
+	}{
+		{prod, store.Request{ID: "r1", Hash: []byte("hash 2")}, store.ErrRequestReused},
+		{prod, store.Request{ID: "r2", Hash: []byte("hash 1")}, store.ErrExists},
+		{prod, store.Request{}, store.ErrExists},
+		{prod + "2", first, store.ErrExists},
+		{prod + "2", store.Request{}, store.ErrExists},
+		{prod + "3", first, store.ErrNotFound},
+	} {
+		_, err := s.CreatedBy(ctx, test.name, test.request)
+		wantError(t, err, test.want)
+	}
+	_, err = s.CreateConnection(ctx, &pb.Connection{Name: prod + "3"}, nil, first)
+	wantError(t, err, store.ErrRequestReused)
+	_, err = s.CreateConnection(ctx, &pb.Connection{Name: "workspaces/globex/connections/prod"}, nil, first)
+	check(t, err) // ids are a workspace's own
+	check(t, s.DeleteConnection(ctx, prod, ""))
+	_, err = s.CreateConnection(ctx, &pb.Connection{Name: prod + "3"}, nil, first)
 	check(t, err)
 }
 
@@ -219,8 +257,7 @@ func TestSealerOpensWithOlderKeys(t *testing.T) {
 func TestDeletedSecretsAreGone(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "store.db")
-	s, err := store.Open(t.Context(), path, newSealer(t, filepath.Join(t.TempDir(), "keyset.json")))
-	check(t, err)
+	s := openFile(t, path, newKeys(t, filepath.Join(t.TempDir(), "keyset.json")))
 	connect(t, s, prod)
 	connect(t, s, prod+"2")
 	db, err := sql.Open("sqlite", path)
@@ -230,7 +267,6 @@ func TestDeletedSecretsAreGone(t *testing.T) {
 	check(t, db.QueryRowContext(t.Context(), `SELECT secrets FROM connections WHERE name = ?`, prod+"2").Scan(&kept))
 	check(t, db.Close())
 	check(t, s.DeleteConnection(t.Context(), prod, ""))
-	check(t, s.Close())
 
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
 	check(t, err)

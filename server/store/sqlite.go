@@ -82,3 +82,13 @@ func isForeignKeyViolation(err error) bool {
 	var e *sqlite.Error
 	return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 }
+
+// forget empties the write-ahead log into the database, which overwrites what is
+// deleted. Until then the log holds what was there before.
+func (s *Store) forget(ctx context.Context) error {
+	var busy, pages, moved int
+	if err := s.write.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &moved); err != nil {
+		return fmt.Errorf("empty the log of the store: %w", err)
+	}
+	return nil
+}

@@ -14,11 +14,11 @@ import (
 func TestRestart(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "odd name?#%41.db")
-	sealer := newSealer(t, filepath.Join(dir, "keyset.json"))
-	s, err := store.Open(t.Context(), path, sealer)
+	keys := newKeys(t, filepath.Join(dir, "keyset.json"))
+	s, err := store.Open(t.Context(), path, keys)
 	check(t, err)
 	before := connect(t, s, prod)
-	scan, _, err := s.StartScan(t.Context(), &pb.Scan{Name: prod + "/scans/s"})
+	scan, _, err := s.StartScan(t.Context(), &pb.Scan{Name: prod + "/scans/s"}, 0)
 	check(t, err)
 	w := workbook(prod, "w", "p", "n")
 	m := model(w, prod, "e", "m", "a")
@@ -28,7 +28,7 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	s = openFile(t, path, sealer)
+	s = openFile(t, path, keys)
 	after, secrets, err := s.ConnectionWithSecrets(t.Context(), prod)
 	check(t, err)
 	equal(t, after, before)
@@ -43,11 +43,11 @@ func TestRestart(t *testing.T) {
 
 func TestOpenFails(t *testing.T) {
 	dir := t.TempDir()
-	sealer := newSealer(t, filepath.Join(dir, "keyset.json"))
+	keys := newKeys(t, filepath.Join(dir, "keyset.json"))
 	noDatabase := filepath.Join(dir, "text")
 	check(t, os.WriteFile(noDatabase, []byte("this is a text and not a database, long enough to be read as a header"), 0o600))
 	for _, path := range []string{noDatabase, dir, filepath.Join(dir, "missing", "store.db")} {
-		if s, err := store.Open(t.Context(), path, sealer); err == nil {
+		if s, err := store.Open(t.Context(), path, keys); err == nil {
 			t.Errorf("opened %s", path)
 			check(t, s.Close())
 		}
@@ -56,7 +56,7 @@ func TestOpenFails(t *testing.T) {
 
 func TestClosed(t *testing.T) {
 	dir := t.TempDir()
-	s, err := store.Open(t.Context(), filepath.Join(dir, "store.db"), newSealer(t, filepath.Join(dir, "keyset.json")))
+	s, err := store.Open(t.Context(), filepath.Join(dir, "store.db"), newKeys(t, filepath.Join(dir, "keyset.json")))
 	check(t, err)
 	check(t, s.Close())
 	if s.Ping(t.Context()) == nil {
@@ -69,15 +69,15 @@ func TestClosed(t *testing.T) {
 func TestManyAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "store.db")
-	sealer := newSealer(t, filepath.Join(dir, "keyset.json"))
-	stores := []*store.Store{openFile(t, path, sealer), openFile(t, path, sealer)}
+	keys := newKeys(t, filepath.Join(dir, "keyset.json"))
+	stores := []*store.Store{openFile(t, path, keys), openFile(t, path, keys)}
 	const workers, workbooks = 6, 15
 	var group sync.WaitGroup
 	for i := range workers {
 		s, ctx := stores[i%len(stores)], t.Context()
 		name := fmt.Sprint("workspaces/acme/connections/c", i)
 		group.Go(func() {
-			if _, err := s.CreateConnection(ctx, &pb.Connection{Name: name}, nil); err != nil {
+			if _, err := s.CreateConnection(ctx, &pb.Connection{Name: name}, nil, store.Request{}); err != nil {
 				t.Error(err)
 				return
 			}

@@ -24,10 +24,14 @@ var (
 	ErrNotFound = errors.New("store: not found")
 	// ErrExists: a resource of that name exists.
 	ErrExists = errors.New("store: exists")
+	// ErrRequestReused: the request id was used for something else.
+	ErrRequestReused = errors.New("store: request id reused")
 	// ErrEtagMismatch: the connection was changed since its etag was read.
 	ErrEtagMismatch = errors.New("store: etag mismatch")
 	// ErrScanOver: the scan is over and does not change any more.
 	ErrScanOver = errors.New("store: scan is over")
+	// ErrTooManyScans: the workspace has as many scans running as it may have.
+	ErrTooManyScans = errors.New("store: too many scans")
 	// ErrBadPageToken: the page token is no token of this list.
 	ErrBadPageToken = errors.New("store: bad page token")
 	// ErrSealed: the secrets do not open. The key is not the one that sealed
@@ -39,17 +43,17 @@ var (
 type Store struct {
 	write  *sql.DB // one connection: SQLite has one writer at a time
 	read   *sql.DB
-	sealer *Sealer
+	sealer sealer
 }
 
 // Open opens the SQLite database at a path, creates it if there is none, and
-// brings its tables up to date.
-func Open(ctx context.Context, path string, sealer *Sealer) (*Store, error) {
+// brings its tables up to date. Secrets are sealed with keys.
+func Open(ctx context.Context, path string, keys Keys) (*Store, error) {
 	write, read, err := openSQLite(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	return &Store{write: write, read: read, sealer: sealer}, nil
+	return &Store{write: write, read: read, sealer: sealer{keys}}, nil
 }
 
 // Close closes the database. Calls under way fail.

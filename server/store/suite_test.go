@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/keyring"
 	"github.com/sigmasource/sigmasource/server/store"
 )
 
@@ -59,22 +62,31 @@ func TestSQLite(t *testing.T) {
 func openSQLite(t testing.TB) *store.Store {
 	t.Helper()
 	dir := t.TempDir()
-	return openFile(t, filepath.Join(dir, "store.db"), newSealer(t, filepath.Join(dir, "keyset.json")))
+	return openFile(t, filepath.Join(dir, "store.db"), newKeys(t, filepath.Join(dir, "keyset.json")))
 }
 
-func openFile(t testing.TB, path string, sealer *store.Sealer) *store.Store {
+func openFile(t testing.TB, path string, keys store.Keys) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), path, sealer)
+	s, err := store.Open(t.Context(), path, keys)
 	check(t, err)
 	t.Cleanup(func() { check(t, s.Close()) })
 	return s
 }
 
-func newSealer(t testing.TB, path string) *store.Sealer {
+// newKeys makes a keyset in a file.
+func newKeys(t testing.TB, path string) *keyring.Ring {
 	t.Helper()
-	sealer, err := store.CreateSealer(path)
+	check(t, keyring.Create(t.Context(), keyring.Source{Path: path}))
+	return openKeys(t, path)
+}
+
+// openKeys opens a keyset that is looked at for changes when it has to be.
+func openKeys(t testing.TB, path string) *keyring.Ring {
+	t.Helper()
+	keys, err := keyring.Open(t.Context(), keyring.Source{Path: path}, time.Hour, slog.New(slog.DiscardHandler))
 	check(t, err)
-	return sealer
+	t.Cleanup(func() { check(t, keys.Close()) })
+	return keys
 }
 
 func check(t testing.TB, err error) {
@@ -105,7 +117,7 @@ const (
 
 func connect(t testing.TB, s *store.Store, name string) *pb.Connection {
 	t.Helper()
-	c, err := s.CreateConnection(t.Context(), &pb.Connection{Name: name}, &store.Secrets{SigmaClientSecret: "s3cret of " + name})
+	c, err := s.CreateConnection(t.Context(), &pb.Connection{Name: name}, &store.Secrets{SigmaClientSecret: "s3cret of " + name}, store.Request{})
 	check(t, err)
 	return c
 }

@@ -83,6 +83,15 @@ func (w *Warehouse) Identify(ctx context.Context) (id warehouse.Identity, err er
 	return id, nil
 }
 
+// Probe implements [warehouse.Warehouse].
+func (w *Warehouse) Probe(ctx context.Context) error {
+	result, err := w.Query(ctx, warehouse.Statement{SQL: "SELECT count(*) FROM duckdb_tables()"})
+	if err != nil {
+		return err
+	}
+	return warehouse.Drain(ctx, result)
+}
+
 // Close implements [warehouse.Warehouse].
 func (w *Warehouse) Close() error {
 	w.end(errClosed)

@@ -195,6 +195,16 @@ func (w *Warehouse) Identify(ctx context.Context) (id warehouse.Identity, err er
 	return id, nil
 }
 
+// Probe implements [warehouse.Warehouse]. A query that reads no table and
+// generates no row runs without a virtual warehouse, and would show nothing.
+func (w *Warehouse) Probe(ctx context.Context) error {
+	result, err := w.Query(ctx, warehouse.Statement{SQL: "SELECT COUNT(*) FROM TABLE(GENERATOR(ROWCOUNT => 1))"})
+	if err != nil {
+		return err
+	}
+	return warehouse.Drain(ctx, result)
+}
+
 // Close implements [warehouse.Warehouse]. It waits until running statements
 // are aborted, which the transport bounds, and logs out.
 func (w *Warehouse) Close() error {

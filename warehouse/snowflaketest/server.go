@@ -228,7 +228,7 @@ func (s *Server) Revoke(role, table string) {
 }
 
 // SuspendWarehouse suspends a warehouse, so that it does not resume by itself:
-// queries that read tables fail with 000606 until [Server.ResumeWarehouse].
+// queries that read tables or generate rows fail with 000606 until [Server.ResumeWarehouse].
 func (s *Server) SuspendWarehouse(name string) { s.setSuspended(name, true) }
 
 // ResumeWarehouse ends what [Server.SuspendWarehouse] began.

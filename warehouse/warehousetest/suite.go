@@ -27,6 +27,12 @@ func (s suite) identify(t *testing.T, w warehouse.Warehouse) {
 	}
 }
 
+func (s suite) probe(t *testing.T, w warehouse.Warehouse) {
+	if err := w.Probe(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func (s suite) values(t *testing.T, w warehouse.Warehouse) {
 	sql, columns, want := s.dialect.valuesQuery()
 	table := Read(t, w, sql)

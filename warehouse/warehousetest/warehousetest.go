@@ -106,6 +106,7 @@ func Run(t *testing.T, dialect Dialect, open func(t testing.TB, mem memory.Alloc
 		run  func(*testing.T, warehouse.Warehouse)
 	}{
 		{"identifies itself", s.identify},
+		{"runs a probe", s.probe},
 		{"delivers every type exactly", s.values},
 		{"keeps columns without rows", s.zeroRows},
 		{"keeps hundreds of columns in order", s.manyColumns},

@@ -37,9 +37,12 @@ const (
 // The catalog is what the last scan saw. SQL is not part of it: it is asked
 // from Sigma afresh whenever a model is read.
 //
+// StartScan needs the role operator in the workspace, the others need viewer.
+//
 // Every method can fail with UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID),
-// PERMISSION_DENIED (WORKSPACE_FORBIDDEN), INVALID_ARGUMENT (REQUEST_INVALID)
-// and NOT_FOUND (CONNECTION_NOT_FOUND).
+// PERMISSION_DENIED (WORKSPACE_FORBIDDEN, ROLE_TOO_LOW), INVALID_ARGUMENT
+// (REQUEST_INVALID), NOT_FOUND (CONNECTION_NOT_FOUND), RESOURCE_EXHAUSTED
+// (QUOTA_EXCEEDED) and UNAVAILABLE (ISSUER_UNAVAILABLE, SHUTTING_DOWN).
 type ModelCatalogClient interface {
 	// StartScan begins a scan, or returns the one that already runs: a
 	// connection has at most one at a time. The scan goes on when the caller
@@ -156,9 +159,12 @@ func (c *modelCatalogClient) GetModel(ctx context.Context, in *GetModelRequest, 
 // The catalog is what the last scan saw. SQL is not part of it: it is asked
 // from Sigma afresh whenever a model is read.
 //
+// StartScan needs the role operator in the workspace, the others need viewer.
+//
 // Every method can fail with UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID),
-// PERMISSION_DENIED (WORKSPACE_FORBIDDEN), INVALID_ARGUMENT (REQUEST_INVALID)
-// and NOT_FOUND (CONNECTION_NOT_FOUND).
+// PERMISSION_DENIED (WORKSPACE_FORBIDDEN, ROLE_TOO_LOW), INVALID_ARGUMENT
+// (REQUEST_INVALID), NOT_FOUND (CONNECTION_NOT_FOUND), RESOURCE_EXHAUSTED
+// (QUOTA_EXCEEDED) and UNAVAILABLE (ISSUER_UNAVAILABLE, SHUTTING_DOWN).
 type ModelCatalogServer interface {
 	// StartScan begins a scan, or returns the one that already runs: a
 	// connection has at most one at a time. The scan goes on when the caller

@@ -102,6 +102,9 @@ const (
 	CheckKind_CHECK_KIND_WAREHOUSE_SIGN_IN CheckKind = 4
 	// The warehouse is one of those that Sigma reads from.
 	CheckKind_CHECK_KIND_WAREHOUSE_MATCH CheckKind = 5
+	// A query runs in the warehouse's compute, which wakes a virtual warehouse that
+	// is suspended, as any read would.
+	CheckKind_CHECK_KIND_WAREHOUSE_QUERY CheckKind = 6
 )
 
 // Enum value maps for CheckKind.
@@ -113,6 +116,7 @@ var (
 		3: "CHECK_KIND_SIGMA_WORKBOOKS",
 		4: "CHECK_KIND_WAREHOUSE_SIGN_IN",
 		5: "CHECK_KIND_WAREHOUSE_MATCH",
+		6: "CHECK_KIND_WAREHOUSE_QUERY",
 	}
 	CheckKind_value = map[string]int32{
 		"CHECK_KIND_UNSPECIFIED":        0,
@@ -121,6 +125,7 @@ var (
 		"CHECK_KIND_SIGMA_WORKBOOKS":    3,
 		"CHECK_KIND_WAREHOUSE_SIGN_IN":  4,
 		"CHECK_KIND_WAREHOUSE_MATCH":    5,
+		"CHECK_KIND_WAREHOUSE_QUERY":    6,
 	}
 )
 
@@ -804,7 +809,13 @@ type CreateConnectionRequest struct {
 	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	// Store without signing in to Sigma and the warehouse first. Hosts and
 	// fields are checked all the same.
-	SkipCheck     bool `protobuf:"varint,5,opt,name=skip_check,json=skipCheck,proto3" json:"skip_check,omitempty"`
+	SkipCheck bool `protobuf:"varint,5,opt,name=skip_check,json=skipCheck,proto3" json:"skip_check,omitempty"`
+	// A caller's own id of this request, such as a UUID, that makes it safe to
+	// repeat: a second request with the same id and the same content answers with
+	// the connection that the first one made, as it is now. The same id with other
+	// content fails with REQUEST_ID_REUSED. It is forgotten when the connection is
+	// deleted. Not used with `validate_only`.
+	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -872,6 +883,13 @@ func (x *CreateConnectionRequest) GetSkipCheck() bool {
 		return x.SkipCheck
 	}
 	return false
+}
+
+func (x *CreateConnectionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // CreateConnectionResponse holds the connection as stored.
@@ -1572,7 +1590,7 @@ const file_sigmasource_v1_connections_proto_rawDesc = "" +
 	"passphrase\x18\x02 \x01(\tB\x0e\xe0A\x04\xbaH\x05r\x03\x18\xe8\a\x80\x01\x01R\n" +
 	"passphrase\"Z\n" +
 	"\x0fDuckDbWarehouse\x12G\n" +
-	"\bdatabase\x18\x01 \x01(\tB+\xe0A\x02\xbaH%r#2!^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$R\bdatabase\"\xcc\x02\n" +
+	"\bdatabase\x18\x01 \x01(\tB+\xe0A\x02\xbaH%r#2!^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$R\bdatabase\"\x8a\x03\n" +
 	"\x17CreateConnectionRequest\x12Q\n" +
 	"\x06parent\x18\x01 \x01(\tB9\xe0A\x02\xbaH3r12/^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x06parent\x12S\n" +
 	"\rconnection_id\x18\x02 \x01(\tB.\xe0A\x02\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\fconnectionId\x12E\n" +
@@ -1581,7 +1599,9 @@ const file_sigmasource_v1_connections_proto_rawDesc = "" +
 	"connection\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x1d\n" +
 	"\n" +
-	"skip_check\x18\x05 \x01(\bR\tskipCheck\"V\n" +
+	"skip_check\x18\x05 \x01(\bR\tskipCheck\x12<\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9._-]{0,64}$R\trequestId\"V\n" +
 	"\x18CreateConnectionResponse\x12:\n" +
 	"\n" +
 	"connection\x18\x01 \x01(\v2\x1a.sigmasource.v1.ConnectionR\n" +
@@ -1636,14 +1656,15 @@ const file_sigmasource_v1_connections_proto_rawDesc = "" +
 	"(SNOWFLAKE_AUTHENTICATION_METHOD_KEY_PAIR\x10\x01\x12,\n" +
 	"(SNOWFLAKE_AUTHENTICATION_METHOD_PASSWORD\x10\x02\x12=\n" +
 	"9SNOWFLAKE_AUTHENTICATION_METHOD_PROGRAMMATIC_ACCESS_TOKEN\x10\x03\x12/\n" +
-	"+SNOWFLAKE_AUTHENTICATION_METHOD_OAUTH_TOKEN\x10\x04*\xce\x01\n" +
+	"+SNOWFLAKE_AUTHENTICATION_METHOD_OAUTH_TOKEN\x10\x04*\xee\x01\n" +
 	"\tCheckKind\x12\x1a\n" +
 	"\x16CHECK_KIND_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cCHECK_KIND_SIGMA_CREDENTIALS\x10\x01\x12!\n" +
 	"\x1dCHECK_KIND_SIGMA_ORGANIZATION\x10\x02\x12\x1e\n" +
 	"\x1aCHECK_KIND_SIGMA_WORKBOOKS\x10\x03\x12 \n" +
 	"\x1cCHECK_KIND_WAREHOUSE_SIGN_IN\x10\x04\x12\x1e\n" +
-	"\x1aCHECK_KIND_WAREHOUSE_MATCH\x10\x05*\x90\x01\n" +
+	"\x1aCHECK_KIND_WAREHOUSE_MATCH\x10\x05\x12\x1e\n" +
+	"\x1aCHECK_KIND_WAREHOUSE_QUERY\x10\x06*\x90\x01\n" +
 	"\fCheckOutcome\x12\x1d\n" +
 	"\x19CHECK_OUTCOME_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12CHECK_OUTCOME_PASS\x10\x01\x12\x16\n" +

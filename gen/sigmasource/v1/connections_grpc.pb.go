@@ -39,19 +39,24 @@ const (
 // log line holds them. They are encrypted at rest, bound to the connection's
 // name.
 //
+// Get and List need the role viewer in the workspace, CheckConnection needs
+// operator, the others need admin.
+//
 // Every method can fail with UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID),
-// PERMISSION_DENIED (WORKSPACE_FORBIDDEN) and INVALID_ARGUMENT
-// (REQUEST_INVALID, with a google.rpc.BadRequest that names the fields).
+// PERMISSION_DENIED (WORKSPACE_FORBIDDEN, ROLE_TOO_LOW), INVALID_ARGUMENT
+// (REQUEST_INVALID, with a google.rpc.BadRequest that names the fields),
+// RESOURCE_EXHAUSTED (QUOTA_EXCEEDED) and UNAVAILABLE (ISSUER_UNAVAILABLE,
+// SHUTTING_DOWN).
 type SigmaConnectionsClient interface {
 	// CreateConnection stores a new connection. Unless `skip_check` is set it
 	// first signs in to Sigma and to the warehouse, and stores nothing when
 	// either refuses.
 	//
 	// Errors: ALREADY_EXISTS (CONNECTION_EXISTS); INVALID_ARGUMENT
-	// (HOST_NOT_ALLOWED) for a host outside the allow-list; FAILED_PRECONDITION
-	// (SIGMA_CREDENTIALS_INVALID, WAREHOUSE_CREDENTIALS_INVALID,
-	// WAREHOUSE_CONFIGURATION_INVALID); UNAVAILABLE (SIGMA_THROTTLED,
-	// SIGMA_UNAVAILABLE, WAREHOUSE_UNAVAILABLE).
+	// (HOST_NOT_ALLOWED) for a host outside the allow-list, (REQUEST_ID_REUSED);
+	// FAILED_PRECONDITION (SIGMA_CREDENTIALS_INVALID, SIGMA_FORBIDDEN,
+	// WAREHOUSE_CREDENTIALS_INVALID, WAREHOUSE_CONFIGURATION_INVALID); UNAVAILABLE
+	// (SIGMA_THROTTLED, SIGMA_UNAVAILABLE, WAREHOUSE_UNAVAILABLE).
 	CreateConnection(ctx context.Context, in *CreateConnectionRequest, opts ...grpc.CallOption) (*CreateConnectionResponse, error)
 	// GetConnection returns one connection, without its secrets.
 	//
@@ -66,8 +71,9 @@ type SigmaConnectionsClient interface {
 	// CreateConnection; when the check fails the old ones stay in force. Reads
 	// under way finish with the settings they began with.
 	//
-	// Errors: those of CreateConnection, less ALREADY_EXISTS; NOT_FOUND
-	// (CONNECTION_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+	// Errors: those of CreateConnection, less CONNECTION_EXISTS and
+	// REQUEST_ID_REUSED; NOT_FOUND (CONNECTION_NOT_FOUND); ABORTED
+	// (ETAG_MISMATCH); FAILED_PRECONDITION (SIGMA_ORGANIZATION_CHANGED).
 	UpdateConnection(ctx context.Context, in *UpdateConnectionRequest, opts ...grpc.CallOption) (*UpdateConnectionResponse, error)
 	// DeleteConnection removes a connection, its secrets, its scans and its
 	// catalog for good. A scan under way is cancelled.
@@ -75,7 +81,9 @@ type SigmaConnectionsClient interface {
 	// Errors: NOT_FOUND (CONNECTION_NOT_FOUND); ABORTED (ETAG_MISMATCH).
 	DeleteConnection(ctx context.Context, in *DeleteConnectionRequest, opts ...grpc.CallOption) (*DeleteConnectionResponse, error)
 	// CheckConnection tries out a stored connection and explains what it finds.
-	// A failed check is part of the answer, not an error of the call.
+	// The checks run side by side, each with its own time limit, so that one that
+	// hangs holds no other back. A failed check is part of the answer, not an error
+	// of the call.
 	//
 	// Errors: NOT_FOUND (CONNECTION_NOT_FOUND).
 	CheckConnection(ctx context.Context, in *CheckConnectionRequest, opts ...grpc.CallOption) (*CheckConnectionResponse, error)
@@ -161,19 +169,24 @@ func (c *sigmaConnectionsClient) CheckConnection(ctx context.Context, in *CheckC
 // log line holds them. They are encrypted at rest, bound to the connection's
 // name.
 //
+// Get and List need the role viewer in the workspace, CheckConnection needs
+// operator, the others need admin.
+//
 // Every method can fail with UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID),
-// PERMISSION_DENIED (WORKSPACE_FORBIDDEN) and INVALID_ARGUMENT
-// (REQUEST_INVALID, with a google.rpc.BadRequest that names the fields).
+// PERMISSION_DENIED (WORKSPACE_FORBIDDEN, ROLE_TOO_LOW), INVALID_ARGUMENT
+// (REQUEST_INVALID, with a google.rpc.BadRequest that names the fields),
+// RESOURCE_EXHAUSTED (QUOTA_EXCEEDED) and UNAVAILABLE (ISSUER_UNAVAILABLE,
+// SHUTTING_DOWN).
 type SigmaConnectionsServer interface {
 	// CreateConnection stores a new connection. Unless `skip_check` is set it
 	// first signs in to Sigma and to the warehouse, and stores nothing when
 	// either refuses.
 	//
 	// Errors: ALREADY_EXISTS (CONNECTION_EXISTS); INVALID_ARGUMENT
-	// (HOST_NOT_ALLOWED) for a host outside the allow-list; FAILED_PRECONDITION
-	// (SIGMA_CREDENTIALS_INVALID, WAREHOUSE_CREDENTIALS_INVALID,
-	// WAREHOUSE_CONFIGURATION_INVALID); UNAVAILABLE (SIGMA_THROTTLED,
-	// SIGMA_UNAVAILABLE, WAREHOUSE_UNAVAILABLE).
+	// (HOST_NOT_ALLOWED) for a host outside the allow-list, (REQUEST_ID_REUSED);
+	// FAILED_PRECONDITION (SIGMA_CREDENTIALS_INVALID, SIGMA_FORBIDDEN,
+	// WAREHOUSE_CREDENTIALS_INVALID, WAREHOUSE_CONFIGURATION_INVALID); UNAVAILABLE
+	// (SIGMA_THROTTLED, SIGMA_UNAVAILABLE, WAREHOUSE_UNAVAILABLE).
 	CreateConnection(context.Context, *CreateConnectionRequest) (*CreateConnectionResponse, error)
 	// GetConnection returns one connection, without its secrets.
 	//
@@ -188,8 +201,9 @@ type SigmaConnectionsServer interface {
 	// CreateConnection; when the check fails the old ones stay in force. Reads
 	// under way finish with the settings they began with.
 	//
-	// Errors: those of CreateConnection, less ALREADY_EXISTS; NOT_FOUND
-	// (CONNECTION_NOT_FOUND); ABORTED (ETAG_MISMATCH).
+	// Errors: those of CreateConnection, less CONNECTION_EXISTS and
+	// REQUEST_ID_REUSED; NOT_FOUND (CONNECTION_NOT_FOUND); ABORTED
+	// (ETAG_MISMATCH); FAILED_PRECONDITION (SIGMA_ORGANIZATION_CHANGED).
 	UpdateConnection(context.Context, *UpdateConnectionRequest) (*UpdateConnectionResponse, error)
 	// DeleteConnection removes a connection, its secrets, its scans and its
 	// catalog for good. A scan under way is cancelled.
@@ -197,7 +211,9 @@ type SigmaConnectionsServer interface {
 	// Errors: NOT_FOUND (CONNECTION_NOT_FOUND); ABORTED (ETAG_MISMATCH).
 	DeleteConnection(context.Context, *DeleteConnectionRequest) (*DeleteConnectionResponse, error)
 	// CheckConnection tries out a stored connection and explains what it finds.
-	// A failed check is part of the answer, not an error of the call.
+	// The checks run side by side, each with its own time limit, so that one that
+	// hangs holds no other back. A failed check is part of the answer, not an error
+	// of the call.
 	//
 	// Errors: NOT_FOUND (CONNECTION_NOT_FOUND).
 	CheckConnection(context.Context, *CheckConnectionRequest) (*CheckConnectionResponse, error)

@@ -32,9 +32,11 @@ const (
 	ErrorReason_ERROR_REASON_UNSPECIFIED ErrorReason = 0
 	// INTERNAL: our fault. Quote `request_id` when reporting it.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 1
-	// UNAUTHENTICATED: the call carries no bearer token.
+	// UNAUTHENTICATED: the call carries neither a bearer token nor a client
+	// certificate.
 	ErrorReason_ERROR_REASON_TOKEN_MISSING ErrorReason = 2
-	// UNAUTHENTICATED: the bearer token is not one of ours.
+	// UNAUTHENTICATED: the bearer token or the client certificate is malformed,
+	// unknown, for another audience, or not valid now.
 	ErrorReason_ERROR_REASON_TOKEN_INVALID ErrorReason = 3
 	// PERMISSION_DENIED: the caller may not touch this workspace, whether or not
 	// it exists.
@@ -69,8 +71,9 @@ const (
 	// FAILED_PRECONDITION: Sigma's text is not one query that can be read safely.
 	// Metadata: `problem`.
 	ErrorReason_ERROR_REASON_MODEL_SQL_UNSUPPORTED ErrorReason = 16
-	// FAILED_PRECONDITION: Sigma refuses the stored credentials. Metadata:
-	// `sigma_request_id`, `sigma_code`.
+	// FAILED_PRECONDITION: Sigma refuses the credentials. Metadata:
+	// `sigma_request_id`, `sigma_code`; and where it is another of Sigma's hosts
+	// that accepts them, `suggested_base_url`.
 	ErrorReason_ERROR_REASON_SIGMA_CREDENTIALS_INVALID ErrorReason = 17
 	// FAILED_PRECONDITION: the credentials' owner may not read this in Sigma.
 	ErrorReason_ERROR_REASON_SIGMA_FORBIDDEN ErrorReason = 18
@@ -137,6 +140,19 @@ const (
 	// connection's. Metadata: `sigma_connection_id`, `sigma_connection`,
 	// `sigma_type`, `sigma_account`.
 	ErrorReason_ERROR_REASON_WAREHOUSE_MISMATCH ErrorReason = 41
+	// PERMISSION_DENIED: the caller's role in this workspace does not suffice for
+	// the method. Metadata: `needed_role`.
+	ErrorReason_ERROR_REASON_ROLE_TOO_LOW ErrorReason = 42
+	// UNAVAILABLE: the issuer of the caller's token does not tell its keys just
+	// now; google.rpc.RetryInfo says when to return.
+	ErrorReason_ERROR_REASON_ISSUER_UNAVAILABLE ErrorReason = 43
+	// RESOURCE_EXHAUSTED: the workspace or the connection has as many calls,
+	// streams or scans under way as it may have at a time. google.rpc.QuotaFailure
+	// names which, google.rpc.RetryInfo says when to return. Metadata: `quota`,
+	// `limit`.
+	ErrorReason_ERROR_REASON_QUOTA_EXCEEDED ErrorReason = 44
+	// INVALID_ARGUMENT: the `request_id` was used before, for something else.
+	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED ErrorReason = 45
 )
 
 // Enum value maps for ErrorReason.
@@ -184,6 +200,10 @@ var (
 		39: "ERROR_REASON_SCHEMA_DRIFT",
 		40: "ERROR_REASON_COLUMN_NOT_FOUND",
 		41: "ERROR_REASON_WAREHOUSE_MISMATCH",
+		42: "ERROR_REASON_ROLE_TOO_LOW",
+		43: "ERROR_REASON_ISSUER_UNAVAILABLE",
+		44: "ERROR_REASON_QUOTA_EXCEEDED",
+		45: "ERROR_REASON_REQUEST_ID_REUSED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                     0,
@@ -228,6 +248,10 @@ var (
 		"ERROR_REASON_SCHEMA_DRIFT":                    39,
 		"ERROR_REASON_COLUMN_NOT_FOUND":                40,
 		"ERROR_REASON_WAREHOUSE_MISMATCH":              41,
+		"ERROR_REASON_ROLE_TOO_LOW":                    42,
+		"ERROR_REASON_ISSUER_UNAVAILABLE":              43,
+		"ERROR_REASON_QUOTA_EXCEEDED":                  44,
+		"ERROR_REASON_REQUEST_ID_REUSED":               45,
 	}
 )
 
@@ -262,7 +286,7 @@ var File_sigmasource_v1_errors_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsigmasource/v1/errors.proto\x12\x0esigmasource.v1*\xee\v\n" +
+	"\x1bsigmasource/v1/errors.proto\x12\x0esigmasource.v1*\xf7\f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12\x1e\n" +
@@ -306,7 +330,11 @@ const file_sigmasource_v1_errors_proto_rawDesc = "" +
 	"'ERROR_REASON_SIGMA_ORGANIZATION_CHANGED\x10&\x12\x1d\n" +
 	"\x19ERROR_REASON_SCHEMA_DRIFT\x10'\x12!\n" +
 	"\x1dERROR_REASON_COLUMN_NOT_FOUND\x10(\x12#\n" +
-	"\x1fERROR_REASON_WAREHOUSE_MISMATCH\x10)BEZCgithub.com/sigmasource/sigmasource/gen/sigmasource/v1;sigmasourcev1b\x06proto3"
+	"\x1fERROR_REASON_WAREHOUSE_MISMATCH\x10)\x12\x1d\n" +
+	"\x19ERROR_REASON_ROLE_TOO_LOW\x10*\x12#\n" +
+	"\x1fERROR_REASON_ISSUER_UNAVAILABLE\x10+\x12\x1f\n" +
+	"\x1bERROR_REASON_QUOTA_EXCEEDED\x10,\x12\"\n" +
+	"\x1eERROR_REASON_REQUEST_ID_REUSED\x10-BEZCgithub.com/sigmasource/sigmasource/gen/sigmasource/v1;sigmasourcev1b\x06proto3"
 
 var (
 	file_sigmasource_v1_errors_proto_rawDescOnce sync.Once

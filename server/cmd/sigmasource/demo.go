@@ -18,6 +18,7 @@ import (
 	"github.com/sigmasource/sigmasource/server"
 	"github.com/sigmasource/sigmasource/server/auth"
 	"github.com/sigmasource/sigmasource/server/cmd/sigmasource/demo"
+	"github.com/sigmasource/sigmasource/server/keyring"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 	"github.com/sigmasource/sigmasource/sigmaclient/sigmatest"
@@ -70,27 +71,33 @@ func runDemo(ctx context.Context, listen string, once bool, out, stderr io.Write
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	sealer, err := store.CreateSealer(filepath.Join(dir, "keyset.json"))
+	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	source := keyring.Source{Path: filepath.Join(dir, "keyset.json")}
+	if err := keyring.Create(ctx, source); err != nil {
+		return err
+	}
+	keys, err := keyring.Open(ctx, source, reloadInterval, logger)
 	if err != nil {
 		return err
 	}
-	kept, err := store.Open(ctx, filepath.Join(dir, "sigmasource.db"), sealer)
+	defer func() { err = errors.Join(err, keys.Close()) }()
+	kept, err := store.Open(ctx, filepath.Join(dir, "sigmasource.db"), keys)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, kept.Close()) }()
 
 	token, hash := auth.NewToken()
-	callers, err := auth.NewStatic([]auth.Token{{Principal: "demo", Hash: hash, Workspaces: []string{"acme"}}})
+	callers, err := auth.New(auth.Config{Tokens: []auth.Token{{Principal: "demo", Hash: hash, Roles: auth.Roles{"acme": auth.Admin}}}}, nil)
 	if err != nil {
 		return err
 	}
+	defer callers.Close()
 	hosts, err := sigmaclient.NewHosts(sigma.Host(), fmt.Sprintf("%s:%d", snowflake.Host(), snowflake.Port()))
 	if err != nil {
 		return err
 	}
-	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	s, err := server.New(ctx, server.Config{Store: kept, Auth: callers, Hosts: hosts, Logger: logger})
+	s, err := server.New(ctx, server.Config{Store: kept, Callers: callers, Hosts: hosts, Logger: logger, Audit: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
-// Command sigmasource is the whole service in one binary: the server (serve),
-// a demonstration that needs nothing else (demo), and the command line that
-// speaks gRPC to a server (connections, scan, models, preview).
+// Command sigmasource is the whole service in one binary: the server (serve) with
+// what its operator needs (token, keys), a demonstration that needs nothing else
+// (demo), and the command line that speaks gRPC to a server (connections, scan,
+// models, preview).
 //
 // Package main only wires: flags to configuration, configuration to the
 // packages under server, answers to a terminal.
@@ -55,6 +56,7 @@ func newRootCommand() *cobra.Command {
 		newServeCommand(),
 		newDemoCommand(),
 		newTokenCommand(),
+		newKeysCommand(),
 		newConnectionsCommand(),
 		newScanCommand(),
 		newModelsCommand(),

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,25 +16,38 @@ import (
 
 	"github.com/sigmasource/sigmasource/server"
 	"github.com/sigmasource/sigmasource/server/auth"
+	"github.com/sigmasource/sigmasource/server/keyring"
+	"github.com/sigmasource/sigmasource/server/quota"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 )
 
-// shutdownTime is how long calls under way may take once the server was told
-// to stop.
-const shutdownTime = 20 * time.Second
+const (
+	// shutdownTime is how long calls under way may take once the server was told
+	// to stop.
+	shutdownTime = 20 * time.Second
+
+	// reloadInterval is how soon a changed certificate, key or list of callers is
+	// taken up.
+	reloadInterval = time.Second
+)
 
 type serveFlags struct {
-	listen     string
-	dataDir    string
-	keyFile    string
-	tokensFile string
-	allowHosts []string
-	duckdbDir  string
-	tlsCert    string
-	tlsKey     string
-	insecure   bool
-	logLevel   string
+	keyFlags
+
+	listen      string
+	callersFile string
+	allowHosts  []string
+	duckdbDir   string
+	tlsCert     string
+	tlsKey      string
+	tlsClientCA string
+	insecure    bool
+	reflection  string
+	health      string
+	limits      quota.Limits
+	logLevel    string
+	auditLog    string
 }
 
 func newServeCommand() *cobra.Command {
@@ -44,59 +56,87 @@ func newServeCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Serve the gRPC API",
 		Long: "Serves the gRPC API until it is interrupted. It keeps its data in a folder, seals credentials with a key\n" +
-			"file that it makes at the first start, and lets in the callers of a token file (see: sigmasource token).",
+			"that it makes at the first start, and lets in the callers of a file: by token (see: sigmasource token), by\n" +
+			"JWT of an issuer, or by client certificate. Changed certificates, keys and callers are taken up by themselves.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), cmd.ErrOrStderr()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
 	}
 	flags := cmd.Flags()
+	f.keyFlags.register(flags)
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:8450", "HOST:PORT to listen on")
-	flags.StringVar(&f.dataDir, "data-dir", "sigmasource-data", "folder of the embedded store")
-	flags.StringVar(&f.keyFile, "key-file", "", "Tink keyset that seals credentials; SIGMASOURCE_KEYSET may hold it instead (default DATA-DIR/keyset.json, made at the first start)")
-	flags.StringVar(&f.tokensFile, "tokens", "", "JSON file of the callers' token hashes (required)")
+	flags.StringVar(&f.callersFile, "callers", "", "JSON file of who may call, and what (required)")
 	flags.StringArrayVar(&f.allowHosts, "allow-host", nil, "a further HOST[:PORT] that connections may name, for Sigma or a warehouse; repeatable. Plain http is for loopback only")
 	flags.StringVar(&f.duckdbDir, "duckdb-dir", "", "folder of the DuckDB files that connections may name (default: none may)")
 	flags.StringVar(&f.tlsCert, "tls-cert", "", "PEM file of the server's certificate chain")
 	flags.StringVar(&f.tlsKey, "tls-key", "", "PEM file of its key")
+	flags.StringVar(&f.tlsClientCA, "tls-client-ca", "", "PEM file of the authorities of clients' certificates (default: none are taken)")
 	flags.BoolVar(&f.insecure, "insecure", false, "serve without TLS on an address that others can reach")
+	flags.StringVar(&f.reflection, "reflection", string(server.Authenticated), "who may ask for the contract: open, authenticated or off")
+	flags.StringVar(&f.health, "health", string(server.Anyone), "who may ask whether the server is well: open, authenticated or off")
+	flags.IntVar(&f.limits.WorkspaceRequests, "max-requests", quota.Default.WorkspaceRequests, "calls of a workspace under way at a time, streams aside; 0 means any number, here and below")
+	flags.IntVar(&f.limits.ConnectionRequests, "max-connection-requests", quota.Default.ConnectionRequests, "the same of a connection")
+	flags.IntVar(&f.limits.WorkspaceStreams, "max-streams", quota.Default.WorkspaceStreams, "streams of a workspace under way at a time")
+	flags.IntVar(&f.limits.ConnectionStreams, "max-connection-streams", quota.Default.ConnectionStreams, "the same of a connection")
+	flags.IntVar(&f.limits.WorkspaceScans, "max-scans", quota.Default.WorkspaceScans, "scans of a workspace under way at a time")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
-	if err := cmd.MarkFlagRequired("tokens"); err != nil {
+	flags.StringVar(&f.auditLog, "audit-log", "-", "file that the audit is appended to, in JSON lines; - means standard output")
+	if err := cmd.MarkFlagRequired("callers"); err != nil {
 		panic(err)
 	}
 	return cmd
 }
 
-func (f *serveFlags) run(ctx context.Context, stderr io.Writer) (err error) {
+func (f *serveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
 	logger, err := newLogger(stderr, f.logLevel)
 	if err != nil {
 		return err
 	}
-	callers, err := auth.LoadFile(f.tokensFile)
-	if err != nil {
-		return fmt.Errorf("--tokens: %w", err)
+	config := server.Config{DuckDBDir: f.duckdbDir, Limits: &f.limits, Logger: logger}
+	if config.Reflection, err = parseAccess("--reflection", f.reflection); err != nil {
+		return err
 	}
-	hosts, err := sigmaclient.NewHosts(f.allowHosts...)
-	if err != nil {
+	if config.Health, err = parseAccess("--health", f.health); err != nil {
+		return err
+	}
+	if config.Hosts, err = sigmaclient.NewHosts(f.allowHosts...); err != nil {
 		return fmt.Errorf("--allow-host: %w", err)
 	}
-	transport, err := f.transport(logger)
+	transport, closeTransport, err := f.transport(logger)
 	if err != nil {
 		return err
 	}
+	defer closeTransport()
+	config.TLS = transport
+
+	callers, err := auth.Open(f.callersFile, reloadInterval, logger)
+	if err != nil {
+		return fmt.Errorf("--callers: %w", err)
+	}
+	defer callers.Close()
+	config.Callers = callers
+
+	var closeAudit func() error
+	if config.Audit, closeAudit, err = f.audit(stdout); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAudit()) }()
+
 	if err := os.MkdirAll(f.dataDir, 0o700); err != nil {
 		return fmt.Errorf("--data-dir: %w", err)
 	}
-	sealer, err := f.sealer(logger)
+	keys, err := f.keys(ctx, logger)
 	if err != nil {
 		return err
 	}
-	kept, err := store.Open(ctx, filepath.Join(f.dataDir, "sigmasource.db"), sealer)
-	if err != nil {
+	defer func() { err = errors.Join(err, keys.Close()) }()
+	if config.Store, err = store.Open(ctx, f.storePath(), keys); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, kept.Close()) }()
-	s, err := server.New(ctx, server.Config{
-		Store: kept, Auth: callers, Hosts: hosts, DuckDBDir: f.duckdbDir, TLS: transport, Logger: logger,
-	})
+	defer func() { err = errors.Join(err, config.Store.Close()) }()
+
+	s, err := server.New(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -125,51 +165,67 @@ func serveUntilDone(ctx context.Context, s *server.Server, listener net.Listener
 
 // transport refuses to send tokens and rows in the clear where others can
 // listen, unless told to.
-func (f *serveFlags) transport(logger *slog.Logger) (credentials.TransportCredentials, error) {
+func (f *serveFlags) transport(logger *slog.Logger) (credentials.TransportCredentials, func(), error) {
 	if f.tlsCert != "" || f.tlsKey != "" {
-		certificate, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
+		transport, closeTransport, err := openTLS(f.tlsCert, f.tlsKey, f.tlsClientCA, reloadInterval, logger)
 		if err != nil {
-			return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+			return nil, nil, fmt.Errorf("--tls-cert, --tls-key, --tls-client-ca: %w", err)
 		}
-		return credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}), nil
+		return transport, closeTransport, nil
+	}
+	if f.tlsClientCA != "" {
+		return nil, nil, errors.New("--tls-client-ca: clients can have certificates only where the server has one; give --tls-cert and --tls-key")
 	}
 	host, _, err := net.SplitHostPort(f.listen)
 	if err != nil {
-		return nil, fmt.Errorf("--listen %q: want HOST:PORT", f.listen)
+		return nil, nil, fmt.Errorf("--listen %q: want HOST:PORT", f.listen)
 	}
 	if isLoopback(host) {
-		return nil, nil
+		return nil, func() {}, nil
 	}
 	if !f.insecure {
-		return nil, fmt.Errorf("--listen %s: others can reach this address; give --tls-cert and --tls-key, or --insecure to serve in the clear", f.listen)
+		return nil, nil, fmt.Errorf("--listen %s: others can reach this address; give --tls-cert and --tls-key, or --insecure to serve in the clear", f.listen)
 	}
-	logger.Warn("serving without TLS: tokens, credentials and rows travel in the clear", "address", f.listen)
-	return nil, nil
+	logger.Warn("INSECURE: serving without TLS; whoever can reach the network reads tokens, credentials and rows", "address", f.listen)
+	return nil, func() {}, nil
 }
 
-// sealer finds the key that seals credentials. A new key is made only when
-// there is no data yet that another key might have sealed.
-func (f *serveFlags) sealer(logger *slog.Logger) (*store.Sealer, error) {
-	if keyset := os.Getenv("SIGMASOURCE_KEYSET"); keyset != "" {
-		sealer, err := store.ParseSealer(keyset)
-		if err != nil {
-			return nil, fmt.Errorf("SIGMASOURCE_KEYSET: %w", err)
-		}
-		return sealer, nil
-	}
-	path := f.keyFile
-	if path == "" {
-		path = filepath.Join(f.dataDir, "keyset.json")
-	}
-	sealer, err := store.LoadSealer(path)
+// keys finds the key that seals credentials. A new key is made only when there is
+// no data yet that another key might have sealed.
+func (f *serveFlags) keys(ctx context.Context, logger *slog.Logger) (*keyring.Ring, error) {
+	source := f.source()
+	keys, err := keyring.Open(ctx, source, reloadInterval, logger)
 	if err == nil || !errors.Is(err, os.ErrNotExist) {
-		return sealer, err
+		return keys, err
 	}
-	if _, statErr := os.Stat(filepath.Join(f.dataDir, "sigmasource.db")); statErr == nil {
+	if _, statErr := os.Stat(f.storePath()); statErr == nil {
 		return nil, fmt.Errorf("%w; the store in %s was sealed with another key: restore it, or name it with --key-file", err, f.dataDir)
 	}
-	logger.Info("made a new key that seals credentials; keep a copy of it", "file", path)
-	return store.CreateSealer(path)
+	if err := keyring.Create(ctx, source); err != nil {
+		return nil, err
+	}
+	logger.Info("made a new key that seals credentials; keep a copy of it", "file", source.Path)
+	return keyring.Open(ctx, source, reloadInterval, logger)
+}
+
+// audit opens the log of who did what. Only its owner may read a file of it.
+func (f *serveFlags) audit(stdout io.Writer) (*slog.Logger, func() error, error) {
+	if f.auditLog == "-" {
+		return slog.New(slog.NewJSONHandler(stdout, nil)), func() error { return nil }, nil
+	}
+	file, err := os.OpenFile(filepath.Clean(f.auditLog), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--audit-log: %w", err)
+	}
+	return slog.New(slog.NewJSONHandler(file, nil)), file.Close, nil
+}
+
+func parseAccess(flag, text string) (server.Access, error) {
+	switch access := server.Access(text); access {
+	case server.Nobody, server.Authenticated, server.Anyone:
+		return access, nil
+	}
+	return "", fmt.Errorf("%s %q: want open, authenticated or off", flag, text)
 }
 
 func newLogger(w io.Writer, level string) (*slog.Logger, error) {

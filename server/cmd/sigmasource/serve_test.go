@@ -29,14 +29,14 @@ func newOperator(t *testing.T) *operator {
 	t.Helper()
 	dir := t.TempDir()
 	o := &operator{t: t, dir: dir, file: func(name string) string { return filepath.Join(dir, name) }}
-	entry, token, err := run(t.Context(), "", "token", "--principal", "platform", "--workspace", "acme")
+	entry, token, err := run(t.Context(), "", "token", "--principal", "platform", "--role", "acme=admin")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(entry, strings.TrimSpace(token)) {
 		t.Error("the entry holds the token itself")
 	}
-	o.write("tokens.json", `{"tokens": [`+entry+`]}`)
+	o.write("callers.json", `{"tokens": [`+entry+`]}`)
 	t.Setenv("SIGMASOURCE_TOKEN", strings.TrimSpace(token))
 	return o
 }
@@ -51,7 +51,7 @@ func (o *operator) write(name, text string) string {
 
 // flags are what serve needs at least.
 func (o *operator) flags(more ...string) []string {
-	return append([]string{"serve", "--tokens", o.file("tokens.json"), "--data-dir", o.file("data")}, more...)
+	return append([]string{"serve", "--callers", o.file("callers.json"), "--data-dir", o.file("data")}, more...)
 }
 
 // serve starts a server and points the clients to it.
@@ -94,17 +94,20 @@ func TestServeWithTLS(t *testing.T) {
 
 func TestServeRefusesToStart(t *testing.T) {
 	o := newOperator(t)
-	bad := o.write("bad.json", `{"tokens": [{"principal": "p", "hash": "sha256:short", "workspaces": ["acme"]}]}`)
+	bad := o.write("bad.json", `{"tokens": [{"principal": "p", "hash": "sha256:short", "roles": {"acme": "admin"}}]}`)
 	for _, test := range []struct {
 		name, want string
 		args       []string
 	}{
-		{"without callers", `"tokens"`, []string{"serve"}},
-		{"with a bad hash", "--tokens", []string{"serve", "--tokens", bad}},
+		{"without callers", `"callers"`, []string{"serve"}},
+		{"with a bad hash", "--callers", []string{"serve", "--callers", bad}},
 		{"in the clear for others", "--insecure", o.flags("--listen", "0.0.0.0:0")},
 		{"in the clear on every address", "--insecure", o.flags("--listen", ":0")},
 		{"without a port", "want HOST:PORT", o.flags("--listen", "localhost")},
 		{"with half of TLS", "--tls-key", o.flags("--tls-cert", "cert.pem")},
+		{"with an authority of clients and no certificate", "--tls-client-ca", o.flags("--tls-client-ca", "ca.pem")},
+		{"with unknown access", "--reflection", o.flags("--reflection", "everybody")},
+		{"with an audit that cannot be written", "--audit-log", o.flags("--audit-log", o.file("missing/audit.log"))},
 		{"with an unknown level", "--log-level", o.flags("--log-level", "loud")},
 		{"with a host that is none", "--allow-host", o.flags("--allow-host", "https://example.com/path")},
 		{"with a key file that is none", "key", o.flags("--key-file", bad)},
@@ -120,7 +123,7 @@ func TestServeRefusesToStart(t *testing.T) {
 func TestServeInTheClearIsLoud(t *testing.T) {
 	o := newOperator(t)
 	_, log := start(t, o.flags("--listen", "0.0.0.0:0", "--insecure")...)
-	log.await(t, `"level":"WARN","msg":"serving without TLS`)
+	log.await(t, `"level":"WARN","msg":"INSECURE: serving without TLS`)
 	log.await(t, `"msg":"serving"`)
 }
 
