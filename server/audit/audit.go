@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/auth"
@@ -123,11 +124,24 @@ func (r *record) asked(request any) {
 	case *pb.CreateConnectionRequest:
 		r.resource += "/connections/" + m.GetConnectionId()
 	case *pb.UpdateConnectionRequest:
-		r.fields = m.GetUpdateMask().GetPaths()
-		if len(r.fields) == 0 {
-			r.fields = []string{"*"}
-		}
+		r.fields = fieldsOf(m)
 	}
+}
+
+// fieldsOf names the fields that an update asks to change. What is no field may be
+// anything, a secret too, and is not repeated.
+func fieldsOf(update *pb.UpdateConnectionRequest) []string {
+	var fields []string
+	for _, path := range update.GetUpdateMask().GetPaths() {
+		if _, err := fieldmaskpb.New(update.GetConnection(), path); err != nil {
+			path = "(no field)"
+		}
+		fields = append(fields, path)
+	}
+	if len(fields) == 0 {
+		return []string{"(all that are set)"}
+	}
+	return fields
 }
 
 func (l *Log) write(event string, r *record, err error) {

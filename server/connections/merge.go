@@ -1,7 +1,7 @@
 package connections
 
 import (
-	"strings"
+	"fmt"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
@@ -67,7 +67,7 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 	if len(paths) == 0 {
 		paths = setFields(sent)
 	}
-	for _, path := range paths {
+	for i, path := range paths {
 		switch {
 		case path == "display_name":
 			updated.DisplayName = sent.GetDisplayName()
@@ -89,7 +89,8 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 			secrets.SnowflakePrivateKeyPEM, secrets.SnowflakePassphrase = sentSecrets.SnowflakePrivateKeyPEM, sentSecrets.SnowflakePassphrase
 			secrets.SnowflakePassword, secrets.SnowflakeToken = sentSecrets.SnowflakePassword, sentSecrets.SnowflakeToken
 		default:
-			return nil, nil, errmap.InvalidField("update_mask", "the field "+printable(path)+" cannot be updated by itself; name display_name, version_tag, sigma, sigma.base_url, sigma.client_id, sigma.client_secret or warehouse")
+			return nil, nil, errmap.InvalidField("update_mask", fmt.Sprintf(
+				"path %d is no field that can be updated by itself; name display_name, version_tag, sigma, sigma.base_url, sigma.client_id, sigma.client_secret or warehouse", i+1))
 		}
 	}
 	keepSigmaSecret(current, currentSecrets, updated, &secrets, sentSecrets)
@@ -136,12 +137,4 @@ func keepWarehouseSecret(current *pb.Connection, currentSecrets *store.Secrets, 
 		secrets.SnowflakePrivateKeyPEM, secrets.SnowflakePassphrase = currentSecrets.SnowflakePrivateKeyPEM, currentSecrets.SnowflakePassphrase
 		secrets.SnowflakePassword, secrets.SnowflakeToken = currentSecrets.SnowflakePassword, currentSecrets.SnowflakeToken
 	}
-}
-
-// printable keeps an error from repeating whatever a caller sent at length.
-func printable(path string) string {
-	if len(path) > 100 {
-		path = path[:100] + "…"
-	}
-	return `"` + strings.ToValidUTF8(path, "�") + `"`
 }

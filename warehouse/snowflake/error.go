@@ -97,6 +97,9 @@ func translate(ctx context.Context, err error) error {
 		return translateFailure(failure)
 	}
 	e := &warehouse.Error{Kind: warehouse.KindUnavailable, Message: "Snowflake gives no answer", Err: withoutURL(err)}
+	if errors.Is(err, errRedirected) {
+		e.Kind, e.Message = warehouse.KindConfiguration, "the host redirects to another one, which is not followed: is the URL right?"
+	}
 	var dns *net.DNSError
 	if errors.As(err, &dns) && dns.IsNotFound {
 		e.Kind, e.Object, e.Message = warehouse.KindConfiguration, dns.Name, "there is no such host: is the account right?"

@@ -57,6 +57,10 @@ type networkError struct{ err error }
 func (e *networkError) Error() string { return "snowflake: no answer: " + e.err.Error() }
 func (e *networkError) Unwrap() error { return e.err }
 
+// errRedirected: requests carry credentials, and whoever was allowed to have them
+// is the host that was asked, not the one that it names.
+var errRedirected = errors.New("snowflake: the host answers with a redirect to another one, which is not followed")
+
 var errStalled = errors.New("snowflake: the download stands still")
 
 // RoundTrip implements http.RoundTripper.
@@ -67,6 +71,9 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		defer timer.Stop()
 	}
 	response, err := t.base.RoundTrip(request.WithContext(ctx))
+	if err == nil && leadsElsewhere(response) {
+		err = errors.Join(errRedirected, response.Body.Close())
+	}
 	if err != nil {
 		// The driver repeats a login without an answer for minutes, also where
 		// the host does not exist.
@@ -119,4 +126,12 @@ func (b *watchedBody) Close() error {
 	err := b.ReadCloser.Close()
 	b.cancel(context.Canceled)
 	return err
+}
+
+func leadsElsewhere(response *http.Response) bool {
+	if response.StatusCode < 300 || response.StatusCode > 399 {
+		return false
+	}
+	location, err := response.Location()
+	return err == nil && location.Host != response.Request.URL.Host
 }

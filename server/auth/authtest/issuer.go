@@ -1,6 +1,6 @@
-// Package authtest is an issuer of callers' tokens over HTTP, as an OpenID
-// provider is one, for tests. It signs what it is asked to, also what no honest
-// issuer would.
+// Package authtest vouches for callers in tests: an issuer of tokens over HTTP, as
+// an OpenID provider is one, and an authority of certificates. They sign what they
+// are asked to, also what no honest one would. Nothing but tests imports it.
 package authtest
 
 import (

@@ -1,19 +1,14 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/sigmasource/sigmasource/server/auth/authtest"
 )
 
 // operator is the folder of one who runs a server.
@@ -77,13 +72,13 @@ func TestServeAsTheReadmeSays(t *testing.T) {
 func TestServeWithTLS(t *testing.T) {
 	o := newOperator(t)
 	authority := newAuthority(t)
-	certificate, key := authority.issue("127.0.0.1")
-	o.serve("--tls-cert", o.write("cert.pem", certificate), "--tls-key", o.write("key.pem", key))
-	ca := o.write("ca.pem", authority.pem)
+	cert, key := o.issue(authority, onLoopback, "server")
+	o.serve("--tls-cert", cert, "--tls-key", key)
+	ca := o.write("ca.pem", authority.PEM)
 	if _, _, err := run(t.Context(), "", "connections", "list", "workspaces/acme", "--ca", ca); err != nil {
 		t.Error(err)
 	}
-	other := o.write("other.pem", newAuthority(t).pem)
+	other := o.write("other.pem", newAuthority(t).PEM)
 	if _, _, err := run(t.Context(), "", "connections", "list", "workspaces/acme", "--ca", other); err == nil {
 		t.Error("a server of an unknown authority was believed")
 	}
@@ -153,54 +148,24 @@ func TestServeKeepsTheKey(t *testing.T) {
 	}
 }
 
-// authority signs certificates.
-type authority struct {
-	t           *testing.T
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-	pem         string
-}
-
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t *testing.T) *authtest.Authority {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	authority, err := authtest.NewAuthority()
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := x509.ParseCertificate(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &authority{t, certificate, key, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}))}
+	return authority
 }
 
-// issue signs a server's certificate for an address.
-func (a *authority) issue(address string) (certificate, key string) {
-	a.t.Helper()
-	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// issue writes a certificate and its key into the operator's folder.
+func (o *operator) issue(authority *authtest.Authority, template x509.Certificate, name string) (cert, key string) {
+	o.t.Helper()
+	certificate, keyText, err := authority.Issue(template)
 	if err != nil {
-		a.t.Fatal(err)
+		o.t.Fatal(err)
 	}
-	raw, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), IPAddresses: []net.IP{net.ParseIP(address)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}, a.certificate, own.Public(), a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	keyBytes, err := x509.MarshalPKCS8PrivateKey(own)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})),
-		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyBytes}))
+	return o.write(name+".pem", certificate), o.write(name+"-key.pem", keyText)
 }
+
+// onLoopback is what a server on loopback is called.
+var onLoopback = x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
