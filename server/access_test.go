@@ -2,9 +2,12 @@ package server_test
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -16,7 +19,9 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
 
+	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
@@ -196,4 +201,59 @@ func withoutRequestID(err error) string {
 		}
 	}
 	return text
+}
+
+// TestSecretsAreMarked: what is input only is a secret here, and every printer of
+// messages must know it.
+func TestSecretsAreMarked(t *testing.T) {
+	t.Parallel()
+	marked := map[string]bool{}
+	var walk func(protoreflect.MessageDescriptor)
+	walk = func(m protoreflect.MessageDescriptor) {
+		for i := range m.Fields().Len() {
+			field := m.Fields().Get(i)
+			behaviors, _ := proto.GetExtension(field.Options(), annotations.E_FieldBehavior).([]annotations.FieldBehavior)
+			if slices.Contains(behaviors, annotations.FieldBehavior_INPUT_ONLY) && field.Kind() == protoreflect.StringKind {
+				if !field.Options().(*descriptorpb.FieldOptions).GetDebugRedact() {
+					t.Errorf("%s is not marked with debug_redact", field.FullName())
+				}
+				marked[string(field.Name())] = true
+			}
+		}
+		for i := range m.Messages().Len() {
+			walk(m.Messages().Get(i))
+		}
+	}
+	messages := pb.File_sigmasource_v1_connections_proto.Messages()
+	for i := range messages.Len() {
+		walk(messages.Get(i))
+	}
+	for _, secret := range []string{"client_secret", "private_key_pem", "passphrase", "password", "programmatic_access_token", "oauth_token"} {
+		if !marked[secret] {
+			t.Errorf("%s is not marked as input only", secret)
+		}
+	}
+	request := &pb.CreateConnectionRequest{Parent: workspace, Connection: &pb.Connection{
+		Sigma: &pb.SigmaCredentials{ClientSecret: canary},
+		Warehouse: &pb.Warehouse{Kind: &pb.Warehouse_Snowflake{Snowflake: &pb.SnowflakeWarehouse{Account: "VISIBLE",
+			Authentication: &pb.SnowflakeWarehouse_KeyPair{KeyPair: &pb.SnowflakeKeyPair{PrivateKeyPem: canary, Passphrase: canary}}}}},
+	}}
+	var printed strings.Builder
+	for _, value := range []any{request, request.GetConnection(), request.GetConnection().GetSigma(), request.GetConnection().GetWarehouse(), []*pb.CreateConnectionRequest{request}} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d"} {
+			fmt.Fprintf(&printed, verb+"\n", value)
+		}
+	}
+	for _, logger := range []*slog.Logger{slog.New(slog.NewJSONHandler(&printed, nil)), slog.New(slog.NewTextHandler(&printed, nil))} {
+		logger.Info("m", "request", request, "connection", request.GetConnection())
+	}
+	if strings.Contains(printed.String(), canary) || !strings.Contains(printed.String(), "VISIBLE") || !strings.Contains(printed.String(), "[redacted]") {
+		t.Errorf("printed: %s", printed.String())
+	}
+	if request.GetConnection().GetSigma().GetClientSecret() != canary {
+		t.Error("printing took the secret away")
+	}
+	if got := fmt.Sprint((*pb.Connection)(nil)); got != "<nil>" {
+		t.Errorf("nothing prints as %q", got)
+	}
 }

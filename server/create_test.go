@@ -90,7 +90,9 @@ func TestCreateCanBeRepeated(t *testing.T) {
 	w.wantStored("prod")
 
 	// A trial leaves no trace.
-	_, err = create(func(r *pb.CreateConnectionRequest) { r.ConnectionId, r.RequestId, r.ValidateOnly = "other", "third", true })
+	_, err = create(func(r *pb.CreateConnectionRequest) {
+		r.ConnectionId, r.RequestId, r.ValidateOnly = "other", "third", true
+	})
 	w.must(err)
 	_, err = create(func(r *pb.CreateConnectionRequest) { r.ConnectionId, r.RequestId = "other", "third" })
 	w.must(err)

@@ -28,10 +28,12 @@ import (
 
 // client is what every command needs that speaks to a server.
 type client struct {
-	server string
-	token  string
-	caFile string
-	output string
+	server   string
+	token    string
+	caFile   string
+	certFile string
+	keyFile  string
+	output   string
 }
 
 // register adds the flags. Tokens come from the environment: an argument
@@ -40,6 +42,8 @@ func (c *client) register(cmd *cobra.Command) {
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&c.server, "server", envOr("SIGMASOURCE_SERVER", "127.0.0.1:8450"), "HOST:PORT of the server (SIGMASOURCE_SERVER); the token comes from SIGMASOURCE_TOKEN")
 	flags.StringVar(&c.caFile, "ca", os.Getenv("SIGMASOURCE_CA"), "PEM file with the authority of the server's certificate (SIGMASOURCE_CA)")
+	flags.StringVar(&c.certFile, "cert", os.Getenv("SIGMASOURCE_CERT"), "PEM file of a client certificate, in place of a token (SIGMASOURCE_CERT)")
+	flags.StringVar(&c.keyFile, "key-file", os.Getenv("SIGMASOURCE_KEY"), "PEM file of its key (SIGMASOURCE_KEY)")
 	flags.StringVarP(&c.output, "output", "o", "table", "table or json")
 	cmd.PersistentPreRunE = func(*cobra.Command, []string) error {
 		c.token = os.Getenv("SIGMASOURCE_TOKEN")
@@ -64,17 +68,10 @@ func (c *client) dial() (*grpc.ClientConn, error) {
 		return nil, fmt.Errorf("--server %q: want HOST:PORT", c.server)
 	}
 	transport := insecure.NewCredentials()
-	if c.caFile != "" || !isLoopback(host) {
-		config := &tls.Config{MinVersion: tls.VersionTLS12}
-		if c.caFile != "" {
-			pem, err := os.ReadFile(c.caFile)
-			if err != nil {
-				return nil, fmt.Errorf("--ca: %w", err)
-			}
-			config.RootCAs = x509.NewCertPool()
-			if !config.RootCAs.AppendCertsFromPEM(pem) {
-				return nil, fmt.Errorf("--ca %s: no certificate in it", c.caFile)
-			}
+	if c.caFile != "" || c.certFile != "" || !isLoopback(host) {
+		config, err := c.tls()
+		if err != nil {
+			return nil, err
 		}
 		transport = credentials.NewTLS(config)
 	}
@@ -83,6 +80,28 @@ func (c *client) dial() (*grpc.ClientConn, error) {
 		options = append(options, grpc.WithPerRPCCredentials(bearer(c.token)))
 	}
 	return grpc.NewClient(c.server, options...)
+}
+
+func (c *client) tls() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.caFile != "" {
+		pem, err := os.ReadFile(c.caFile)
+		if err != nil {
+			return nil, fmt.Errorf("--ca: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("--ca %s: no certificate in it", c.caFile)
+		}
+	}
+	if c.certFile != "" {
+		certificate, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+		if err != nil {
+			return nil, fmt.Errorf("--cert, --key-file: %w", err)
+		}
+		config.Certificates = []tls.Certificate{certificate}
+	}
+	return config, nil
 }
 
 func isLoopback(host string) bool {
