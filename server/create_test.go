@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"sync"
 	"testing"
 
@@ -13,7 +14,9 @@ import (
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server"
+	"github.com/sigmasource/sigmasource/server/keyring"
 	"github.com/sigmasource/sigmasource/sigmaclient/sigmatest"
+	"github.com/sigmasource/sigmasource/warehouse/snowflaketest"
 )
 
 func TestCreateCanBeRepeated(t *testing.T) {
@@ -193,5 +196,30 @@ func TestOnlySigmasOwnHostsAreAskedForARegion(t *testing.T) {
 	wantError(t, err, codes.FailedPrecondition, pb.ErrorReason_ERROR_REASON_SIGMA_CREDENTIALS_INVALID)
 	if len(hosts.asked) != 1 {
 		t.Errorf("these hosts were asked: %v", hosts.asked)
+	}
+}
+
+// TestSecretsThatDoNotOpen: a server with another key says so, and goes on with
+// what needs none.
+func TestSecretsThatDoNotOpen(t *testing.T) {
+	t.Parallel()
+	w := shop(t, snowflaketest.Config{})
+	model := w.model(snowflakeName, plainOrders)
+	w.stop()
+	w.must(os.Remove(w.keyset().Path))
+	w.must(keyring.Create(t.Context(), w.keyset()))
+	w.start()
+	const sealed = pb.ErrorReason_ERROR_REASON_SECRETS_SEALED
+	wantError(t, w.fails(model), codes.FailedPrecondition, sealed)
+	_, err := w.connections.CheckConnection(w.ctx, &pb.CheckConnectionRequest{Name: snowflakeName})
+	wantError(t, err, codes.FailedPrecondition, sealed)
+	_, err = w.connections.UpdateConnection(w.ctx, &pb.UpdateConnectionRequest{Connection: &pb.Connection{Name: snowflakeName, DisplayName: "x"}})
+	wantError(t, err, codes.FailedPrecondition, sealed)
+	w.wantStored("local", "prod")
+	_, err = w.connections.DeleteConnection(w.ctx, &pb.DeleteConnectionRequest{Name: snowflakeName})
+	w.must(err)
+	w.create(snowflakeName, w.snowflakeConnection())
+	if _, err := w.preview(w.ctx, &pb.PreviewModelRequest{Name: model, RowLimit: 1}); err != nil {
+		t.Error(err)
 	}
 }

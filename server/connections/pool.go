@@ -3,7 +3,6 @@ package connections
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
@@ -79,12 +78,11 @@ func NewPool(store Store, opener *Opener) *Pool {
 // to Sigma or the warehouse.
 func (p *Pool) Acquire(ctx context.Context, name string) (*Link, error) {
 	connection, secrets, err := p.store.ConnectionWithSecrets(ctx, name)
-	if errors.Is(err, store.ErrNotFound) {
-		p.Retire(name)
-		return nil, notFound(name)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("read connection: %w", err)
+		if errors.Is(err, store.ErrNotFound) {
+			p.Retire(name)
+		}
+		return nil, storeError(err, name)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -115,7 +115,7 @@ func (s *Service) createdBy(ctx context.Context, name string, identity store.Req
 	case errors.Is(err, store.ErrRequestReused):
 		return nil, requestReused()
 	case err != nil:
-		return nil, err
+		return nil, storeError(err, name)
 	}
 	return &pb.CreateConnectionResponse{Connection: connection}, nil
 }
@@ -256,6 +256,8 @@ func storeError(err error, name string) error {
 		return notFound(name)
 	case errors.Is(err, store.ErrEtagMismatch):
 		return errmap.New(pb.ErrorReason_ERROR_REASON_ETAG_MISMATCH, name, "the connection has changed since the etag was read; read it again")
+	case errors.Is(err, store.ErrSealed):
+		return errmap.New(pb.ErrorReason_ERROR_REASON_SECRETS_SEALED, name, "the stored secrets do not open with the server's key; its operator has to restore the key")
 	case errors.Is(err, store.ErrBadPageToken):
 		return errmap.InvalidField("page_token", "it belongs to another request; leave it empty to begin again")
 	}

@@ -55,4 +55,5 @@ var codeOf = map[pb.ErrorReason]codes.Code{
 	pb.ErrorReason_ERROR_REASON_ISSUER_UNAVAILABLE:              codes.Unavailable,
 	pb.ErrorReason_ERROR_REASON_QUOTA_EXCEEDED:                  codes.ResourceExhausted,
 	pb.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED:               codes.InvalidArgument,
+	pb.ErrorReason_ERROR_REASON_SECRETS_SEALED:                  codes.FailedPrecondition,
 }

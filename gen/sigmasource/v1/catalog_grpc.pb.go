@@ -42,7 +42,8 @@ const (
 // Every method can fail with UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID),
 // PERMISSION_DENIED (WORKSPACE_FORBIDDEN, ROLE_TOO_LOW), INVALID_ARGUMENT
 // (REQUEST_INVALID), NOT_FOUND (CONNECTION_NOT_FOUND), RESOURCE_EXHAUSTED
-// (QUOTA_EXCEEDED) and UNAVAILABLE (ISSUER_UNAVAILABLE, SHUTTING_DOWN).
+// (QUOTA_EXCEEDED), FAILED_PRECONDITION (SECRETS_SEALED) and UNAVAILABLE
+// (ISSUER_UNAVAILABLE, SHUTTING_DOWN).
 type ModelCatalogClient interface {
 	// StartScan begins a scan, or returns the one that already runs: a
 	// connection has at most one at a time. The scan goes on when the caller
@@ -164,7 +165,8 @@ func (c *modelCatalogClient) GetModel(ctx context.Context, in *GetModelRequest, 
 // Every method can fail with UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID),
 // PERMISSION_DENIED (WORKSPACE_FORBIDDEN, ROLE_TOO_LOW), INVALID_ARGUMENT
 // (REQUEST_INVALID), NOT_FOUND (CONNECTION_NOT_FOUND), RESOURCE_EXHAUSTED
-// (QUOTA_EXCEEDED) and UNAVAILABLE (ISSUER_UNAVAILABLE, SHUTTING_DOWN).
+// (QUOTA_EXCEEDED), FAILED_PRECONDITION (SECRETS_SEALED) and UNAVAILABLE
+// (ISSUER_UNAVAILABLE, SHUTTING_DOWN).
 type ModelCatalogServer interface {
 	// StartScan begins a scan, or returns the one that already runs: a
 	// connection has at most one at a time. The scan goes on when the caller

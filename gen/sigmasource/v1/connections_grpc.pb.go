@@ -45,8 +45,8 @@ const (
 // Every method can fail with UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID),
 // PERMISSION_DENIED (WORKSPACE_FORBIDDEN, ROLE_TOO_LOW), INVALID_ARGUMENT
 // (REQUEST_INVALID, with a google.rpc.BadRequest that names the fields),
-// RESOURCE_EXHAUSTED (QUOTA_EXCEEDED) and UNAVAILABLE (ISSUER_UNAVAILABLE,
-// SHUTTING_DOWN).
+// RESOURCE_EXHAUSTED (QUOTA_EXCEEDED), FAILED_PRECONDITION (SECRETS_SEALED) and
+// UNAVAILABLE (ISSUER_UNAVAILABLE, SHUTTING_DOWN).
 type SigmaConnectionsClient interface {
 	// CreateConnection stores a new connection. Unless `skip_check` is set it
 	// first signs in to Sigma and to the warehouse, and stores nothing when
@@ -175,8 +175,8 @@ func (c *sigmaConnectionsClient) CheckConnection(ctx context.Context, in *CheckC
 // Every method can fail with UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID),
 // PERMISSION_DENIED (WORKSPACE_FORBIDDEN, ROLE_TOO_LOW), INVALID_ARGUMENT
 // (REQUEST_INVALID, with a google.rpc.BadRequest that names the fields),
-// RESOURCE_EXHAUSTED (QUOTA_EXCEEDED) and UNAVAILABLE (ISSUER_UNAVAILABLE,
-// SHUTTING_DOWN).
+// RESOURCE_EXHAUSTED (QUOTA_EXCEEDED), FAILED_PRECONDITION (SECRETS_SEALED) and
+// UNAVAILABLE (ISSUER_UNAVAILABLE, SHUTTING_DOWN).
 type SigmaConnectionsServer interface {
 	// CreateConnection stores a new connection. Unless `skip_check` is set it
 	// first signs in to Sigma and to the warehouse, and stores nothing when

@@ -153,6 +153,10 @@ const (
 	ErrorReason_ERROR_REASON_QUOTA_EXCEEDED ErrorReason = 44
 	// INVALID_ARGUMENT: the `request_id` was used before, for something else.
 	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED ErrorReason = 45
+	// FAILED_PRECONDITION: the connection's stored secrets do not open with the
+	// server's key. The operator has to restore the key; or delete the connection
+	// and create it anew.
+	ErrorReason_ERROR_REASON_SECRETS_SEALED ErrorReason = 46
 )
 
 // Enum value maps for ErrorReason.
@@ -204,6 +208,7 @@ var (
 		43: "ERROR_REASON_ISSUER_UNAVAILABLE",
 		44: "ERROR_REASON_QUOTA_EXCEEDED",
 		45: "ERROR_REASON_REQUEST_ID_REUSED",
+		46: "ERROR_REASON_SECRETS_SEALED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                     0,
@@ -252,6 +257,7 @@ var (
 		"ERROR_REASON_ISSUER_UNAVAILABLE":              43,
 		"ERROR_REASON_QUOTA_EXCEEDED":                  44,
 		"ERROR_REASON_REQUEST_ID_REUSED":               45,
+		"ERROR_REASON_SECRETS_SEALED":                  46,
 	}
 )
 
@@ -286,7 +292,7 @@ var File_sigmasource_v1_errors_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsigmasource/v1/errors.proto\x12\x0esigmasource.v1*\xf7\f\n" +
+	"\x1bsigmasource/v1/errors.proto\x12\x0esigmasource.v1*\x98\r\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12\x1e\n" +
@@ -334,7 +340,8 @@ const file_sigmasource_v1_errors_proto_rawDesc = "" +
 	"\x19ERROR_REASON_ROLE_TOO_LOW\x10*\x12#\n" +
 	"\x1fERROR_REASON_ISSUER_UNAVAILABLE\x10+\x12\x1f\n" +
 	"\x1bERROR_REASON_QUOTA_EXCEEDED\x10,\x12\"\n" +
-	"\x1eERROR_REASON_REQUEST_ID_REUSED\x10-BEZCgithub.com/sigmasource/sigmasource/gen/sigmasource/v1;sigmasourcev1b\x06proto3"
+	"\x1eERROR_REASON_REQUEST_ID_REUSED\x10-\x12\x1f\n" +
+	"\x1bERROR_REASON_SECRETS_SEALED\x10.BEZCgithub.com/sigmasource/sigmasource/gen/sigmasource/v1;sigmasourcev1b\x06proto3"
 
 var (
 	file_sigmasource_v1_errors_proto_rawDescOnce sync.Once
