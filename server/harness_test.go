@@ -143,7 +143,7 @@ func (w *world) openStore() *store.Store {
 	keys, err := keyring.Open(w.ctx, w.keyset(), time.Hour, slog.New(slog.DiscardHandler))
 	w.must(err)
 	w.t.Cleanup(func() { w.close(keys.Close()) })
-	s, err := store.Open(context.WithoutCancel(w.ctx), filepath.Join(w.dataDir, "store.db"), keys)
+	s, err := store.OpenSQLite(context.WithoutCancel(w.ctx), filepath.Join(w.dataDir, "store.db"), keys)
 	w.must(err)
 	return s
 }

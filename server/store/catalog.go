@@ -19,7 +19,7 @@ func (s *Store) PutWorkbook(ctx context.Context, workbook *pb.Workbook, models [
 	stored := proto.CloneOf(workbook)
 	stored.ModelCount = int32(len(models))
 	err := s.change(ctx, func(tx *sql.Tx) error {
-		if err := putWorkbook(ctx, tx, stored); err != nil {
+		if err := s.putWorkbook(ctx, tx, stored); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM models WHERE workbook = $1`, workbook.GetName()); err != nil {
@@ -47,7 +47,7 @@ func (s *Store) PutFailedWorkbook(ctx context.Context, workbook *pb.Workbook) er
 			Scan(&stored.ModelCount); err != nil {
 			return err
 		}
-		return putWorkbook(ctx, tx, stored)
+		return s.putWorkbook(ctx, tx, stored)
 	})
 	if err != nil {
 		return fmt.Errorf("put failed workbook: %w", err)
@@ -55,7 +55,7 @@ func (s *Store) PutFailedWorkbook(ctx context.Context, workbook *pb.Workbook) er
 	return nil
 }
 
-func putWorkbook(ctx context.Context, tx *sql.Tx, workbook *pb.Workbook) error {
+func (s *Store) putWorkbook(ctx context.Context, tx *sql.Tx, workbook *pb.Workbook) error {
 	name, err := resource.ParseWorkbook(workbook.GetName())
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func putWorkbook(ctx context.Context, tx *sql.Tx, workbook *pb.Workbook) error {
 		INSERT INTO workbooks (name, connection, sort_key, resource) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (name) DO UPDATE SET sort_key = excluded.sort_key, resource = excluded.resource`,
 		workbook.GetName(), name.Connection.String(), key, data)
-	if isForeignKeyViolation(err) {
+	if s.dialect.isOrphan(err) {
 		return ErrNotFound
 	}
 	return err

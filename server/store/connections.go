@@ -193,20 +193,19 @@ func (s *Store) replaceConnection(ctx context.Context, tx *sql.Tx, etag string, 
 // or ErrEtagMismatch.
 func (s *Store) DeleteConnection(ctx context.Context, name, etag string) error {
 	err := s.change(ctx, func(tx *sql.Tx) error {
-		current := &pb.Connection{}
-		if err := readOne(ctx, tx, current, `SELECT resource FROM connections WHERE name = $1`, name); err != nil {
+		result, err := tx.ExecContext(ctx, `DELETE FROM connections WHERE name = $1 AND $2 IN ('', etag)`, name, etag)
+		if err := changed(result, err); !errors.Is(err, ErrNotFound) || etag == "" {
 			return err
 		}
-		if etag != "" && etag != current.GetEtag() {
-			return ErrEtagMismatch
+		if err := readOne(ctx, tx, &pb.Connection{}, `SELECT resource FROM connections WHERE name = $1`, name); err != nil {
+			return err
 		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM connections WHERE name = $1`, name)
-		return err
+		return ErrEtagMismatch
 	})
 	if err != nil {
 		return fmt.Errorf("delete connection: %w", err)
 	}
-	return s.forget(ctx)
+	return s.dialect.forget(ctx, s.write)
 }
 
 // newEtag returns an etag that was never given before: a counter would begin anew

@@ -35,7 +35,7 @@ func (s *Store) StartScan(ctx context.Context, scan *pb.Scan, most int) (running
 			INSERT INTO scans (name, connection, state, resource) VALUES ($1, $2, $3, $4)
 			ON CONFLICT DO NOTHING`, scan.GetName(), connection, int32(running.GetState()), data)
 		switch err := changed(result, err); {
-		case isForeignKeyViolation(err):
+		case s.dialect.isOrphan(err):
 			return ErrNotFound
 		case err == nil:
 			started = true

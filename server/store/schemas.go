@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 
@@ -34,18 +33,11 @@ func (s *Store) PutSchema(ctx context.Context, model string, schema *pb.Schema) 
 	if err != nil {
 		return fmt.Errorf("put schema: %w", err)
 	}
-	err = s.change(ctx, func(tx *sql.Tx) error {
-		var connections int
-		if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM connections WHERE name = $1`, name.Connection.String()).Scan(&connections); err != nil {
-			return err
-		}
-		if connections == 0 {
-			return ErrNotFound
-		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO schemas (connection, model, fingerprint, resource) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-			name.Connection.String(), model, schema.GetFingerprint(), data)
-		return err
-	})
+	_, err = s.write.ExecContext(ctx, `INSERT INTO schemas (connection, model, fingerprint, resource) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+		name.Connection.String(), model, schema.GetFingerprint(), data)
+	if s.dialect.isOrphan(err) {
+		err = ErrNotFound
+	}
 	if err != nil {
 		return fmt.Errorf("put schema: %w", err)
 	}
@@ -58,7 +50,7 @@ const mostSchemas = 20
 // RecentSchemas returns the schemas that were given out for a model, the newest
 // first, without those of long ago.
 func (s *Store) RecentSchemas(ctx context.Context, model string) (schemas []*pb.Schema, err error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT resource FROM schemas WHERE model = $1 ORDER BY rowid DESC LIMIT $2`, model, mostSchemas)
+	rows, err := s.read.QueryContext(ctx, `SELECT resource FROM schemas WHERE model = $1 ORDER BY seq DESC LIMIT $2`, model, mostSchemas)
 	if err != nil {
 		return nil, fmt.Errorf("read schemas: %w", err)
 	}

@@ -113,39 +113,38 @@ func (s *Store) Reseal(ctx context.Context) (resealed int, err error) {
 			resealed++
 		}
 	}
-	return resealed, errors.Join(append(failed, s.forget(ctx))...)
+	return resealed, errors.Join(append(failed, s.dialect.forget(ctx, s.write))...)
 }
 
-// reseal does one connection, in a transaction: an update that comes in between
-// waits, and finds the new ciphertext.
-func (s *Store) reseal(ctx context.Context, name string) (changed bool, err error) {
-	err = s.change(ctx, func(tx *sql.Tx) error {
+// reseal does one connection. It is done again if an update came in between.
+func (s *Store) reseal(ctx context.Context, name string) (resealed bool, err error) {
+	for {
 		var secrets, request []byte
-		err := tx.QueryRowContext(ctx, `SELECT secrets, request_hash FROM connections WHERE name = $1`, name).Scan(&secrets, &request)
+		err := s.write.QueryRowContext(ctx, `SELECT secrets, request_hash FROM connections WHERE name = $1`, name).Scan(&secrets, &request)
 		if errors.Is(err, sql.ErrNoRows) { // deleted since
-			return nil
+			return false, nil
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		if newest, err := s.sealer.isNewest(secrets); err != nil || newest {
-			return err
+			return false, err
 		}
-		if secrets, err = s.sealer.again(name, secrets); err != nil {
-			return err
+		again, err := s.sealer.again(name, secrets)
+		if err != nil {
+			return false, err
 		}
 		if len(request) == 0 {
 			request = []byte{} // not NULL
-		} else {
-			if request, err = s.sealer.again(requestOf(name), request); err != nil {
-				return err
-			}
+		} else if request, err = s.sealer.again(requestOf(name), request); err != nil {
+			return false, err
 		}
-		changed = true
-		_, err = tx.ExecContext(ctx, `UPDATE connections SET secrets = $2, request_hash = $3 WHERE name = $1`, name, secrets, request)
-		return err
-	})
-	return changed && err == nil, err
+		result, err := s.write.ExecContext(ctx, `UPDATE connections SET secrets = $3, request_hash = $4 WHERE name = $1 AND secrets = $2`,
+			name, secrets, again, request)
+		if err := changed(result, err); !errors.Is(err, ErrNotFound) {
+			return err == nil, err
+		}
+	}
 }
 
 func (s sealer) again(bound string, sealed []byte) ([]byte, error) {

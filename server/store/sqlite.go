@@ -3,10 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 
@@ -15,11 +13,34 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-//go:embed migrations/*.sql
-var migrations embed.FS
-
 // maxReaders bounds the connections that read at once; each has a page cache.
 const maxReaders = 8
+
+// OpenSQLite opens the SQLite database at a path, creates it if there is none, and
+// brings its tables up to date. Secrets are sealed with keys.
+func OpenSQLite(ctx context.Context, path string, keys Keys) (*Store, error) {
+	write, read, err := openSQLite(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return &Store{write: write, read: read, dialect: sqliteDialect, sealer: sealer{keys}}, nil
+}
+
+var sqliteDialect = dialect{
+	isOrphan: func(err error) bool {
+		var e *sqlite.Error
+		return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+	},
+	// Emptying the write-ahead log into the database overwrites what is deleted.
+	// Until then the log holds what was there before.
+	forget: func(ctx context.Context, write *sql.DB) error {
+		var busy, pages, moved int
+		if err := write.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &moved); err != nil {
+			return fmt.Errorf("empty the log of the store: %w", err)
+		}
+		return nil
+	},
+}
 
 // openSQLite returns two pools on one file: in WAL mode readers and the writer do
 // not wait for each other, and a pool of one connection makes writers wait in
@@ -39,7 +60,7 @@ func openSQLite(ctx context.Context, path string) (write, read *sql.DB, err erro
 		return nil, nil, err
 	}
 	write.SetMaxOpenConns(1)
-	if err := migrate(ctx, write); err != nil {
+	if err := migrate(ctx, goose.DialectSQLite3, write, "migrations/sqlite"); err != nil {
 		return nil, nil, errors.Join(err, write.Close())
 	}
 	read, err = sql.Open("sqlite", dsn(path, "_pragma=query_only(ON)"))
@@ -58,37 +79,4 @@ func dsn(path string, parameters ...string) string {
 		name += "&" + p
 	}
 	return name
-}
-
-func migrate(ctx context.Context, db *sql.DB) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files,
-		goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return fmt.Errorf("read migrations: %w", err)
-	}
-	if _, err := provider.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
-	}
-	return nil
-}
-
-// isForeignKeyViolation reports whether a row was refused because the row that it
-// belongs to does not exist.
-func isForeignKeyViolation(err error) bool {
-	var e *sqlite.Error
-	return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
-}
-
-// forget empties the write-ahead log into the database, which overwrites what is
-// deleted. Until then the log holds what was there before.
-func (s *Store) forget(ctx context.Context) error {
-	var busy, pages, moved int
-	if err := s.write.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &moved); err != nil {
-		return fmt.Errorf("empty the log of the store: %w", err)
-	}
-	return nil
 }

@@ -15,7 +15,7 @@ func TestRestart(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "odd name?#%41.db")
 	keys := newKeys(t, filepath.Join(dir, "keyset.json"))
-	s, err := store.Open(t.Context(), path, keys)
+	s, err := store.OpenSQLite(t.Context(), path, keys)
 	check(t, err)
 	before := connect(t, s, prod)
 	scan, _, err := s.StartScan(t.Context(), &pb.Scan{Name: prod + "/scans/s"}, 0)
@@ -47,7 +47,7 @@ func TestOpenFails(t *testing.T) {
 	noDatabase := filepath.Join(dir, "text")
 	check(t, os.WriteFile(noDatabase, []byte("this is a text and not a database, long enough to be read as a header"), 0o600))
 	for _, path := range []string{noDatabase, dir, filepath.Join(dir, "missing", "store.db")} {
-		if s, err := store.Open(t.Context(), path, keys); err == nil {
+		if s, err := store.OpenSQLite(t.Context(), path, keys); err == nil {
 			t.Errorf("opened %s", path)
 			check(t, s.Close())
 		}
@@ -56,7 +56,7 @@ func TestOpenFails(t *testing.T) {
 
 func TestClosed(t *testing.T) {
 	dir := t.TempDir()
-	s, err := store.Open(t.Context(), filepath.Join(dir, "store.db"), newKeys(t, filepath.Join(dir, "keyset.json")))
+	s, err := store.OpenSQLite(t.Context(), filepath.Join(dir, "store.db"), newKeys(t, filepath.Join(dir, "keyset.json")))
 	check(t, err)
 	check(t, s.Close())
 	if s.Ping(t.Context()) == nil {

@@ -1,11 +1,12 @@
-// Package store keeps connections, scans and the catalog, in a SQLite file.
+// Package store keeps connections, scans and the catalog: in a SQLite file, or in
+// a PostgreSQL database that several replicas share.
 //
 // Resources go in and come out as the contract's messages; beside each lie only
 // the columns that it is found and ordered by. A connection's secrets are sealed
 // before they reach the database, and no other part of a row holds them.
 //
-// The package's face and its statements do not depend on the database: what is
-// SQLite's own is in sqlite.go. It may import the contract and server/resource.
+// The package's face and its statements do not depend on the database; what is one
+// database's own is in sqlite.go or postgres.go. It may import the contract and server/resource.
 // It knows no gRPC status: its errors are the ones below, to be told apart with
 // errors.Is.
 package store
@@ -13,9 +14,13 @@ package store
 import (
 	"context"
 	"database/sql"
+	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
 
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -41,23 +46,53 @@ var (
 
 // Store is a database. Its methods may be called from many goroutines.
 type Store struct {
-	write  *sql.DB // one connection: SQLite has one writer at a time
-	read   *sql.DB
-	sealer sealer
+	write   *sql.DB // with SQLite one connection, since it has one writer at a time
+	read    *sql.DB
+	dialect dialect
+	sealer  sealer
 }
 
-// Open opens the SQLite database at a path, creates it if there is none, and
-// brings its tables up to date. Secrets are sealed with keys.
-func Open(ctx context.Context, path string, keys Keys) (*Store, error) {
-	write, read, err := openSQLite(ctx, path)
+// dialect is what the databases do differently.
+type dialect struct {
+	// isOrphan reports whether a row was refused because the row that it belongs
+	// to does not exist.
+	isOrphan func(error) bool
+	// forget takes care that nothing is left of what was deleted.
+	forget func(ctx context.Context, write *sql.DB) error
+}
+
+//go:embed migrations/*/*.sql
+var migrations embed.FS
+
+// migrate brings the tables up to date with the scripts of a folder.
+func migrate(ctx context.Context, d goose.Dialect, db *sql.DB, folder string) error {
+	files, err := fs.Sub(migrations, folder)
 	if err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
+		return err
 	}
-	return &Store{write: write, read: read, sealer: sealer{keys}}, nil
+	options := []goose.ProviderOption{goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true)}
+	if d == goose.DialectPostgres {
+		locker, err := lock.NewPostgresSessionLocker()
+		if err != nil {
+			return fmt.Errorf("read migrations: %w", err)
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	provider, err := goose.NewProvider(d, db, files, options...)
+	if err != nil {
+		return fmt.Errorf("read migrations: %w", err)
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
 }
 
 // Close closes the database. Calls under way fail.
 func (s *Store) Close() error {
+	if s.read == s.write {
+		return s.write.Close()
+	}
 	return errors.Join(s.read.Close(), s.write.Close())
 }
 

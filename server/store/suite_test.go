@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -16,9 +17,10 @@ import (
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/keyring"
 	"github.com/sigmasource/sigmasource/server/store"
+	"github.com/sigmasource/sigmasource/server/store/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m, func() error { return goleak.Find() })) }
 
 // opener returns an empty store that is closed when the test ends.
 type opener func(t testing.TB) *store.Store
@@ -59,6 +61,23 @@ func TestSQLite(t *testing.T) {
 	}
 }
 
+func TestPostgres(t *testing.T) {
+	for name, test := range suite {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, openPostgres)
+		})
+	}
+}
+
+func openPostgres(t testing.TB) *store.Store {
+	t.Helper()
+	s, err := store.OpenPostgres(t.Context(), pgtest.Database(t), newKeys(t, filepath.Join(t.TempDir(), "keyset.json")))
+	check(t, err)
+	t.Cleanup(func() { check(t, s.Close()) })
+	return s
+}
+
 func openSQLite(t testing.TB) *store.Store {
 	t.Helper()
 	dir := t.TempDir()
@@ -67,7 +86,7 @@ func openSQLite(t testing.TB) *store.Store {
 
 func openFile(t testing.TB, path string, keys store.Keys) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), path, keys)
+	s, err := store.OpenSQLite(t.Context(), path, keys)
 	check(t, err)
 	t.Cleanup(func() { check(t, s.Close()) })
 	return s

@@ -81,7 +81,7 @@ func runDemo(ctx context.Context, listen string, once bool, out, stderr io.Write
 		return err
 	}
 	defer func() { err = errors.Join(err, keys.Close()) }()
-	kept, err := store.Open(ctx, filepath.Join(dir, "sigmasource.db"), keys)
+	kept, err := store.OpenSQLite(ctx, filepath.Join(dir, "sigmasource.db"), keys)
 	if err != nil {
 		return err
 	}

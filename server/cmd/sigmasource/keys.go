@@ -100,7 +100,7 @@ func (k *keyFlags) reseal(cmd *cobra.Command) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, keys.Close()) }()
-	kept, err := store.Open(cmd.Context(), k.storePath(), keys)
+	kept, err := store.OpenSQLite(cmd.Context(), k.storePath(), keys)
 	if err != nil {
 		return err
 	}

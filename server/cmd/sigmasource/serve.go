@@ -131,7 +131,7 @@ func (f *serveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, keys.Close()) }()
-	if config.Store, err = store.Open(ctx, f.storePath(), keys); err != nil {
+	if config.Store, err = store.OpenSQLite(ctx, f.storePath(), keys); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, config.Store.Close()) }()
