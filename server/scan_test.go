@@ -378,9 +378,9 @@ func TestAScanFollowsChanges(t *testing.T) {
 	w.sigma.Change(func(o *sigmatest.Organization) {
 		o.RemoveWorkbook("Two")
 		o.Workbook("Three").Archived = true
-		o.Workbook("One").RemoveElement("B")
 		o.Workbooks = append(o.Workbooks, book("Four", table("E")))
 	})
+	w.sigma.ChangeWorkbook("One", func(b *sigmatest.Workbook) { b.RemoveElement("B") })
 	w.mustScan(snowflakeName)
 	if got := w.catalogOf(snowflakeName); got != "Four One Three Four/E=READY One/A=READY Three/D=ARCHIVED" {
 		t.Errorf("the catalog is %s", got)

@@ -84,12 +84,13 @@ const (
 
 // Server serves the contract.
 type Server struct {
-	grpc   *grpc.Server
-	health *health.Server
-	runner *jobs.Runner
-	pool   *connections.Pool
-	sigma  *sigmaclient.Service
-	logger *slog.Logger
+	grpc    *grpc.Server
+	health  *health.Server
+	catalog *catalog.Service
+	runner  *jobs.Runner
+	pool    *connections.Pool
+	sigma   *sigmaclient.Service
+	logger  *slog.Logger
 }
 
 // New returns a server that is ready to serve. Scans that a former process left
@@ -127,7 +128,8 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	opener := &connections.Opener{Sigma: s.sigma, Hosts: config.Hosts, DuckDBDir: config.DuckDBDir, Logger: logger}
 	s.pool = connections.NewPool(config.Store, opener)
 	pb.RegisterSigmaConnectionsServer(s.grpc, connections.New(config.Store, s.pool, opener, s.runner, logger))
-	pb.RegisterModelCatalogServer(s.grpc, catalog.New(config.Store, s.pool, s.runner, config.Limits.WorkspaceScans, logger))
+	s.catalog = catalog.New(config.Store, s.pool, s.runner, config.Limits.WorkspaceScans, logger)
+	pb.RegisterModelCatalogServer(s.grpc, s.catalog)
 	pb.RegisterModelQueryServer(s.grpc, query.New(s.pool, config.Store))
 	if config.Health != Nobody {
 		healthpb.RegisterHealthServer(s.grpc, s.health)
@@ -245,6 +247,7 @@ func (s *Server) Serve(listener net.Listener) error {
 // until the context ends, and then cuts them off.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.health.Shutdown()
+	s.catalog.Close()
 	stopped := make(chan struct{})
 	go func() {
 		s.grpc.GracefulStop()

@@ -125,6 +125,13 @@ func (l *limiter) throttle(p place, wait time.Duration) {
 	l.wake()
 }
 
+// resumption is when the last pause ends or ended.
+func (l *limiter) resumption() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.resume
+}
+
 func (l *limiter) free() bool {
 	return l.inFlight < l.limit && !time.Now().Before(l.resume)
 }

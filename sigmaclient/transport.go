@@ -101,11 +101,14 @@ type limited struct {
 }
 
 func (l *limited) RoundTrip(request *http.Request) (*http.Response, error) {
+	meter, asked := meterOf(request.Context()), time.Now()
 	place, err := l.limiter.acquire(request.Context())
 	if err != nil {
 		return nil, err
 	}
 	defer l.limiter.release()
+	meter.waited(asked, time.Now(), l.limiter.resumption())
+	meter.calls.Add(1)
 	response, err := l.next.RoundTrip(request)
 	if err != nil {
 		return nil, err

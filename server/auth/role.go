@@ -86,8 +86,12 @@ var needed = map[string]Role{
 	pb.SigmaConnections_ListConnections_FullMethodName:  Viewer,
 
 	pb.ModelCatalog_StartScan_FullMethodName:     Operator,
+	pb.ModelCatalog_CancelScan_FullMethodName:    Operator,
 	pb.ModelCatalog_GetScan_FullMethodName:       Viewer,
+	pb.ModelCatalog_ListScans_FullMethodName:     Viewer,
 	pb.ModelCatalog_WatchScan_FullMethodName:     Viewer,
+	pb.ModelCatalog_ListChanges_FullMethodName:   Viewer,
+	pb.ModelCatalog_WatchChanges_FullMethodName:  Viewer,
 	pb.ModelCatalog_ListWorkbooks_FullMethodName: Viewer,
 	pb.ModelCatalog_ListModels_FullMethodName:    Viewer,
 	pb.ModelCatalog_GetModel_FullMethodName:      Viewer,

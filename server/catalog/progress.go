@@ -2,10 +2,13 @@ package catalog
 
 import (
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/sigmaclient"
 )
 
 // maxProblems is how many problems a scan keeps, as the contract says.
@@ -16,7 +19,9 @@ const maxProblems = 100
 type progress struct {
 	mu    sync.Mutex
 	scan  *pb.Scan
-	moved chan struct{} // closed at the next change
+	meter *sigmaclient.Meter // of the scan's calls; nil before the first
+	begun time.Time          // when reading began
+	moved chan struct{}      // closed at the next change
 }
 
 func newProgress(scan *pb.Scan) *progress {
@@ -28,13 +33,41 @@ func (p *progress) update(change func(*pb.Scan)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change(p.scan)
+	p.gauge()
 	close(p.moved)
 	p.moved = make(chan struct{})
 }
 
+// measure has the scan tell what the meter shows.
+func (p *progress) measure(meter *sigmaclient.Meter) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.meter = meter
+}
+
+// gauge brings the scan's measures up to date. What is left is estimated by the
+// pace since reading began.
+func (p *progress) gauge() {
+	if p.meter == nil {
+		return
+	}
+	p.scan.Calls, p.scan.ThrottledTime = p.meter.Calls(), durationpb.New(p.meter.Throttled())
+	p.scan.RemainingTime = nil
+	if p.scan.GetPhase() != pb.ScanPhase_SCAN_PHASE_READING {
+		return
+	}
+	if p.begun.IsZero() {
+		p.begun = time.Now()
+	}
+	if done := p.scan.GetWorkbooksDone(); done > 0 {
+		left := p.scan.GetWorkbooksTotal() - done
+		p.scan.RemainingTime = durationpb.New(time.Since(p.begun) / time.Duration(done) * time.Duration(left))
+	}
+}
+
 // replace puts the scan as it ended in the place of what was known.
 func (p *progress) replace(scan *pb.Scan) {
-	p.update(func(*pb.Scan) { p.scan = proto.CloneOf(scan) })
+	p.update(func(*pb.Scan) { p.scan, p.meter = proto.CloneOf(scan), nil })
 }
 
 // addProblem records what went wrong with one thing.

@@ -5,11 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
@@ -26,11 +27,13 @@ type Store interface {
 	StartScan(ctx context.Context, scan *pb.Scan, most int) (running *pb.Scan, started bool, err error)
 	UpdateScan(ctx context.Context, scan *pb.Scan) error
 	Scan(ctx context.Context, name string) (*pb.Scan, error)
-	PutWorkbook(ctx context.Context, workbook *pb.Workbook, models []*pb.Model) error
-	PutFailedWorkbook(ctx context.Context, workbook *pb.Workbook) error
-	RemoveWorkbooksExcept(ctx context.Context, connection string, keep map[string]bool) (int, error)
-	ListWorkbooks(ctx context.Context, connection string, page store.Page) (workbooks []*pb.Workbook, nextPageToken string, err error)
-	ListModels(ctx context.Context, connection, workbook string, page store.Page) (models []*pb.Model, nextPageToken string, err error)
+	ListScans(ctx context.Context, connection string, page store.Page) (scans []*pb.Scan, nextPageToken string, err error)
+	PutWorkbook(ctx context.Context, seen store.Seen) ([]*pb.Change, error)
+	RemoveWorkbook(ctx context.Context, scan, workbook string) ([]*pb.Change, error)
+	KnownWorkbooks(ctx context.Context, connection string) (map[string]store.Known, error)
+	ListWorkbooks(ctx context.Context, connection string, options store.ListOptions, page store.Page) (workbooks []*pb.Workbook, nextPageToken string, err error)
+	ListModels(ctx context.Context, connection string, options store.ListOptions, page store.Page) (models []*pb.Model, nextPageToken string, err error)
+	ListChanges(ctx context.Context, connection string, after int64, size int32) ([]*pb.Change, error)
 	Model(ctx context.Context, name string) (*pb.Model, error)
 	RecentSchemas(ctx context.Context, model string) ([]*pb.Schema, error)
 }
@@ -64,10 +67,14 @@ func (s *Service) scan(ctx context.Context, connection string, p *progress) {
 		return
 	}
 	defer link.Release()
+	scan, _ := p.snapshot()
+	meter := &sigmaclient.Meter{}
+	p.measure(meter)
 	failure = (&scanner{
-		store: s.store, link: link, connection: connection, tag: link.Connection.GetVersionTag(),
-		progress: p, now: timestamppb.Now(), finder: link.Sigma.ConnectionFinder(), vanished: map[string]bool{},
-	}).run(ctx)
+		store: s.store, link: link, connection: connection, tag: link.Connection.GetVersionTag(), scan: scan.GetName(),
+		progress: p, now: timestamppb.Now(), begun: scan.GetCreateTime().AsTime(), full: scan.GetFull(),
+		finder: link.Sigma.ConnectionFinder(),
+	}).run(sigmaclient.WithMeter(ctx, meter))
 }
 
 // outcome prefers the reason for which a scan was ended to the errors that the
@@ -106,21 +113,25 @@ type scanner struct {
 	link       *connections.Link
 	connection string
 	tag        string // the version tag that the connection is pinned to, or empty
+	scan       string
 	progress   *progress
 	now        *timestamppb.Timestamp
+	begun      time.Time // when the scan was asked for
+	full       bool
+	known      map[string]store.Known        // as the catalog was when the scan began, by name
 	warehouses map[string]*pb.SigmaWarehouse // by Sigma's connection id
 	finder     *sigmaclient.ConnectionFinder
-
-	mu       sync.Mutex
-	vanished map[string]bool // names of documents that are to leave the catalog
 }
 
-func (s *scanner) run(ctx context.Context) error {
+func (s *scanner) run(ctx context.Context) (err error) {
 	if err := s.signIn(ctx); err != nil {
 		return err
 	}
 	s.progress.update(func(scan *pb.Scan) { scan.Phase = pb.ScanPhase_SCAN_PHASE_LISTING })
-	documents, err := s.list(ctx)
+	if s.known, err = s.store.KnownWorkbooks(ctx, s.connection); err != nil {
+		return err
+	}
+	documents, untagged, err := s.list(ctx)
 	if err != nil {
 		return err
 	}
@@ -136,7 +147,7 @@ func (s *scanner) run(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return s.removeGone(ctx, documents)
+	return s.removeGone(ctx, documents, untagged)
 }
 
 // signIn makes sure that the catalog of one organization is never mixed with
@@ -165,23 +176,23 @@ func (s *scanner) signIn(ctx context.Context) error {
 	return nil
 }
 
-// list asks for all workbooks and data models, or for those that carry the
-// connection's version tag.
-func (s *scanner) list(ctx context.Context) ([]document, error) {
+// list asks for all workbooks and data models. Where the connection is pinned to a
+// version tag, those that do not carry it are left out, and told by name.
+func (s *scanner) list(ctx context.Context) (all []document, untagged map[string]bool, err error) {
 	workbooks, err := s.link.Sigma.Workbooks(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list workbooks: %w", err)
+		return nil, nil, fmt.Errorf("list workbooks: %w", err)
 	}
 	dataModels, err := s.link.Sigma.DataModels(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list data models: %w", err)
+		return nil, nil, fmt.Errorf("list data models: %w", err)
 	}
-	var all []document
+	untagged = map[string]bool{}
 	add := func(d document) {
 		if s.tag == "" || slices.Contains(d.described.GetTags(), s.tag) {
 			all = append(all, d)
 		} else {
-			s.vanished[d.described.GetName()] = true // as far as this connection goes
+			untagged[d.described.GetName()] = true
 		}
 	}
 	for _, workbook := range workbooks {
@@ -190,20 +201,22 @@ func (s *scanner) list(ctx context.Context) ([]document, error) {
 	for _, model := range dataModels {
 		add(s.describeDataModel(model))
 	}
-	return all, nil
+	return all, untagged, nil
 }
 
 // document reads and stores one document. It fails only where going on with
 // the others makes no sense.
 func (s *scanner) document(ctx context.Context, d document) error {
-	name := d.described.GetName()
-	if d.described.GetArchived() {
-		return s.keepArchived(ctx, d)
+	switch {
+	case d.described.GetArchived():
+		return s.keepArchived(ctx, d.described)
+	case s.isKnown(d):
+		return s.keepUnchanged(ctx, d)
 	}
 	found, err := s.read(ctx, d)
 	switch {
 	case err == nil:
-		return s.keep(ctx, found)
+		return s.keep(ctx, d, found)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case !isElementary(err):
@@ -214,27 +227,32 @@ func (s *scanner) document(ctx context.Context, d document) error {
 	case askErr != nil:
 		return askErr
 	case now == gone:
-		s.vanish(name)
-		return nil
+		return s.vanish(ctx, d.described.GetName())
 	case now == archived:
-		return s.keepArchived(ctx, d)
+		return s.keepArchived(ctx, d.described)
 	}
-	failed := d.described
-	failed.Error = errmap.Problem(err, name)
-	if err := s.store.PutFailedWorkbook(ctx, failed); err != nil {
-		return fmt.Errorf("record a failed workbook: %w", err)
+	return s.keepFailed(ctx, d, err)
+}
+
+// isKnown reports whether a document need not be read: its contents are in the
+// catalog. In a full scan only what this scan itself has put there before it was
+// interrupted counts.
+func (s *scanner) isKnown(d document) bool {
+	known, ok := s.known[d.described.GetName()]
+	if !ok || known.Marker != d.marker || known.Workbook.GetGoneTime() != nil || known.Workbook.GetArchived() {
+		return false
 	}
-	s.progress.update(func(scan *pb.Scan) {
-		scan.WorkbooksDone++
-		scan.WorkbooksFailed++
-		addProblem(scan, failed.GetError())
-	})
-	return nil
+	return !s.full || !known.Workbook.GetScanTime().AsTime().Before(s.begun)
 }
 
 // keep stores a workbook with its models, all or nothing.
-func (s *scanner) keep(ctx context.Context, found *contents) error {
-	if err := s.store.PutWorkbook(ctx, found.workbook, found.models); err != nil {
+func (s *scanner) keep(ctx context.Context, d document, found *contents) error {
+	marker := d.marker
+	if found.failed > 0 { // the next scan asks again
+		marker = ""
+	}
+	changes, err := s.store.PutWorkbook(ctx, store.Seen{Scan: s.scan, Workbook: found.workbook, Models: found.models, Marker: marker})
+	if err != nil {
 		return fmt.Errorf("store a workbook: %w", err)
 	}
 	unreadable := int32(0)
@@ -247,72 +265,140 @@ func (s *scanner) keep(ctx context.Context, found *contents) error {
 		scan.WorkbooksDone++
 		scan.ModelsFound += int32(len(found.models))
 		scan.ModelsUnreadable += unreadable
+		scan.ModelsFailed += found.failed
 		scan.ElementsSkipped += found.skipped
+		countChanges(scan, changes)
 	})
 	return nil
 }
 
-func (s *scanner) keepArchived(ctx context.Context, d document) error {
-	found, err := s.archive(ctx, d.described)
+// keepUnchanged stores what the listing tells, where that is something new: a
+// folder that is renamed moves the workbooks in it without touching them.
+func (s *scanner) keepUnchanged(ctx context.Context, d document) error {
+	known := s.known[d.described.GetName()].Workbook
+	seen := proto.CloneOf(d.described)
+	seen.ModelCount, seen.ScanTime = known.GetModelCount(), known.GetScanTime()
+	var changes []*pb.Change
+	if !proto.Equal(known, seen) {
+		var err error
+		if changes, err = s.store.PutWorkbook(ctx, store.Seen{Scan: s.scan, Workbook: seen, Marker: d.marker, Unread: true}); err != nil {
+			return fmt.Errorf("store an unchanged workbook: %w", err)
+		}
+	}
+	s.progress.update(func(scan *pb.Scan) {
+		scan.WorkbooksDone++
+		scan.WorkbooksUnchanged++
+		scan.ModelsFound += known.GetModelCount()
+		countChanges(scan, changes)
+	})
+	return nil
+}
+
+// keepFailed stores a workbook that could not be read, with the error. Its models
+// stay as they are.
+func (s *scanner) keepFailed(ctx context.Context, d document, err error) error {
+	failed := proto.CloneOf(d.described)
+	failed.Error = errmap.Problem(err, failed.GetName())
+	changes, err := s.store.PutWorkbook(ctx, store.Seen{Scan: s.scan, Workbook: failed, Unread: true})
+	if err != nil {
+		return fmt.Errorf("record a failed workbook: %w", err)
+	}
+	s.progress.update(func(scan *pb.Scan) {
+		scan.WorkbooksDone++
+		scan.WorkbooksFailed++
+		addProblem(scan, failed.GetError())
+		countChanges(scan, changes)
+	})
+	return nil
+}
+
+func (s *scanner) keepArchived(ctx context.Context, workbook *pb.Workbook) error {
+	found, err := s.archive(ctx, workbook)
 	if err != nil {
 		return err
 	}
-	return s.keep(ctx, found)
+	return s.keep(ctx, document{}, found)
 }
 
-// vanish notes a workbook that was listed and is gone.
-func (s *scanner) vanish(name string) {
-	s.mu.Lock()
-	s.vanished[name] = true
-	s.mu.Unlock()
+// vanish takes a workbook out of the catalog that was listed and is gone.
+func (s *scanner) vanish(ctx context.Context, name string) error {
+	changes, err := s.store.RemoveWorkbook(ctx, s.scan, name)
+	if err != nil {
+		return fmt.Errorf("remove a workbook that is gone: %w", err)
+	}
 	s.progress.update(func(scan *pb.Scan) {
 		scan.WorkbooksDone++
 		scan.WorkbooksVanished++
+		countChanges(scan, changes)
 	})
+	return nil
 }
 
-// removeGone removes what a complete listing no longer shows and Sigma confirms
-// to be gone: a listing alone is never evidence, since lists shift while they
-// are being read.
-func (s *scanner) removeGone(ctx context.Context, listed []document) error {
-	keep := map[string]bool{}
+// removeGone takes out of the catalog what a complete listing no longer shows and
+// Sigma confirms to be gone: a listing alone is never evidence, since lists shift
+// while they are being read. A version tag that was taken away is evidence of its
+// own.
+func (s *scanner) removeGone(ctx context.Context, listed []document, untagged map[string]bool) error {
+	isListed := map[string]bool{}
 	for _, d := range listed {
-		name := d.described.GetName()
-		keep[name] = !s.vanished[name]
+		isListed[d.described.GetName()] = true
 	}
-	page := store.Page{Size: 1000}
-	for {
-		known, next, err := s.store.ListWorkbooks(ctx, s.connection, page)
-		if err != nil {
-			return fmt.Errorf("list known workbooks: %w", err)
+	for _, name := range slices.Sorted(maps.Keys(s.known)) {
+		workbook := s.known[name].Workbook
+		if isListed[name] || workbook.GetGoneTime() != nil {
+			continue
 		}
-		for _, workbook := range known {
-			if _, listed := keep[workbook.GetName()]; listed || s.vanished[workbook.GetName()] {
-				continue
+		now := gone
+		if !untagged[name] {
+			var err error
+			if now, err = fateOf(ctx, s.sigmaDocument(workbook)); err != nil {
+				return err
 			}
-			now, err := fateOf(ctx, s.sigmaDocument(workbook))
+		}
+		var changes []*pb.Change
+		switch now {
+		case gone:
+			removed, err := s.store.RemoveWorkbook(ctx, s.scan, name)
+			if err != nil {
+				return fmt.Errorf("remove a workbook that is gone: %w", err)
+			}
+			changes = removed
+		case archived:
+			found, err := s.archive(ctx, workbook)
 			if err != nil {
 				return err
 			}
-			keep[workbook.GetName()] = now != gone
-			if now == archived {
-				contents, err := s.archive(ctx, workbook)
-				if err != nil {
-					return err
-				}
-				if err := s.store.PutWorkbook(ctx, contents.workbook, contents.models); err != nil {
-					return fmt.Errorf("store an archived workbook: %w", err)
-				}
+			if changes, err = s.store.PutWorkbook(ctx, store.Seen{Scan: s.scan, Workbook: found.workbook, Models: found.models}); err != nil {
+				return fmt.Errorf("store an archived workbook: %w", err)
 			}
 		}
-		if page.Token = next; next == "" {
-			break
-		}
-	}
-	if _, err := s.store.RemoveWorkbooksExcept(ctx, s.connection, keep); err != nil {
-		return fmt.Errorf("remove workbooks that are gone: %w", err)
+		s.progress.update(func(scan *pb.Scan) { countChanges(scan, changes) })
 	}
 	return nil
+}
+
+// countChanges adds to a scan what it has changed. A model counts once, whatever
+// became different of it.
+func countChanges(scan *pb.Scan, changes []*pb.Change) {
+	added, changed := map[string]bool{}, map[string]bool{}
+	for _, change := range changes {
+		switch change.GetKind() {
+		case pb.ChangeKind_CHANGE_KIND_MODEL_ADDED, pb.ChangeKind_CHANGE_KIND_MODEL_RESTORED:
+			scan.ModelsAdded++
+			added[change.GetResource()] = true
+		case pb.ChangeKind_CHANGE_KIND_MODEL_REMOVED:
+			scan.ModelsRemoved++
+		case pb.ChangeKind_CHANGE_KIND_MODEL_RENAMED, pb.ChangeKind_CHANGE_KIND_MODEL_BROKE, pb.ChangeKind_CHANGE_KIND_MODEL_RECOVERED,
+			pb.ChangeKind_CHANGE_KIND_MODEL_SQL_CHANGED, pb.ChangeKind_CHANGE_KIND_COLUMN_ADDED, pb.ChangeKind_CHANGE_KIND_COLUMN_REMOVED,
+			pb.ChangeKind_CHANGE_KIND_COLUMN_RENAMED, pb.ChangeKind_CHANGE_KIND_COLUMN_RETYPED:
+			changed[change.GetResource()] = !added[change.GetResource()]
+		}
+	}
+	for _, counts := range changed {
+		if counts {
+			scan.ModelsChanged++
+		}
+	}
 }
 
 func (s *scanner) sigmaDocument(workbook *pb.Workbook) sigmaclient.Document {

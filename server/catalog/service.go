@@ -39,6 +39,9 @@ type Service struct {
 	most   int // scans of a workspace at a time
 	logger *slog.Logger
 
+	closing chan struct{} // closed by Close
+	close   func()
+
 	mu      sync.Mutex
 	running map[string]*progress // by scan name
 }
@@ -46,8 +49,14 @@ type Service struct {
 // New returns a service whose scans run in runner, at most that many of a
 // workspace at a time; 0 means any number.
 func New(store Store, links Links, runner *jobs.Runner, most int, logger *slog.Logger) *Service {
-	return &Service{store: store, links: links, runner: runner, most: most, logger: logger, running: map[string]*progress{}}
+	s := &Service{store: store, links: links, runner: runner, most: most, logger: logger,
+		closing: make(chan struct{}), running: map[string]*progress{}}
+	s.close = sync.OnceFunc(func() { close(s.closing) })
+	return s
 }
+
+// Close ends the streams that would go on for ever. Scans end with their runner.
+func (s *Service) Close() { s.close() }
 
 // StartScan begins a scan, or returns the one that runs.
 func (s *Service) StartScan(ctx context.Context, request *pb.StartScanRequest) (*pb.StartScanResponse, error) {
@@ -57,6 +66,14 @@ func (s *Service) StartScan(ctx context.Context, request *pb.StartScanRequest) (
 		State:      pb.ScanState_SCAN_STATE_RUNNING,
 		Phase:      pb.ScanPhase_SCAN_PHASE_SIGNING_IN,
 		CreateTime: timestamppb.Now(),
+		Full:       request.GetFull(),
+	}
+	if !wanted.GetFull() {
+		due, err := s.fullIsDue(ctx, connection)
+		if err != nil {
+			return nil, err
+		}
+		wanted.Full = due
 	}
 	scan, started, err := s.store.StartScan(ctx, wanted, s.most)
 	if errors.Is(err, store.ErrTooManyScans) {
@@ -125,6 +142,21 @@ func (s *Service) GetScan(ctx context.Context, request *pb.GetScanRequest) (*pb.
 	return &pb.GetScanResponse{Scan: scan}, nil
 }
 
+// CancelScan ends a scan that runs.
+func (s *Service) CancelScan(ctx context.Context, request *pb.CancelScanRequest) (*pb.CancelScanResponse, error) {
+	if s.current(request.GetName()) != nil {
+		connection, _, _ := strings.Cut(request.GetName(), "/scans/")
+		if err := s.runner.Cancel(ctx, connection); err != nil {
+			return nil, err
+		}
+	}
+	response, err := s.GetScan(ctx, &pb.GetScanRequest{Name: request.GetName()})
+	if err != nil {
+		return nil, err
+	}
+	return &pb.CancelScanResponse{Scan: response.GetScan()}, nil
+}
+
 // WatchScan sends a scan whenever it has moved on.
 func (s *Service) WatchScan(request *pb.WatchScanRequest, stream grpc.ServerStreamingServer[pb.WatchScanResponse]) error {
 	ctx := stream.Context()
@@ -171,7 +203,7 @@ func (s *Service) ListWorkbooks(ctx context.Context, request *pb.ListWorkbooksRe
 	if _, err := s.store.Connection(ctx, request.GetParent()); err != nil {
 		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, request.GetParent())
 	}
-	workbooks, next, err := s.store.ListWorkbooks(ctx, request.GetParent(), store.Page{Size: request.GetPageSize(), Token: request.GetPageToken()})
+	workbooks, next, err := s.store.ListWorkbooks(ctx, request.GetParent(), store.ListOptions{ShowGone: request.GetShowGone()}, store.Page{Size: request.GetPageSize(), Token: request.GetPageToken()})
 	if err != nil {
 		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, request.GetParent())
 	}
@@ -192,7 +224,7 @@ func (s *Service) ListModels(ctx context.Context, request *pb.ListModelsRequest)
 	if _, err := s.store.Connection(ctx, request.GetParent()); err != nil {
 		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, request.GetParent())
 	}
-	models, next, err := s.store.ListModels(ctx, request.GetParent(), request.GetWorkbook(), store.Page{Size: request.GetPageSize(), Token: request.GetPageToken()})
+	models, next, err := s.store.ListModels(ctx, request.GetParent(), store.ListOptions{Workbook: request.GetWorkbook(), ShowGone: request.GetShowGone()}, store.Page{Size: request.GetPageSize(), Token: request.GetPageToken()})
 	if err != nil {
 		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, request.GetParent())
 	}

@@ -2,12 +2,15 @@ package catalog
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
@@ -23,12 +26,14 @@ type contents struct {
 	workbook *pb.Workbook
 	models   []*pb.Model
 	skipped  int32 // elements that are no models
+	failed   int32 // models on whose elements Sigma failed
 }
 
 // document is a workbook or data model as Sigma lists it.
 type document struct {
 	described *pb.Workbook
 	sigma     sigmaclient.Document
+	marker    string // tells its contents, see marker
 }
 
 // read turns a document in Sigma into what the catalog keeps of it.
@@ -48,7 +53,12 @@ func (s *scanner) read(ctx context.Context, d document) (*contents, error) {
 			continue
 		}
 		model := s.describeModel(d.described, element, r)
-		model.State, model.Error = s.judge(model, answer)
+		if isPassing(answer.err) {
+			model.Error = errmap.Problem(answer.err, model.GetName())
+			found.failed++
+		} else {
+			model.State, model.Error = s.judge(model, answer)
+		}
 		found.models = append(found.models, model)
 	}
 	return found, nil
@@ -58,11 +68,11 @@ func (s *scanner) read(ctx context.Context, d document) (*contents, error) {
 // as archived: Sigma lists archived workbooks apart, and answers nothing about
 // what is in them.
 func (s *scanner) archive(ctx context.Context, workbook *pb.Workbook) (*contents, error) {
-	found := &contents{workbook: workbook}
-	workbook.Archived, workbook.Error, workbook.ScanTime = true, nil, s.now
+	found := &contents{workbook: proto.CloneOf(workbook)}
+	found.workbook.Archived, found.workbook.Error, found.workbook.ScanTime = true, nil, s.now
 	page := store.Page{Size: 1000}
 	for {
-		known, next, err := s.store.ListModels(ctx, s.connection, workbook.GetName(), page)
+		known, next, err := s.store.ListModels(ctx, s.connection, store.ListOptions{Workbook: workbook.GetName()}, page)
 		if err != nil {
 			return nil, fmt.Errorf("list an archived workbook's models: %w", err)
 		}
@@ -85,6 +95,22 @@ func (s *scanner) archive(ctx context.Context, workbook *pb.Workbook) (*contents
 	}
 }
 
+// contentsRevision goes up when a scan keeps more of a workbook than before, so
+// that all are read again.
+const contentsRevision = 1
+
+// marker tells the contents of a document: as long as it is the same, so are they.
+// A connection that is pinned to a version tag reads another version when the tag
+// is given anew.
+func (s *scanner) marker(described *pb.Workbook, tags []string) string {
+	text := fmt.Sprint(contentsRevision, "\x00", described.GetUpdateTime().AsTime().UnixNano(), "\x00", described.GetLatestVersion(), "\x00", s.link.Dialect, "\x00", s.tag)
+	if s.tag != "" {
+		text += "\x00" + strings.Join(tags, "\x00")
+	}
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:16])
+}
+
 func (s *scanner) describeWorkbook(workbook sigmaclient.Workbook) document {
 	described := &pb.Workbook{
 		Name:          s.workbookName(workbook.WorkbookID),
@@ -100,10 +126,12 @@ func (s *scanner) describeWorkbook(workbook sigmaclient.Workbook) document {
 		ScanTime:      s.now,
 		DocumentKind:  pb.DocumentKind_DOCUMENT_KIND_WORKBOOK,
 	}
+	var versions []string
 	for _, tag := range workbook.Tags {
 		described.Tags = append(described.Tags, tag.Name)
+		versions = append(versions, fmt.Sprint(tag.Name, " ", tag.TaggedWorkbookID, " ", tag.SourceWorkbookVersion))
 	}
-	return document{described: described, sigma: s.link.Sigma.WorkbookDocument(workbook.WorkbookID, s.tag)}
+	return document{described: described, sigma: s.link.Sigma.WorkbookDocument(workbook.WorkbookID, s.tag), marker: s.marker(described, versions)}
 }
 
 func (s *scanner) describeDataModel(model sigmaclient.DataModel) document {
@@ -121,10 +149,12 @@ func (s *scanner) describeDataModel(model sigmaclient.DataModel) document {
 		ScanTime:      s.now,
 		DocumentKind:  pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL,
 	}
+	var versions []string
 	for _, tag := range model.Tags {
 		described.Tags = append(described.Tags, tag.TagName)
+		versions = append(versions, fmt.Sprint(tag))
 	}
-	return document{described: described, sigma: s.link.Sigma.DataModelDocument(model.DataModelID, s.tag)}
+	return document{described: described, sigma: s.link.Sigma.DataModelDocument(model.DataModelID, s.tag), marker: s.marker(described, versions)}
 }
 
 func (s *scanner) workbookName(id string) string { return s.connection + "/workbooks/" + id }
@@ -220,6 +250,12 @@ func brokenColumns(model *pb.Model, query *sigmasql.Query) []string {
 		broken = append(broken, "a column that cannot be told from the text")
 	}
 	return broken
+}
+
+// isPassing reports whether Sigma failed on an element, which is no word on the
+// element itself.
+func isPassing(err error) bool {
+	return isKind(err, sigmaclient.KindInternal, sigmaclient.KindProtocol)
 }
 
 func stateOf(reason pb.ErrorReason) pb.ModelState {

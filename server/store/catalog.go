@@ -7,55 +7,121 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/resource"
 )
 
-// PutWorkbook replaces a workbook and all its models, or nothing. It counts the
-// workbook's models and the models' columns itself. It fails with ErrNotFound if
-// the connection is gone, which ends a scan.
-func (s *Store) PutWorkbook(ctx context.Context, workbook *pb.Workbook, models []*pb.Model) error {
-	stored := proto.CloneOf(workbook)
-	stored.ModelCount = int32(len(models))
-	err := s.change(ctx, func(tx *sql.Tx) error {
-		if err := s.putWorkbook(ctx, tx, stored); err != nil {
+// Seen is a workbook as a scan saw it.
+type Seen struct {
+	Scan     string // the resource name of the scan
+	Workbook *pb.Workbook
+	// Marker tells the contents that were read: a workbook with the same marker
+	// need not be read again. Empty means that it is to be read again in any case.
+	Marker string
+	// Models are all of the workbook's, with their columns. A model that has none
+	// but an error, and no state, could not be read; it stays as it was.
+	Models []*pb.Model
+	// Unread means that the contents were not read, so that Models says nothing:
+	// the workbook has not changed, or could not be read.
+	Unread bool
+}
+
+// PutWorkbook brings a workbook and its models to what a scan saw, all or nothing,
+// and notes each change; it returns those. It counts the workbook's models and the
+// models' columns itself. It fails with ErrNotFound if the connection is gone,
+// which ends a scan.
+func (s *Store) PutWorkbook(ctx context.Context, seen Seen) ([]*pb.Change, error) {
+	name, err := resource.ParseWorkbook(seen.Workbook.GetName())
+	if err != nil {
+		return nil, fmt.Errorf("put workbook: %w", err)
+	}
+	c := &changer{connection: name.Connection.String(), scan: seen.Scan, time: timestamppb.Now()}
+	err = s.change(ctx, func(tx *sql.Tx) error {
+		c.changes = nil
+		known, err := readWorkbook(ctx, tx, seen.Workbook.GetName())
+		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM models WHERE workbook = $1`, workbook.GetName()); err != nil {
+		models, err := readModels(ctx, tx, seen.Workbook.GetName())
+		if err != nil {
 			return err
 		}
-		for _, model := range models {
-			if err := insertModel(ctx, tx, workbook.GetName(), model); err != nil {
+		workbook := proto.CloneOf(seen.Workbook)
+		workbook.GoneTime = nil
+		c.workbook(known, workbook)
+		kept, err := c.models(models, workbook, seen)
+		if err != nil {
+			return err
+		}
+		workbook.ModelCount = 0
+		for _, m := range kept {
+			if m.model.GetState() != pb.ModelState_MODEL_STATE_GONE {
+				workbook.ModelCount++
+			}
+		}
+		if err := s.writeWorkbook(ctx, tx, workbook, seen.Marker); err != nil {
+			return err
+		}
+		for _, m := range kept {
+			if !m.dirty {
+				continue
+			}
+			if err := writeModel(ctx, tx, workbook.GetName(), m.model); err != nil {
 				return err
 			}
 		}
-		return nil
+		return c.write(ctx, tx)
 	})
 	if err != nil {
-		return fmt.Errorf("put workbook: %w", err)
+		return nil, fmt.Errorf("put workbook: %w", err)
 	}
-	return nil
+	return c.changes, nil
 }
 
-// PutFailedWorkbook stores a workbook that a scan could not read, with its error,
-// and leaves its models as they are. It fails as PutWorkbook does.
-func (s *Store) PutFailedWorkbook(ctx context.Context, workbook *pb.Workbook) error {
-	stored := proto.CloneOf(workbook)
-	err := s.change(ctx, func(tx *sql.Tx) error {
-		if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM models WHERE workbook = $1`, workbook.GetName()).
-			Scan(&stored.ModelCount); err != nil {
+// RemoveWorkbook marks a workbook and its models as gone, and notes that. Only a
+// complete listing that Sigma confirms justifies it. A workbook that is not there,
+// or gone already, stays as it is.
+func (s *Store) RemoveWorkbook(ctx context.Context, scan, name string) ([]*pb.Change, error) {
+	parsed, err := resource.ParseWorkbook(name)
+	if err != nil {
+		return nil, fmt.Errorf("remove workbook: %w", err)
+	}
+	c := &changer{connection: parsed.Connection.String(), scan: scan, time: timestamppb.Now()}
+	err = s.change(ctx, func(tx *sql.Tx) error {
+		c.changes = nil
+		known, err := readWorkbook(ctx, tx, name)
+		if err != nil || known == nil || known.GetGoneTime() != nil {
 			return err
 		}
-		return s.putWorkbook(ctx, tx, stored)
+		models, err := readModels(ctx, tx, name)
+		if err != nil {
+			return err
+		}
+		for _, model := range models {
+			if model.GetState() == pb.ModelState_MODEL_STATE_GONE {
+				continue
+			}
+			c.goneModel(model)
+			if err := writeModel(ctx, tx, name, model); err != nil {
+				return err
+			}
+		}
+		c.note(pb.ChangeKind_CHANGE_KIND_WORKBOOK_REMOVED, name, known.GetDisplayName(), "")
+		known.GoneTime, known.ModelCount, known.Error = c.time, 0, nil
+		if err := s.writeWorkbook(ctx, tx, known, ""); err != nil {
+			return err
+		}
+		return c.write(ctx, tx)
 	})
 	if err != nil {
-		return fmt.Errorf("put failed workbook: %w", err)
+		return nil, fmt.Errorf("remove workbook: %w", err)
 	}
-	return nil
+	return c.changes, nil
 }
 
-func (s *Store) putWorkbook(ctx context.Context, tx *sql.Tx, workbook *pb.Workbook) error {
+func (s *Store) writeWorkbook(ctx context.Context, tx *sql.Tx, workbook *pb.Workbook, marker string) error {
 	name, err := resource.ParseWorkbook(workbook.GetName())
 	if err != nil {
 		return err
@@ -66,16 +132,17 @@ func (s *Store) putWorkbook(ctx context.Context, tx *sql.Tx, workbook *pb.Workbo
 	}
 	key := sortKey(workbook.GetName(), workbook.GetPath(), workbook.GetDisplayName())
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO workbooks (name, connection, sort_key, resource) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (name) DO UPDATE SET sort_key = excluded.sort_key, resource = excluded.resource`,
-		workbook.GetName(), name.Connection.String(), key, data)
+		INSERT INTO workbooks (name, connection, sort_key, resource, marker, gone) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (name) DO UPDATE SET sort_key = excluded.sort_key, resource = excluded.resource,
+			marker = excluded.marker, gone = excluded.gone`,
+		workbook.GetName(), name.Connection.String(), key, data, marker, number(workbook.GetGoneTime() != nil))
 	if s.dialect.isOrphan(err) {
 		return ErrNotFound
 	}
 	return err
 }
 
-func insertModel(ctx context.Context, tx *sql.Tx, workbook string, model *pb.Model) error {
+func writeModel(ctx context.Context, tx *sql.Tx, workbook string, model *pb.Model) error {
 	name, err := resource.ParseModel(model.GetName())
 	if err != nil {
 		return err
@@ -96,47 +163,94 @@ func insertModel(ctx context.Context, tx *sql.Tx, workbook string, model *pb.Mod
 	}
 	key := sortKey(model.GetName(), model.GetPath(), model.GetWorkbookDisplayName(), name.WorkbookID, model.GetDisplayName())
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO models (name, connection, workbook, sort_key, resource, model_columns)
-		VALUES ($1, $2, $3, $4, $5, $6)`, model.GetName(), name.Connection.String(), workbook, key, data, columns)
+		INSERT INTO models (name, connection, workbook, sort_key, resource, model_columns, gone)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (name) DO UPDATE SET sort_key = excluded.sort_key, resource = excluded.resource,
+			model_columns = excluded.model_columns, gone = excluded.gone`,
+		model.GetName(), name.Connection.String(), workbook, key, data, columns, number(model.GetState() == pb.ModelState_MODEL_STATE_GONE))
 	return err
 }
 
-// RemoveWorkbooksExcept removes the workbooks of a connection that are not in
-// keep, by resource name, with their models, and returns how many they were. Only
-// a complete listing of Sigma's workbooks justifies it.
-func (s *Store) RemoveWorkbooksExcept(ctx context.Context, parent string, keep map[string]bool) (int, error) {
-	removed := 0
-	err := s.change(ctx, func(tx *sql.Tx) error {
-		names, err := readAll(ctx, tx, func(rows *sql.Rows) (name string, err error) {
-			return name, rows.Scan(&name)
-		}, `SELECT name FROM workbooks WHERE connection = $1`, parent)
-		if err != nil {
-			return err
-		}
-		for _, name := range names {
-			if keep[name] {
-				continue
-			}
-			if _, err := tx.ExecContext(ctx, `DELETE FROM workbooks WHERE name = $1`, name); err != nil {
-				return err
-			}
-			removed++
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("remove workbooks: %w", err)
+// number is how a truth is stored: not every database has a type for it.
+func number(b bool) int {
+	if b {
+		return 1
 	}
-	return removed, nil
+	return 0
 }
+
+// readWorkbook returns a workbook, gone or not, or nil if there is none.
+func readWorkbook(ctx context.Context, db queryer, name string) (*pb.Workbook, error) {
+	workbook := &pb.Workbook{}
+	err := readOne(ctx, db, workbook, `SELECT resource FROM workbooks WHERE name = $1`, name)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return workbook, err
+}
+
+// readModels returns all models of a workbook, gone or not, with their columns.
+func readModels(ctx context.Context, db queryer, workbook string) ([]*pb.Model, error) {
+	return readAll(ctx, db, func(rows *sql.Rows) (*pb.Model, error) {
+		var data, columns []byte
+		if err := rows.Scan(&data, &columns); err != nil {
+			return nil, err
+		}
+		return decodeModel(data, columns)
+	}, `SELECT resource, model_columns FROM models WHERE workbook = $1 ORDER BY sort_key`, workbook)
+}
+
+func decodeModel(data, columns []byte) (*pb.Model, error) {
+	model := &pb.Model{}
+	if err := proto.Unmarshal(data, model); err != nil {
+		return nil, err
+	}
+	return model, proto.UnmarshalOptions{Merge: true}.Unmarshal(columns, model)
+}
+
+// Known is a workbook in the catalog, with what was put as its marker.
+type Known struct {
+	Workbook *pb.Workbook
+	Marker   string
+}
+
+// KnownWorkbooks returns all workbooks of a connection, those that are gone too, by
+// their names.
+func (s *Store) KnownWorkbooks(ctx context.Context, parent string) (map[string]Known, error) {
+	all, err := readAll(ctx, s.read, func(rows *sql.Rows) (Known, error) {
+		var data []byte
+		known := Known{Workbook: &pb.Workbook{}}
+		if err := rows.Scan(&data, &known.Marker); err != nil {
+			return known, err
+		}
+		return known, proto.Unmarshal(data, known.Workbook)
+	}, `SELECT resource, marker FROM workbooks WHERE connection = $1`, parent)
+	if err != nil {
+		return nil, fmt.Errorf("read known workbooks: %w", err)
+	}
+	known := make(map[string]Known, len(all))
+	for _, k := range all {
+		known[k.Workbook.GetName()] = k
+	}
+	return known, nil
+}
+
+// ListOptions narrows a list.
+type ListOptions struct {
+	Workbook string // of models: only those of this workbook, by its resource name
+	ShowGone bool   // also what is no longer in Sigma
+}
+
+// mostGone is the greatest value of the column `gone` that is listed.
+func (o ListOptions) mostGone() int { return number(o.ShowGone) }
 
 // ListWorkbooks returns a page of a connection's workbooks, ordered by path, then
 // display name, and the token of the next page, empty after the last. It fails
 // with ErrBadPageToken; a connection that is not there has no workbooks.
-func (s *Store) ListWorkbooks(ctx context.Context, parent string, page Page) ([]*pb.Workbook, string, error) {
-	list, next, err := listPage[pb.Workbook](ctx, s.read, page, listKey("workbooks", parent), `
+func (s *Store) ListWorkbooks(ctx context.Context, parent string, options ListOptions, page Page) ([]*pb.Workbook, string, error) {
+	list, next, err := listPage[pb.Workbook](ctx, s.read, page, listKey("workbooks", parent, fmt.Sprint(options)), `
 		SELECT sort_key, resource FROM workbooks
-		WHERE connection = $1 AND sort_key > $2 ORDER BY sort_key LIMIT $3`, parent)
+		WHERE connection = $1 AND sort_key > $2 AND gone <= $4 ORDER BY sort_key LIMIT $3`, parent, options.mostGone())
 	if err != nil {
 		return nil, "", fmt.Errorf("list workbooks: %w", err)
 	}
@@ -145,27 +259,26 @@ func (s *Store) ListWorkbooks(ctx context.Context, parent string, page Page) ([]
 
 // ListModels returns a page of a connection's models without their columns,
 // ordered by path, then the workbook's display name, then the model's, and the
-// token of the next page, empty after the last. A workbook, by its resource name,
-// leaves only its models. It fails as ListWorkbooks does.
-func (s *Store) ListModels(ctx context.Context, parent, workbook string, page Page) ([]*pb.Model, string, error) {
+// token of the next page, empty after the last. It fails as ListWorkbooks does.
+func (s *Store) ListModels(ctx context.Context, parent string, options ListOptions, page Page) ([]*pb.Model, string, error) {
 	query := `
 		SELECT sort_key, resource FROM models
-		WHERE connection = $1 AND sort_key > $2 ORDER BY sort_key LIMIT $3`
-	args := []any{parent}
-	if workbook != "" {
+		WHERE connection = $1 AND sort_key > $2 AND gone <= $4 ORDER BY sort_key LIMIT $3`
+	args := []any{parent, options.mostGone()}
+	if options.Workbook != "" {
 		query = `
 		SELECT sort_key, resource FROM models
-		WHERE connection = $1 AND workbook = $4 AND sort_key > $2 ORDER BY sort_key LIMIT $3`
-		args = append(args, workbook)
+		WHERE connection = $1 AND workbook = $5 AND sort_key > $2 AND gone <= $4 ORDER BY sort_key LIMIT $3`
+		args = append(args, options.Workbook)
 	}
-	list, next, err := listPage[pb.Model](ctx, s.read, page, listKey("models", parent, workbook), query, args...)
+	list, next, err := listPage[pb.Model](ctx, s.read, page, listKey("models", parent, fmt.Sprint(options)), query, args...)
 	if err != nil {
 		return nil, "", fmt.Errorf("list models: %w", err)
 	}
 	return list, next, nil
 }
 
-// Model returns a model with its columns. It fails with ErrNotFound.
+// Model returns a model with its columns, gone or not. It fails with ErrNotFound.
 func (s *Store) Model(ctx context.Context, name string) (*pb.Model, error) {
 	var data, columns []byte
 	err := s.read.QueryRowContext(ctx, `SELECT resource, model_columns FROM models WHERE name = $1`, name).
@@ -176,23 +289,9 @@ func (s *Store) Model(ctx context.Context, name string) (*pb.Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read model: %w", err)
 	}
-	model := &pb.Model{}
-	if err := proto.Unmarshal(data, model); err != nil {
-		return nil, fmt.Errorf("read model: %w", err)
-	}
-	if err := (proto.UnmarshalOptions{Merge: true}).Unmarshal(columns, model); err != nil {
+	model, err := decodeModel(data, columns)
+	if err != nil {
 		return nil, fmt.Errorf("read model: %w", err)
 	}
 	return model, nil
-}
-
-// CountCatalog returns how many workbooks and models a connection has.
-func (s *Store) CountCatalog(ctx context.Context, parent string) (workbooks, models int, err error) {
-	err = s.read.QueryRowContext(ctx, `
-		SELECT (SELECT COUNT(*) FROM workbooks WHERE connection = $1),
-		       (SELECT COUNT(*) FROM models WHERE connection = $1)`, parent).Scan(&workbooks, &models)
-	if err != nil {
-		return 0, 0, fmt.Errorf("count catalog: %w", err)
-	}
-	return workbooks, models, nil
 }

@@ -15,7 +15,7 @@ func testPutWorkbook(t *testing.T, open opener) {
 	connect(t, s, prod)
 	w := workbook(prod, "w", "Growth", "Orders")
 	m1, m2 := model(w, prod, "e1", "A", "x", "y"), model(w, prod, "e2", "B")
-	check(t, s.PutWorkbook(ctx, w, []*pb.Model{m1, m2}))
+	check(t, put(ctx, s, w, []*pb.Model{m1, m2}))
 	equal(t, len(m1.GetColumns()), 2) // the caller's message is left alone
 
 	read, err := s.Model(ctx, m1.GetName())
@@ -29,9 +29,10 @@ func testPutWorkbook(t *testing.T, open opener) {
 
 	w.DisplayName, w.Path = "Sales", "Sales"
 	m1 = model(w, prod, "e1", "C", "z")
-	check(t, s.PutWorkbook(ctx, w, []*pb.Model{m1}))
-	_, err = s.Model(ctx, m2.GetName())
-	wantError(t, err, store.ErrNotFound)
+	check(t, put(ctx, s, w, []*pb.Model{m1}))
+	gone, err := s.Model(ctx, m2.GetName())
+	check(t, err)
+	equal(t, gone.GetState(), pb.ModelState_MODEL_STATE_GONE)
 	read, err = s.Model(ctx, m1.GetName())
 	check(t, err)
 	equal(t, read, m1)
@@ -40,10 +41,10 @@ func testPutWorkbook(t *testing.T, open opener) {
 	wantCounts(t, s, prod, 1, 1)
 
 	second := workbook(prod, "a", "Growth", "Orders")
-	check(t, s.PutWorkbook(ctx, second, nil))
+	check(t, put(ctx, s, second, nil))
 	equal(t, allWorkbooks(t, s, prod), []*pb.Workbook{second, w})
 	second.Path = "Z"
-	check(t, s.PutWorkbook(ctx, second, nil))
+	check(t, put(ctx, s, second, nil))
 	equal(t, allWorkbooks(t, s, prod), []*pb.Workbook{w, second})
 }
 
@@ -53,7 +54,7 @@ func testPutWorkbookFails(t *testing.T, open opener) {
 	connect(t, s, prod+"2")
 	w := workbook(prod, "w", "p", "before")
 	old := model(w, prod, "e1", "A")
-	check(t, s.PutWorkbook(ctx, w, []*pb.Model{old}))
+	check(t, put(ctx, s, w, []*pb.Model{old}))
 	before := allWorkbooks(t, s, prod)
 
 	changed := workbook(prod, "w", "p", "after")
@@ -64,14 +65,14 @@ func testPutWorkbookFails(t *testing.T, open opener) {
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
 	for name, try := range map[string]func() error{
-		"the same model twice": func() error { return s.PutWorkbook(ctx, changed, []*pb.Model{good, good}) },
+		"the same model twice": func() error { return put(ctx, s, changed, []*pb.Model{good, good}) },
 		"another connection's model": func() error {
-			return s.PutWorkbook(ctx, changed, []*pb.Model{good, model(elsewhere, prod+"2", "e", "x")})
+			return put(ctx, s, changed, []*pb.Model{good, model(elsewhere, prod+"2", "e", "x")})
 		},
-		"a model that says otherwise":  func() error { return s.PutWorkbook(ctx, changed, []*pb.Model{good, misplaced}) },
-		"a model without a name":       func() error { return s.PutWorkbook(ctx, changed, []*pb.Model{good, {Workbook: changed.GetName()}}) },
-		"a workbook without a name":    func() error { return s.PutWorkbook(ctx, &pb.Workbook{}, nil) },
-		"a caller who has left before": func() error { return s.PutWorkbook(cancelled, changed, []*pb.Model{good}) },
+		"a model that says otherwise":  func() error { return put(ctx, s, changed, []*pb.Model{good, misplaced}) },
+		"a model without a name":       func() error { return put(ctx, s, changed, []*pb.Model{good, {Workbook: changed.GetName()}}) },
+		"a workbook without a name":    func() error { return put(ctx, s, &pb.Workbook{}, nil) },
+		"a caller who has left before": func() error { return put(cancelled, s, changed, []*pb.Model{good}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			if try() == nil {
@@ -90,10 +91,10 @@ func testPutWorkbookWithoutConnection(t *testing.T, open opener) {
 	s, ctx := open(t), t.Context()
 	connect(t, s, prod)
 	w := workbook(prod, "w", "p", "n")
-	check(t, s.PutWorkbook(ctx, w, nil))
+	check(t, put(ctx, s, w, nil))
 	check(t, s.DeleteConnection(ctx, prod, ""))
-	wantError(t, s.PutWorkbook(ctx, w, []*pb.Model{model(w, prod, "e", "m")}), store.ErrNotFound)
-	wantError(t, s.PutFailedWorkbook(ctx, w), store.ErrNotFound)
+	wantError(t, put(ctx, s, w, []*pb.Model{model(w, prod, "e", "m")}), store.ErrNotFound)
+	wantError(t, putFailed(ctx, s, w), store.ErrNotFound)
 	wantCounts(t, s, prod, 0, 0)
 }
 
@@ -102,11 +103,11 @@ func testPutFailedWorkbook(t *testing.T, open opener) {
 	connect(t, s, prod)
 	w, fresh := workbook(prod, "w", "p", "n"), workbook(prod, "fresh", "q", "n")
 	m := model(w, prod, "e", "m", "x")
-	check(t, s.PutWorkbook(ctx, w, []*pb.Model{m}))
+	check(t, put(ctx, s, w, []*pb.Model{m}))
 	problem := &pb.Problem{Reason: pb.ErrorReason_ERROR_REASON_SIGMA_UNAVAILABLE}
 	w.Error, fresh.Error = problem, problem
-	check(t, s.PutFailedWorkbook(ctx, w))
-	check(t, s.PutFailedWorkbook(ctx, fresh))
+	check(t, putFailed(ctx, s, w))
+	check(t, putFailed(ctx, s, fresh))
 
 	w.ModelCount = 1
 	equal(t, allWorkbooks(t, s, prod), []*pb.Workbook{w, fresh})
@@ -115,27 +116,50 @@ func testPutFailedWorkbook(t *testing.T, open opener) {
 	equal(t, read, m)
 
 	w.Error = nil
-	check(t, s.PutWorkbook(ctx, w, []*pb.Model{m}))
+	check(t, put(ctx, s, w, []*pb.Model{m}))
 	equal(t, allWorkbooks(t, s, prod), []*pb.Workbook{w, fresh})
 }
 
 func testRemoveWorkbooks(t *testing.T, open opener) {
 	s, ctx := open(t), t.Context()
 	connect(t, s, prod)
-	keep := map[string]bool{}
-	for _, id := range []string{"a", "b", "c"} {
+	for _, id := range []string{"a", "b"} {
 		w := workbook(prod, id, "p", id)
-		check(t, s.PutWorkbook(ctx, w, []*pb.Model{model(w, prod, "e", "m"), model(w, prod, "f", "m")}))
-		keep[w.GetName()] = id == "b"
+		check(t, put(ctx, s, w, []*pb.Model{model(w, prod, "e", "m", "x"), model(w, prod, "f", "m")}))
 	}
-	n, err := s.RemoveWorkbooksExcept(ctx, prod, keep)
+	gone := prod + "/workbooks/a"
+	changes, err := s.RemoveWorkbook(ctx, prod+"/scans/s", gone)
 	check(t, err)
-	equal(t, n, 2)
+	equal(t, len(changes), 3)
+	again, err := s.RemoveWorkbook(ctx, prod+"/scans/s", gone)
+	check(t, err)
+	equal(t, len(again), 0)
+	none, err := s.RemoveWorkbook(ctx, prod+"/scans/s", prod+"/workbooks/none")
+	check(t, err)
+	equal(t, len(none), 0)
+
 	wantCounts(t, s, prod, 1, 2)
-	_, err = s.Model(ctx, prod+"/models/b.e")
+	listed, _, err := s.ListWorkbooks(ctx, prod, store.ListOptions{ShowGone: true}, store.Page{})
 	check(t, err)
-	_, err = s.Model(ctx, prod+"/models/a.e")
-	wantError(t, err, store.ErrNotFound)
+	equal(t, len(listed), 2)
+	if listed[0].GetGoneTime() == nil || listed[1].GetGoneTime() != nil {
+		t.Errorf("the workbooks are %v", listed)
+	}
+	models, _, err := s.ListModels(ctx, prod, store.ListOptions{ShowGone: true}, store.Page{})
+	check(t, err)
+	equal(t, len(models), 4)
+	m, err := s.Model(ctx, prod+"/models/a.e")
+	check(t, err)
+	equal(t, m.GetState(), pb.ModelState_MODEL_STATE_GONE)
+	equal(t, len(m.GetColumns()), 1)
+	known, err := s.KnownWorkbooks(ctx, prod)
+	check(t, err)
+	equal(t, known[gone].Marker, "")
+	equal(t, known[prod+"/workbooks/b"].Marker, "m")
+
+	w := workbook(prod, "a", "p", "a")
+	check(t, put(ctx, s, w, []*pb.Model{model(w, prod, "e", "m", "x")}))
+	wantCounts(t, s, prod, 2, 3)
 }
 
 func testContext(t *testing.T, open opener) {
@@ -159,13 +183,14 @@ func testContext(t *testing.T, open opener) {
 		"UpdateScan":            func() error { return s.UpdateScan(ctx, &pb.Scan{Name: prod + "/scans/s"}) },
 		"Scan":                  func() error { _, err := s.Scan(ctx, prod+"/scans/s"); return err },
 		"InterruptScans":        func() error { _, err := s.InterruptScans(ctx, nil); return err },
-		"PutWorkbook":           func() error { return s.PutWorkbook(ctx, w, nil) },
-		"PutFailedWorkbook":     func() error { return s.PutFailedWorkbook(ctx, w) },
-		"RemoveWorkbooksExcept": func() error { _, err := s.RemoveWorkbooksExcept(ctx, prod, nil); return err },
-		"ListWorkbooks":         func() error { _, _, err := s.ListWorkbooks(ctx, prod, store.Page{}); return err },
-		"ListModels":            func() error { _, _, err := s.ListModels(ctx, prod, "", store.Page{}); return err },
+		"PutWorkbook":           func() error { return put(ctx, s, w, nil) },
+		"RemoveWorkbook":        func() error { _, err := s.RemoveWorkbook(ctx, prod+"/scans/s", w.GetName()); return err },
+		"KnownWorkbooks":        func() error { _, err := s.KnownWorkbooks(ctx, prod); return err },
+		"ListChanges":           func() error { _, err := s.ListChanges(ctx, prod, 0, 0); return err },
+		"ListScans":             func() error { _, _, err := s.ListScans(ctx, prod, store.Page{}); return err },
+		"ListWorkbooks":         func() error { _, _, err := s.ListWorkbooks(ctx, prod, store.ListOptions{}, store.Page{}); return err },
+		"ListModels":            func() error { _, _, err := s.ListModels(ctx, prod, store.ListOptions{}, store.Page{}); return err },
 		"Model":                 func() error { _, err := s.Model(ctx, prod+"/models/w.e"); return err },
-		"CountCatalog":          func() error { _, _, err := s.CountCatalog(ctx, prod); return err },
 	} {
 		t.Run(name, func(t *testing.T) { wantError(t, call(), context.Canceled) })
 	}

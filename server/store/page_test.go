@@ -36,10 +36,10 @@ func testOrder(t *testing.T, open opener) {
 		models = append(models, m1.GetName(), m2.GetName())
 	}
 	for _, w := range slices.Backward(want) {
-		check(t, s.PutWorkbook(ctx, w, contents[w]))
+		check(t, put(ctx, s, w, contents[w]))
 	}
 	for _, w := range want { // putting again must not change the order
-		check(t, s.PutFailedWorkbook(ctx, w))
+		check(t, putFailed(ctx, s, w))
 	}
 	equal(t, allWorkbooks(t, s, prod), want)
 	listed, err := allModels(ctx, s, prod, "", 1000)
@@ -64,8 +64,10 @@ func testPages(t *testing.T, open opener) {
 	connect(t, s, prod)
 	text := rapid.SampledFrom([]string{"", "a", "A", "a/b", "ab", "ü", "\x00", strings.Repeat("x", 300), strings.Repeat("é", 200)})
 	rapid.Check(t, func(rt *rapid.T) {
-		_, err := s.RemoveWorkbooksExcept(ctx, prod, nil)
-		check(t, err)
+		for i := range 4 {
+			_, err := s.RemoveWorkbook(ctx, prod+"/scans/s", fmt.Sprint(prod, "/workbooks/w", i))
+			check(t, err)
+		}
 		var want []string
 		for i := range rapid.IntRange(0, 4).Draw(rt, "workbooks") {
 			w := workbook(prod, fmt.Sprint("w", i), text.Draw(rt, "path"), text.Draw(rt, "workbook"))
@@ -73,7 +75,7 @@ func testPages(t *testing.T, open opener) {
 			for j := range rapid.IntRange(0, 4).Draw(rt, "models") {
 				models = append(models, model(w, prod, fmt.Sprint("e", j), text.Draw(rt, "model")))
 			}
-			check(t, s.PutWorkbook(ctx, w, models))
+			check(t, put(ctx, s, w, models))
 			want = append(want, modelNames(models)...)
 		}
 		whole, err := allModels(ctx, s, prod, "", 1000)
@@ -93,22 +95,19 @@ func testPages(t *testing.T, open opener) {
 func testPagesUnderChange(t *testing.T, open opener) {
 	s, ctx := open(t), t.Context()
 	connect(t, s, prod)
-	put := func(ids ...string) {
+	add := func(ids ...string) {
 		for _, id := range ids {
-			check(t, s.PutWorkbook(ctx, workbook(prod, id, "", id), nil))
+			check(t, put(ctx, s, workbook(prod, id, "", id), nil))
 		}
 	}
-	put("b", "d", "f", "h")
-	list, next, err := s.ListWorkbooks(ctx, prod, store.Page{Size: 2})
+	add("b", "d", "f", "h")
+	list, next, err := s.ListWorkbooks(ctx, prod, store.ListOptions{}, store.Page{Size: 2})
 	check(t, err)
 	equal(t, len(list), 2)
-	put("a", "e")
-	_, err = s.RemoveWorkbooksExcept(ctx, prod, map[string]bool{
-		prod + "/workbooks/a": true, prod + "/workbooks/b": true, prod + "/workbooks/e": true,
-		prod + "/workbooks/f": true, prod + "/workbooks/h": true,
-	}) // d, the last of the first page, is gone
+	add("a", "e")
+	_, err = s.RemoveWorkbook(ctx, prod+"/scans/s", prod+"/workbooks/d") // the last of the first page
 	check(t, err)
-	list, next, err = s.ListWorkbooks(ctx, prod, store.Page{Size: 3, Token: next})
+	list, next, err = s.ListWorkbooks(ctx, prod, store.ListOptions{}, store.Page{Size: 3, Token: next})
 	check(t, err)
 	var got []string
 	for _, w := range list {
@@ -128,9 +127,9 @@ func testPageSizes(t *testing.T, open opener) {
 	for i := range 1001 {
 		models = append(models, model(w, prod, fmt.Sprint("e", i), "m"))
 	}
-	check(t, s.PutWorkbook(ctx, w, models))
+	check(t, put(ctx, s, w, models))
 	for size, want := range map[int32]int{-1: 50, 0: 50, 1: 1, 1000: 1000, 1001: 1000, 1 << 30: 1000} {
-		list, next, err := s.ListModels(ctx, prod, "", store.Page{Size: size})
+		list, next, err := s.ListModels(ctx, prod, store.ListOptions{}, store.Page{Size: size})
 		check(t, err)
 		if len(list) != want || next == "" {
 			t.Errorf("a page of size %d has %d models, want %d", size, len(list), want)
@@ -145,29 +144,29 @@ func testPageTokens(t *testing.T, open opener) {
 		connect(t, s, name)
 		for _, id := range []string{"v", "w"} {
 			w := workbook(name, id, "p", "n")
-			check(t, s.PutWorkbook(ctx, w, []*pb.Model{model(w, name, "e", "m"), model(w, name, "f", "m")}))
+			check(t, put(ctx, s, w, []*pb.Model{model(w, name, "e", "m"), model(w, name, "f", "m")}))
 		}
 	}
-	_, models, err := s.ListModels(ctx, prod, "", store.Page{Size: 1})
+	_, models, err := s.ListModels(ctx, prod, store.ListOptions{}, store.Page{Size: 1})
 	check(t, err)
-	_, filtered, err := s.ListModels(ctx, prod, prod+"/workbooks/w", store.Page{Size: 1})
+	_, filtered, err := s.ListModels(ctx, prod, store.ListOptions{Workbook: prod + "/workbooks/w"}, store.Page{Size: 1})
 	check(t, err)
-	_, workbooks, err := s.ListWorkbooks(ctx, prod, store.Page{Size: 1})
+	_, workbooks, err := s.ListWorkbooks(ctx, prod, store.ListOptions{}, store.Page{Size: 1})
 	check(t, err)
 	_, connections, err := s.ListConnections(ctx, workspace, store.Page{Size: 1})
 	check(t, err)
 
 	lists := map[string]func(token string) error{
 		models: func(token string) error {
-			_, _, err := s.ListModels(ctx, prod, "", store.Page{Token: token})
+			_, _, err := s.ListModels(ctx, prod, store.ListOptions{}, store.Page{Token: token})
 			return err
 		},
 		workbooks: func(token string) error {
-			_, _, err := s.ListWorkbooks(ctx, prod, store.Page{Token: token})
+			_, _, err := s.ListWorkbooks(ctx, prod, store.ListOptions{}, store.Page{Token: token})
 			return err
 		},
 		filtered: func(token string) error {
-			_, _, err := s.ListModels(ctx, prod, prod+"/workbooks/w", store.Page{Token: token})
+			_, _, err := s.ListModels(ctx, prod, store.ListOptions{Workbook: prod + "/workbooks/w"}, store.Page{Token: token})
 			return err
 		},
 		connections: func(token string) error {
@@ -175,7 +174,7 @@ func testPageTokens(t *testing.T, open opener) {
 			return err
 		},
 		"another connection's": func(token string) error {
-			_, _, err := s.ListModels(ctx, other, "", store.Page{Token: token})
+			_, _, err := s.ListModels(ctx, other, store.ListOptions{}, store.Page{Token: token})
 			return err
 		},
 		"another workspace's": func(token string) error {
@@ -211,8 +210,8 @@ func testLongNames(t *testing.T, open opener) {
 	for _, suffix := range []string{"1", "2", "3"} {
 		models = append(models, model(w, connection, strings.Repeat("E", 127)+suffix, long+suffix))
 	}
-	check(t, s.PutWorkbook(ctx, w, models))
-	_, token, err := s.ListModels(ctx, connection, "", store.Page{Size: 1})
+	check(t, put(ctx, s, w, models))
+	_, token, err := s.ListModels(ctx, connection, store.ListOptions{}, store.Page{Size: 1})
 	check(t, err)
 	if len(token) > 2000 {
 		t.Fatalf("a token of %d characters", len(token))
@@ -227,14 +226,14 @@ func FuzzPageToken(f *testing.F) {
 	s := openSQLite(f)
 	connect(f, s, prod)
 	w := workbook(prod, "w", "p", "n")
-	check(f, s.PutWorkbook(f.Context(), w, []*pb.Model{model(w, prod, "e", "m"), model(w, prod, "f", "m")}))
-	_, token, err := s.ListModels(f.Context(), prod, "", store.Page{Size: 1})
+	check(f, put(f.Context(), s, w, []*pb.Model{model(w, prod, "e", "m"), model(w, prod, "f", "m")}))
+	_, token, err := s.ListModels(f.Context(), prod, store.ListOptions{}, store.Page{Size: 1})
 	check(f, err)
 	for _, seed := range []string{"", token, token[:len(token)-1], token + "AAAA", "====", "\x00", strings.Repeat("A", 2000)} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, token string) {
-		list, _, err := s.ListModels(t.Context(), prod, "", store.Page{Token: token})
+		list, _, err := s.ListModels(t.Context(), prod, store.ListOptions{}, store.Page{Token: token})
 		if err != nil && !errors.Is(err, store.ErrBadPageToken) {
 			t.Fatal(err)
 		}

@@ -103,20 +103,47 @@ func (s *Store) Scan(ctx context.Context, name string) (*pb.Scan, error) {
 	return scan, nil
 }
 
+// ListScans returns a page of a connection's scans, the newest first, and the token
+// of the next page, empty after the last. It fails with ErrBadPageToken.
+func (s *Store) ListScans(ctx context.Context, parent string, page Page) (scans []*pb.Scan, next string, err error) {
+	list := listKey("scans", parent)
+	before, err := decodeToken(list, page.Token)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(before) == 0 {
+		before = []byte(parent + "/scans/~") // after every name
+	}
+	size := page.size()
+	// Names begin with the time, and so order scans by their age.
+	scans, err = readAll(ctx, s.read, readScan, `
+		SELECT resource FROM scans WHERE connection = $1 AND name < $2 ORDER BY name DESC LIMIT $3`, parent, string(before), size+1)
+	if err != nil {
+		return nil, "", fmt.Errorf("list scans: %w", err)
+	}
+	if len(scans) > size {
+		scans = scans[:size]
+		next = encodeToken(list, []byte(scans[size-1].GetName()))
+	}
+	return scans, next, nil
+}
+
+func readScan(rows *sql.Rows) (*pb.Scan, error) {
+	var data []byte
+	if err := rows.Scan(&data); err != nil {
+		return nil, err
+	}
+	scan := &pb.Scan{}
+	return scan, proto.Unmarshal(data, scan)
+}
+
 // InterruptScans ends all scans that run as FAILED with the given error, and
 // returns how many there were. It is for the start of the process, when the
 // process that ran them is gone.
 func (s *Store) InterruptScans(ctx context.Context, problem *pb.Problem) (int, error) {
 	interrupted := 0
 	err := s.change(ctx, func(tx *sql.Tx) error {
-		running, err := readAll(ctx, tx, func(rows *sql.Rows) (*pb.Scan, error) {
-			var data []byte
-			if err := rows.Scan(&data); err != nil {
-				return nil, err
-			}
-			scan := &pb.Scan{}
-			return scan, proto.Unmarshal(data, scan)
-		}, `SELECT resource FROM scans WHERE state = $1`, int32(pb.ScanState_SCAN_STATE_RUNNING))
+		running, err := readAll(ctx, tx, readScan, `SELECT resource FROM scans WHERE state = $1`, int32(pb.ScanState_SCAN_STATE_RUNNING))
 		if err != nil {
 			return err
 		}

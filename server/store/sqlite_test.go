@@ -22,7 +22,7 @@ func TestRestart(t *testing.T) {
 	check(t, err)
 	w := workbook(prod, "w", "p", "n")
 	m := model(w, prod, "e", "m", "a")
-	check(t, s.PutWorkbook(t.Context(), w, []*pb.Model{m}))
+	check(t, put(t.Context(), s, w, []*pb.Model{m}))
 	check(t, s.Close())
 	if _, err := os.Stat(path); err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func TestManyAtOnce(t *testing.T) {
 			}
 			for j := range workbooks {
 				w := workbook(name, fmt.Sprint("w", j), "p", "n")
-				if err := s.PutWorkbook(ctx, w, []*pb.Model{model(w, name, "e", "m", "a", "b")}); err != nil {
+				if err := put(ctx, s, w, []*pb.Model{model(w, name, "e", "m", "a", "b")}); err != nil {
 					t.Error(err)
 					return
 				}
@@ -110,12 +110,12 @@ func BenchmarkListModels(b *testing.B) {
 		for j := range 20 {
 			models = append(models, model(w, prod, fmt.Sprint("e", j), "m", "a", "b", "c"))
 		}
-		check(b, s.PutWorkbook(b.Context(), w, models))
+		check(b, put(b.Context(), s, w, models))
 	}
-	_, token, err := s.ListModels(b.Context(), prod, "", store.Page{Size: 1000})
+	_, token, err := s.ListModels(b.Context(), prod, store.ListOptions{}, store.Page{Size: 1000})
 	check(b, err)
 	for b.Loop() {
-		list, _, err := s.ListModels(b.Context(), prod, "", store.Page{Size: 100, Token: token})
+		list, _, err := s.ListModels(b.Context(), prod, store.ListOptions{}, store.Page{Size: 100, Token: token})
 		if err != nil || len(list) != 100 {
 			b.Fatal(len(list), err)
 		}

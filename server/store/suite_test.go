@@ -43,6 +43,11 @@ var suite = map[string]func(t *testing.T, open opener){
 	"a workbook without its connection":            testPutWorkbookWithoutConnection,
 	"a failed workbook keeps its models":           testPutFailedWorkbook,
 	"workbooks that are gone":                      testRemoveWorkbooks,
+	"each change is noted":                         testChanges,
+	"changes replay to the catalog":                testChangesReplay,
+	"a workbook that was not read":                 testUnread,
+	"an element that Sigma failed on":              testUnreadModel,
+	"scans are listed newest first":                testListScans,
 	"order":                                        testOrder,
 	"pages":                                        testPages,
 	"pages while the list changes":                 testPagesUnderChange,
@@ -147,6 +152,7 @@ func workbook(connection, id, path, name string) *pb.Workbook {
 
 func model(w *pb.Workbook, connection, element, name string, columns ...string) *pb.Model {
 	m := &pb.Model{
+		State:               pb.ModelState_MODEL_STATE_READY,
 		Name:                connection + "/models/" + w.GetWorkbookId() + "." + element,
 		Workbook:            w.GetName(),
 		ElementId:           element,
@@ -165,7 +171,7 @@ func model(w *pb.Workbook, connection, element, name string, columns ...string) 
 func allModels(ctx context.Context, s *store.Store, parent, workbook string, size int32) ([]*pb.Model, error) {
 	var all []*pb.Model
 	for page := (store.Page{Size: size}); ; {
-		list, next, err := s.ListModels(ctx, parent, workbook, page)
+		list, next, err := s.ListModels(ctx, parent, store.ListOptions{Workbook: workbook}, page)
 		if err != nil {
 			return nil, err
 		}
@@ -178,10 +184,22 @@ func allModels(ctx context.Context, s *store.Store, parent, workbook string, siz
 
 func allWorkbooks(t testing.TB, s *store.Store, parent string) []*pb.Workbook {
 	t.Helper()
-	list, next, err := s.ListWorkbooks(t.Context(), parent, store.Page{Size: 1000})
+	list, next, err := s.ListWorkbooks(t.Context(), parent, store.ListOptions{}, store.Page{Size: 1000})
 	check(t, err)
 	if next != "" {
 		t.Fatal("more workbooks than the test expects")
 	}
 	return list
+}
+
+// put stores a workbook that was read.
+func put(ctx context.Context, s *store.Store, w *pb.Workbook, models []*pb.Model) error {
+	_, err := s.PutWorkbook(ctx, store.Seen{Scan: prod + "/scans/s", Workbook: w, Models: models, Marker: "m"})
+	return err
+}
+
+// putFailed stores a workbook that could not be read.
+func putFailed(ctx context.Context, s *store.Store, w *pb.Workbook) error {
+	_, err := s.PutWorkbook(ctx, store.Seen{Scan: prod + "/scans/s", Workbook: w, Unread: true})
+	return err
 }

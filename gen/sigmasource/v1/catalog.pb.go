@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -36,7 +37,7 @@ const (
 	ScanState_SCAN_STATE_SUCCEEDED ScanState = 2
 	// It ended early; the catalog keeps what it had. See `error`.
 	ScanState_SCAN_STATE_FAILED ScanState = 3
-	// It was cancelled because its connection was deleted.
+	// It was cancelled, or its connection was deleted.
 	ScanState_SCAN_STATE_CANCELLED ScanState = 4
 )
 
@@ -216,6 +217,9 @@ const (
 	ModelState_MODEL_STATE_ARCHIVED ModelState = 4
 	// The credentials' owner may not read it.
 	ModelState_MODEL_STATE_FORBIDDEN ModelState = 5
+	// Its element or workbook is no longer in Sigma. If it comes back, the model
+	// does, under the same name. It is listed only with `show_gone`.
+	ModelState_MODEL_STATE_GONE ModelState = 6
 )
 
 // Enum value maps for ModelState.
@@ -227,6 +231,7 @@ var (
 		3: "MODEL_STATE_WITHOUT_SQL",
 		4: "MODEL_STATE_ARCHIVED",
 		5: "MODEL_STATE_FORBIDDEN",
+		6: "MODEL_STATE_GONE",
 	}
 	ModelState_value = map[string]int32{
 		"MODEL_STATE_UNSPECIFIED": 0,
@@ -235,6 +240,7 @@ var (
 		"MODEL_STATE_WITHOUT_SQL": 3,
 		"MODEL_STATE_ARCHIVED":    4,
 		"MODEL_STATE_FORBIDDEN":   5,
+		"MODEL_STATE_GONE":        6,
 	}
 )
 
@@ -408,6 +414,119 @@ func (FindingSeverity) EnumDescriptor() ([]byte, []int) {
 	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{5}
 }
 
+// ChangeKind names what became different.
+type ChangeKind int32
+
+const (
+	// Never sent.
+	ChangeKind_CHANGE_KIND_UNSPECIFIED ChangeKind = 0
+	// A workbook is there that was never seen before. `to` is its name.
+	ChangeKind_CHANGE_KIND_WORKBOOK_ADDED ChangeKind = 1
+	// A workbook is gone, after Sigma confirmed it. `from` is its name.
+	ChangeKind_CHANGE_KIND_WORKBOOK_REMOVED ChangeKind = 2
+	// A workbook that was gone is back. `to` is its name.
+	ChangeKind_CHANGE_KIND_WORKBOOK_RESTORED ChangeKind = 3
+	// A workbook has another name.
+	ChangeKind_CHANGE_KIND_WORKBOOK_RENAMED ChangeKind = 4
+	// A workbook lies in another folder, or the folder has another name.
+	ChangeKind_CHANGE_KIND_WORKBOOK_MOVED ChangeKind = 5
+	// A workbook has another owner.
+	ChangeKind_CHANGE_KIND_WORKBOOK_OWNER_CHANGED ChangeKind = 6
+	// A model is there that was never seen before. `to` is its name.
+	ChangeKind_CHANGE_KIND_MODEL_ADDED ChangeKind = 7
+	// A model is gone. `from` is its name.
+	ChangeKind_CHANGE_KIND_MODEL_REMOVED ChangeKind = 8
+	// A model that was gone is back. `to` is its name.
+	ChangeKind_CHANGE_KIND_MODEL_RESTORED ChangeKind = 9
+	// A model has another name.
+	ChangeKind_CHANGE_KIND_MODEL_RENAMED ChangeKind = 10
+	// A model could be read and now cannot. `from` and `to` are states.
+	ChangeKind_CHANGE_KIND_MODEL_BROKE ChangeKind = 11
+	// A model could not be read and now can. `from` and `to` are states.
+	ChangeKind_CHANGE_KIND_MODEL_RECOVERED ChangeKind = 12
+	// A model's SQL differs in more than its comment.
+	ChangeKind_CHANGE_KIND_MODEL_SQL_CHANGED ChangeKind = 13
+	// A model has a column more. `to` is its label.
+	ChangeKind_CHANGE_KIND_COLUMN_ADDED ChangeKind = 14
+	// A model has a column less. `from` is its label.
+	ChangeKind_CHANGE_KIND_COLUMN_REMOVED ChangeKind = 15
+	// A column has another label.
+	ChangeKind_CHANGE_KIND_COLUMN_RENAMED ChangeKind = 16
+	// A column has another type in Sigma.
+	ChangeKind_CHANGE_KIND_COLUMN_RETYPED ChangeKind = 17
+)
+
+// Enum value maps for ChangeKind.
+var (
+	ChangeKind_name = map[int32]string{
+		0:  "CHANGE_KIND_UNSPECIFIED",
+		1:  "CHANGE_KIND_WORKBOOK_ADDED",
+		2:  "CHANGE_KIND_WORKBOOK_REMOVED",
+		3:  "CHANGE_KIND_WORKBOOK_RESTORED",
+		4:  "CHANGE_KIND_WORKBOOK_RENAMED",
+		5:  "CHANGE_KIND_WORKBOOK_MOVED",
+		6:  "CHANGE_KIND_WORKBOOK_OWNER_CHANGED",
+		7:  "CHANGE_KIND_MODEL_ADDED",
+		8:  "CHANGE_KIND_MODEL_REMOVED",
+		9:  "CHANGE_KIND_MODEL_RESTORED",
+		10: "CHANGE_KIND_MODEL_RENAMED",
+		11: "CHANGE_KIND_MODEL_BROKE",
+		12: "CHANGE_KIND_MODEL_RECOVERED",
+		13: "CHANGE_KIND_MODEL_SQL_CHANGED",
+		14: "CHANGE_KIND_COLUMN_ADDED",
+		15: "CHANGE_KIND_COLUMN_REMOVED",
+		16: "CHANGE_KIND_COLUMN_RENAMED",
+		17: "CHANGE_KIND_COLUMN_RETYPED",
+	}
+	ChangeKind_value = map[string]int32{
+		"CHANGE_KIND_UNSPECIFIED":            0,
+		"CHANGE_KIND_WORKBOOK_ADDED":         1,
+		"CHANGE_KIND_WORKBOOK_REMOVED":       2,
+		"CHANGE_KIND_WORKBOOK_RESTORED":      3,
+		"CHANGE_KIND_WORKBOOK_RENAMED":       4,
+		"CHANGE_KIND_WORKBOOK_MOVED":         5,
+		"CHANGE_KIND_WORKBOOK_OWNER_CHANGED": 6,
+		"CHANGE_KIND_MODEL_ADDED":            7,
+		"CHANGE_KIND_MODEL_REMOVED":          8,
+		"CHANGE_KIND_MODEL_RESTORED":         9,
+		"CHANGE_KIND_MODEL_RENAMED":          10,
+		"CHANGE_KIND_MODEL_BROKE":            11,
+		"CHANGE_KIND_MODEL_RECOVERED":        12,
+		"CHANGE_KIND_MODEL_SQL_CHANGED":      13,
+		"CHANGE_KIND_COLUMN_ADDED":           14,
+		"CHANGE_KIND_COLUMN_REMOVED":         15,
+		"CHANGE_KIND_COLUMN_RENAMED":         16,
+		"CHANGE_KIND_COLUMN_RETYPED":         17,
+	}
+)
+
+func (x ChangeKind) Enum() *ChangeKind {
+	p := new(ChangeKind)
+	*p = x
+	return p
+}
+
+func (x ChangeKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ChangeKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_sigmasource_v1_catalog_proto_enumTypes[6].Descriptor()
+}
+
+func (ChangeKind) Type() protoreflect.EnumType {
+	return &file_sigmasource_v1_catalog_proto_enumTypes[6]
+}
+
+func (x ChangeKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ChangeKind.Descriptor instead.
+func (ChangeKind) EnumDescriptor() ([]byte, []int) {
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{6}
+}
+
 // Scan is one pass over Sigma.
 type Scan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -438,7 +557,29 @@ type Scan struct {
 	// Why the scan failed. Set only in the state FAILED.
 	Error *Problem `protobuf:"bytes,13,opt,name=error,proto3" json:"error,omitempty"`
 	// What went wrong on the way, workbook by workbook; the first 100.
-	Problems      []*Problem `protobuf:"bytes,14,rep,name=problems,proto3" json:"problems,omitempty"`
+	Problems []*Problem `protobuf:"bytes,14,rep,name=problems,proto3" json:"problems,omitempty"`
+	// Whether every workbook is read, changed or not.
+	Full bool `protobuf:"varint,15,opt,name=full,proto3" json:"full,omitempty"`
+	// Of the workbooks looked at, those that were not read again because they have
+	// not changed.
+	WorkbooksUnchanged int32 `protobuf:"varint,16,opt,name=workbooks_unchanged,json=workbooksUnchanged,proto3" json:"workbooks_unchanged,omitempty"`
+	// Models that were added or came back.
+	ModelsAdded int32 `protobuf:"varint,17,opt,name=models_added,json=modelsAdded,proto3" json:"models_added,omitempty"`
+	// Models of which something changed: the name, a column, the SQL, or whether
+	// they can be read.
+	ModelsChanged int32 `protobuf:"varint,18,opt,name=models_changed,json=modelsChanged,proto3" json:"models_changed,omitempty"`
+	// Models that are no longer in Sigma.
+	ModelsRemoved int32 `protobuf:"varint,19,opt,name=models_removed,json=modelsRemoved,proto3" json:"models_removed,omitempty"`
+	// Models whose element Sigma failed on. They stay as they were and are asked
+	// for again by the next scan.
+	ModelsFailed int32 `protobuf:"varint,20,opt,name=models_failed,json=modelsFailed,proto3" json:"models_failed,omitempty"`
+	// Calls to Sigma so far, repetitions included.
+	Calls int64 `protobuf:"varint,21,opt,name=calls,proto3" json:"calls,omitempty"`
+	// How long calls have waited because Sigma throttles, added up.
+	ThrottledTime *durationpb.Duration `protobuf:"bytes,22,opt,name=throttled_time,json=throttledTime,proto3" json:"throttled_time,omitempty"`
+	// How long the scan will take from here, at the pace so far. Not set before
+	// there is one.
+	RemainingTime *durationpb.Duration `protobuf:"bytes,23,opt,name=remaining_time,json=remainingTime,proto3" json:"remaining_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -571,6 +712,69 @@ func (x *Scan) GetProblems() []*Problem {
 	return nil
 }
 
+func (x *Scan) GetFull() bool {
+	if x != nil {
+		return x.Full
+	}
+	return false
+}
+
+func (x *Scan) GetWorkbooksUnchanged() int32 {
+	if x != nil {
+		return x.WorkbooksUnchanged
+	}
+	return 0
+}
+
+func (x *Scan) GetModelsAdded() int32 {
+	if x != nil {
+		return x.ModelsAdded
+	}
+	return 0
+}
+
+func (x *Scan) GetModelsChanged() int32 {
+	if x != nil {
+		return x.ModelsChanged
+	}
+	return 0
+}
+
+func (x *Scan) GetModelsRemoved() int32 {
+	if x != nil {
+		return x.ModelsRemoved
+	}
+	return 0
+}
+
+func (x *Scan) GetModelsFailed() int32 {
+	if x != nil {
+		return x.ModelsFailed
+	}
+	return 0
+}
+
+func (x *Scan) GetCalls() int64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+func (x *Scan) GetThrottledTime() *durationpb.Duration {
+	if x != nil {
+		return x.ThrottledTime
+	}
+	return nil
+}
+
+func (x *Scan) GetRemainingTime() *durationpb.Duration {
+	if x != nil {
+		return x.RemainingTime
+	}
+	return nil
+}
+
 // Problem is something that went wrong with one thing.
 type Problem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -687,7 +891,10 @@ type Workbook struct {
 	// before.
 	Error *Problem `protobuf:"bytes,14,opt,name=error,proto3" json:"error,omitempty"`
 	// Whether it is a workbook or a data model.
-	DocumentKind  DocumentKind `protobuf:"varint,15,opt,name=document_kind,json=documentKind,proto3,enum=sigmasource.v1.DocumentKind" json:"document_kind,omitempty"`
+	DocumentKind DocumentKind `protobuf:"varint,15,opt,name=document_kind,json=documentKind,proto3,enum=sigmasource.v1.DocumentKind" json:"document_kind,omitempty"`
+	// Since when it is no longer in Sigma, or not visible to the credentials'
+	// owner. Not set as long as it is. It is listed only with `show_gone`.
+	GoneTime      *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=gone_time,json=goneTime,proto3" json:"gone_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -827,6 +1034,13 @@ func (x *Workbook) GetDocumentKind() DocumentKind {
 	return DocumentKind_DOCUMENT_KIND_UNSPECIFIED
 }
 
+func (x *Workbook) GetGoneTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.GoneTime
+	}
+	return nil
+}
+
 // Model is one data element of a workbook or data model (a table, pivot table,
 // chart or input table), readable as a table.
 type Model struct {
@@ -850,7 +1064,8 @@ type Model struct {
 	VisualizationType string `protobuf:"bytes,8,opt,name=visualization_type,json=visualizationType,proto3" json:"visualization_type,omitempty"`
 	// Whether the model can be read.
 	State ModelState `protobuf:"varint,9,opt,name=state,proto3,enum=sigmasource.v1.ModelState" json:"state,omitempty"`
-	// Why it cannot. Not set in the state READY.
+	// Why it cannot. In the state READY it is set only if Sigma failed on the
+	// element in the last scan; the model is then as an earlier scan saw it.
 	Error *Problem `protobuf:"bytes,10,opt,name=error,proto3" json:"error,omitempty"`
 	// The columns, in the element's order. Only GetModel fills them.
 	Columns []*Column `protobuf:"bytes,11,rep,name=columns,proto3" json:"columns,omitempty"`
@@ -864,8 +1079,8 @@ type Model struct {
 	Findings []*Finding `protobuf:"bytes,15,rep,name=findings,proto3" json:"findings,omitempty"`
 	// When a scan last looked at it.
 	ScanTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=scan_time,json=scanTime,proto3" json:"scan_time,omitempty"`
-	// Identifies the SQL that the scan saw, without Sigma's comment. The SQL
-	// itself is not kept. Empty where there was none.
+	// Identifies the SQL that a scan last saw, without Sigma's comment. The SQL
+	// itself is not kept. Empty where there never was one.
 	SqlFingerprint string `protobuf:"bytes,17,opt,name=sql_fingerprint,json=sqlFingerprint,proto3" json:"sql_fingerprint,omitempty"`
 	// Whether the element is one of a workbook or of a data model.
 	DocumentKind  DocumentKind `protobuf:"varint,18,opt,name=document_kind,json=documentKind,proto3,enum=sigmasource.v1.DocumentKind" json:"document_kind,omitempty"`
@@ -1255,7 +1470,9 @@ func (x *Finding) GetMessage() string {
 type StartScanRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The connection, `workspaces/{workspace}/connections/{connection}`.
-	Parent        string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Read every workbook, changed or not.
+	Full          bool `protobuf:"varint,2,opt,name=full,proto3" json:"full,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1295,6 +1512,13 @@ func (x *StartScanRequest) GetParent() string {
 		return x.Parent
 	}
 	return ""
+}
+
+func (x *StartScanRequest) GetFull() bool {
+	if x != nil {
+		return x.Full
+	}
+	return false
 }
 
 // StartScanResponse holds the scan.
@@ -1536,7 +1760,9 @@ type ListWorkbooksRequest struct {
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The `next_page_token` of the page before. Empty for the first page. The
 	// other fields must be as they were.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Also those that are no longer in Sigma.
+	ShowGone      bool `protobuf:"varint,4,opt,name=show_gone,json=showGone,proto3" json:"show_gone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1590,6 +1816,13 @@ func (x *ListWorkbooksRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListWorkbooksRequest) GetShowGone() bool {
+	if x != nil {
+		return x.ShowGone
+	}
+	return false
 }
 
 // ListWorkbooksResponse is a page of workbooks.
@@ -1658,7 +1891,9 @@ type ListModelsRequest struct {
 	// other fields must be as they were.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Only the models of this workbook, by its resource name. Optional.
-	Workbook      string `protobuf:"bytes,4,opt,name=workbook,proto3" json:"workbook,omitempty"`
+	Workbook string `protobuf:"bytes,4,opt,name=workbook,proto3" json:"workbook,omitempty"`
+	// Also those that are no longer in Sigma.
+	ShowGone      bool `protobuf:"varint,5,opt,name=show_gone,json=showGone,proto3" json:"show_gone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1719,6 +1954,13 @@ func (x *ListModelsRequest) GetWorkbook() string {
 		return x.Workbook
 	}
 	return ""
+}
+
+func (x *ListModelsRequest) GetShowGone() bool {
+	if x != nil {
+		return x.ShowGone
+	}
+	return false
 }
 
 // ListModelsResponse is a page of models.
@@ -1868,11 +2110,546 @@ func (x *GetModelResponse) GetModel() *Model {
 	return nil
 }
 
+// ListScansRequest asks for a page of scans.
+type ListScansRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The connection, `workspaces/{workspace}/connections/{connection}`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The most to return. 0 means 50; more than 1000 is taken as 1000.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The `next_page_token` of the page before. Empty for the first page. The
+	// other fields must be as they were.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListScansRequest) Reset() {
+	*x = ListScansRequest{}
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListScansRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListScansRequest) ProtoMessage() {}
+
+func (x *ListScansRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListScansRequest.ProtoReflect.Descriptor instead.
+func (*ListScansRequest) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ListScansRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListScansRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListScansRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListScansResponse is a page of scans.
+type ListScansResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The newest first.
+	Scans []*Scan `protobuf:"bytes,1,rep,name=scans,proto3" json:"scans,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListScansResponse) Reset() {
+	*x = ListScansResponse{}
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListScansResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListScansResponse) ProtoMessage() {}
+
+func (x *ListScansResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListScansResponse.ProtoReflect.Descriptor instead.
+func (*ListScansResponse) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ListScansResponse) GetScans() []*Scan {
+	if x != nil {
+		return x.Scans
+	}
+	return nil
+}
+
+func (x *ListScansResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// CancelScanRequest names a scan to end.
+type CancelScanRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `workspaces/{workspace}/connections/{connection}/scans/{scan}`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelScanRequest) Reset() {
+	*x = CancelScanRequest{}
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelScanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelScanRequest) ProtoMessage() {}
+
+func (x *CancelScanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelScanRequest.ProtoReflect.Descriptor instead.
+func (*CancelScanRequest) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *CancelScanRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// CancelScanResponse holds the scan.
+type CancelScanResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The scan as it ended.
+	Scan          *Scan `protobuf:"bytes,1,opt,name=scan,proto3" json:"scan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelScanResponse) Reset() {
+	*x = CancelScanResponse{}
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelScanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelScanResponse) ProtoMessage() {}
+
+func (x *CancelScanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelScanResponse.ProtoReflect.Descriptor instead.
+func (*CancelScanResponse) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *CancelScanResponse) GetScan() *Scan {
+	if x != nil {
+		return x.Scan
+	}
+	return nil
+}
+
+// ListChangesRequest asks for the changes after a sequence.
+type ListChangesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The connection, `workspaces/{workspace}/connections/{connection}`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The `sequence` of the last change that the caller knows. 0 means from the
+	// beginning.
+	AfterSequence int64 `protobuf:"varint,2,opt,name=after_sequence,json=afterSequence,proto3" json:"after_sequence,omitempty"`
+	// The most to return. 0 means 50; more than 1000 is taken as 1000.
+	PageSize      int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListChangesRequest) Reset() {
+	*x = ListChangesRequest{}
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListChangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListChangesRequest) ProtoMessage() {}
+
+func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListChangesRequest.ProtoReflect.Descriptor instead.
+func (*ListChangesRequest) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListChangesRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListChangesRequest) GetAfterSequence() int64 {
+	if x != nil {
+		return x.AfterSequence
+	}
+	return 0
+}
+
+func (x *ListChangesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+// ListChangesResponse holds changes.
+type ListChangesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In order. None means that there are no further ones yet.
+	Changes       []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListChangesResponse) Reset() {
+	*x = ListChangesResponse{}
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListChangesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListChangesResponse) ProtoMessage() {}
+
+func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListChangesResponse.ProtoReflect.Descriptor instead.
+func (*ListChangesResponse) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListChangesResponse) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// WatchChangesRequest asks for the changes after a sequence, and all that follow.
+type WatchChangesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The connection, `workspaces/{workspace}/connections/{connection}`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The `sequence` of the last change that the caller knows. 0 means from the
+	// beginning.
+	AfterSequence int64 `protobuf:"varint,2,opt,name=after_sequence,json=afterSequence,proto3" json:"after_sequence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchChangesRequest) Reset() {
+	*x = WatchChangesRequest{}
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchChangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchChangesRequest) ProtoMessage() {}
+
+func (x *WatchChangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchChangesRequest.ProtoReflect.Descriptor instead.
+func (*WatchChangesRequest) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *WatchChangesRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *WatchChangesRequest) GetAfterSequence() int64 {
+	if x != nil {
+		return x.AfterSequence
+	}
+	return 0
+}
+
+// WatchChangesResponse holds changes.
+type WatchChangesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In order; those of one message belong to one page, which means nothing.
+	Changes       []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchChangesResponse) Reset() {
+	*x = WatchChangesResponse{}
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchChangesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchChangesResponse) ProtoMessage() {}
+
+func (x *WatchChangesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchChangesResponse.ProtoReflect.Descriptor instead.
+func (*WatchChangesResponse) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *WatchChangesResponse) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// Change is something that became different in the catalog, as one scan saw it.
+type Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Counts the changes of a connection from 1, without gaps.
+	Sequence int64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// When the scan saw it.
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// What became different.
+	Kind ChangeKind `protobuf:"varint,3,opt,name=kind,proto3,enum=sigmasource.v1.ChangeKind" json:"kind,omitempty"`
+	// The resource name of the workbook or model.
+	Resource string `protobuf:"bytes,4,opt,name=resource,proto3" json:"resource,omitempty"`
+	// The resource name of the scan.
+	Scan string `protobuf:"bytes,5,opt,name=scan,proto3" json:"scan,omitempty"`
+	// Sigma's id of the column, for what concerns a column.
+	ColumnId string `protobuf:"bytes,6,opt,name=column_id,json=columnId,proto3" json:"column_id,omitempty"`
+	// What it was: a name, a path, an owner's id, a type or a state. Empty where
+	// there was nothing.
+	From string `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`
+	// What it is now. Empty where there is nothing any more.
+	To            string `protobuf:"bytes,8,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Change) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *Change) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Change) GetKind() ChangeKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ChangeKind_CHANGE_KIND_UNSPECIFIED
+}
+
+func (x *Change) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *Change) GetScan() string {
+	if x != nil {
+		return x.Scan
+	}
+	return ""
+}
+
+func (x *Change) GetColumnId() string {
+	if x != nil {
+		return x.ColumnId
+	}
+	return ""
+}
+
+func (x *Change) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *Change) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
 var File_sigmasource_v1_catalog_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\n" +
-	"\x1csigmasource/v1/catalog.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bsigmasource/v1/errors.proto\"\xa1\x06\n" +
+	"\x1csigmasource/v1/catalog.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bsigmasource/v1/errors.proto\"\xc3\t\n" +
 	"\x04Scan\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x124\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x19.sigmasource.v1.ScanStateB\x03\xe0A\x03R\x05state\x124\n" +
@@ -1889,7 +2666,16 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"createTime\x12:\n" +
 	"\bend_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\x122\n" +
 	"\x05error\x18\r \x01(\v2\x17.sigmasource.v1.ProblemB\x03\xe0A\x03R\x05error\x128\n" +
-	"\bproblems\x18\x0e \x03(\v2\x17.sigmasource.v1.ProblemB\x03\xe0A\x03R\bproblems:`\xeaA]\n" +
+	"\bproblems\x18\x0e \x03(\v2\x17.sigmasource.v1.ProblemB\x03\xe0A\x03R\bproblems\x12\x17\n" +
+	"\x04full\x18\x0f \x01(\bB\x03\xe0A\x03R\x04full\x124\n" +
+	"\x13workbooks_unchanged\x18\x10 \x01(\x05B\x03\xe0A\x03R\x12workbooksUnchanged\x12&\n" +
+	"\fmodels_added\x18\x11 \x01(\x05B\x03\xe0A\x03R\vmodelsAdded\x12*\n" +
+	"\x0emodels_changed\x18\x12 \x01(\x05B\x03\xe0A\x03R\rmodelsChanged\x12*\n" +
+	"\x0emodels_removed\x18\x13 \x01(\x05B\x03\xe0A\x03R\rmodelsRemoved\x12(\n" +
+	"\rmodels_failed\x18\x14 \x01(\x05B\x03\xe0A\x03R\fmodelsFailed\x12\x19\n" +
+	"\x05calls\x18\x15 \x01(\x03B\x03\xe0A\x03R\x05calls\x12E\n" +
+	"\x0ethrottled_time\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\rthrottledTime\x12E\n" +
+	"\x0eremaining_time\x18\x17 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\rremainingTime:`\xeaA]\n" +
 	"\x10sigmasource/Scan\x12<workspaces/{workspace}/connections/{connection}/scans/{scan}*\x05scans2\x04scan\"\xbd\x01\n" +
 	"\aProblem\x123\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1b.sigmasource.v1.ErrorReasonR\x06reason\x12\x18\n" +
@@ -1897,7 +2683,7 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\bresource\x18\x03 \x01(\tR\bresource\x12\x1d\n" +
 	"\n" +
 	"sigma_code\x18\x04 \x01(\tR\tsigmaCode\x12(\n" +
-	"\x10sigma_request_id\x18\x05 \x01(\tR\x0esigmaRequestId\"\xbb\x05\n" +
+	"\x10sigma_request_id\x18\x05 \x01(\tR\x0esigmaRequestId\"\xf4\x05\n" +
 	"\bWorkbook\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1f\n" +
 	"\vworkbook_id\x18\x02 \x01(\tR\n" +
@@ -1918,7 +2704,8 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"updateTime\x127\n" +
 	"\tscan_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\bscanTime\x12-\n" +
 	"\x05error\x18\x0e \x01(\v2\x17.sigmasource.v1.ProblemR\x05error\x12A\n" +
-	"\rdocument_kind\x18\x0f \x01(\x0e2\x1c.sigmasource.v1.DocumentKindR\fdocumentKind:t\xeaAq\n" +
+	"\rdocument_kind\x18\x0f \x01(\x0e2\x1c.sigmasource.v1.DocumentKindR\fdocumentKind\x127\n" +
+	"\tgone_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\bgoneTime:t\xeaAq\n" +
 	"\x14sigmasource/Workbook\x12Dworkspaces/{workspace}/connections/{connection}/workbooks/{workbook}*\tworkbooks2\bworkbook\"\xea\x06\n" +
 	"\x05Model\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1a\n" +
@@ -1957,9 +2744,10 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\aFinding\x12/\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x1b.sigmasource.v1.FindingCodeR\x04code\x12;\n" +
 	"\bseverity\x18\x02 \x01(\x0e2\x1f.sigmasource.v1.FindingSeverityR\bseverity\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\x95\x01\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\xa9\x01\n" +
 	"\x10StartScanRequest\x12\x80\x01\n" +
-	"\x06parent\x18\x01 \x01(\tBh\xe0A\x02\xbaHbr`2^^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x06parent\"=\n" +
+	"\x06parent\x18\x01 \x01(\tBh\xe0A\x02\xbaHbr`2^^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x06parent\x12\x12\n" +
+	"\x04full\x18\x02 \x01(\bR\x04full\"=\n" +
 	"\x11StartScanResponse\x12(\n" +
 	"\x04scan\x18\x01 \x01(\v2\x14.sigmasource.v1.ScanR\x04scan\"\xa5\x01\n" +
 	"\x0eGetScanRequest\x12\x92\x01\n" +
@@ -1969,28 +2757,62 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\x10WatchScanRequest\x12\x92\x01\n" +
 	"\x04name\x18\x01 \x01(\tB~\xe0A\x02\xbaHxrv2t^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/scans/[a-z0-9-]{1,63}$R\x04name\"=\n" +
 	"\x11WatchScanResponse\x12(\n" +
-	"\x04scan\x18\x01 \x01(\v2\x14.sigmasource.v1.ScanR\x04scan\"\xe8\x01\n" +
+	"\x04scan\x18\x01 \x01(\v2\x14.sigmasource.v1.ScanR\x04scan\"\x85\x02\n" +
 	"\x14ListWorkbooksRequest\x12\x80\x01\n" +
 	"\x06parent\x18\x01 \x01(\tBh\xe0A\x02\xbaHbr`2^^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x06parent\x12$\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\tpageToken\"w\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\tpageToken\x12\x1b\n" +
+	"\tshow_gone\x18\x04 \x01(\bR\bshowGone\"w\n" +
 	"\x15ListWorkbooksResponse\x126\n" +
 	"\tworkbooks\x18\x01 \x03(\v2\x18.sigmasource.v1.WorkbookR\tworkbooks\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8b\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa8\x02\n" +
 	"\x11ListModelsRequest\x12\x80\x01\n" +
 	"\x06parent\x18\x01 \x01(\tBh\xe0A\x02\xbaHbr`2^^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x06parent\x12$\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\tpageToken\x12$\n" +
-	"\bworkbook\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\bworkbook\"k\n" +
+	"\bworkbook\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\bworkbook\x12\x1b\n" +
+	"\tshow_gone\x18\x05 \x01(\bR\bshowGone\"k\n" +
 	"\x12ListModelsResponse\x12-\n" +
 	"\x06models\x18\x01 \x03(\v2\x15.sigmasource.v1.ModelR\x06models\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc6\x01\n" +
 	"\x0fGetModelRequest\x12\xb2\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x9d\x01\xe0A\x02\xbaH\x96\x01r\x93\x012\x90\x01^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/models/[A-Za-z0-9_-]{1,128}\\.[A-Za-z0-9_-]{1,128}$R\x04name\"?\n" +
 	"\x10GetModelResponse\x12+\n" +
-	"\x05model\x18\x01 \x01(\v2\x15.sigmasource.v1.ModelR\x05model*\x8a\x01\n" +
+	"\x05model\x18\x01 \x01(\v2\x15.sigmasource.v1.ModelR\x05model\"\xe4\x01\n" +
+	"\x10ListScansRequest\x12\x80\x01\n" +
+	"\x06parent\x18\x01 \x01(\tBh\xe0A\x02\xbaHbr`2^^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x06parent\x12$\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\tpageToken\"g\n" +
+	"\x11ListScansResponse\x12*\n" +
+	"\x05scans\x18\x01 \x03(\v2\x14.sigmasource.v1.ScanR\x05scans\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa8\x01\n" +
+	"\x11CancelScanRequest\x12\x92\x01\n" +
+	"\x04name\x18\x01 \x01(\tB~\xe0A\x02\xbaHxrv2t^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/scans/[a-z0-9-]{1,63}$R\x04name\">\n" +
+	"\x12CancelScanResponse\x12(\n" +
+	"\x04scan\x18\x01 \x01(\v2\x14.sigmasource.v1.ScanR\x04scan\"\xed\x01\n" +
+	"\x12ListChangesRequest\x12\x80\x01\n" +
+	"\x06parent\x18\x01 \x01(\tBh\xe0A\x02\xbaHbr`2^^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x06parent\x12.\n" +
+	"\x0eafter_sequence\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rafterSequence\x12$\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\"G\n" +
+	"\x13ListChangesResponse\x120\n" +
+	"\achanges\x18\x01 \x03(\v2\x16.sigmasource.v1.ChangeR\achanges\"\xc8\x01\n" +
+	"\x13WatchChangesRequest\x12\x80\x01\n" +
+	"\x06parent\x18\x01 \x01(\tBh\xe0A\x02\xbaHbr`2^^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x06parent\x12.\n" +
+	"\x0eafter_sequence\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rafterSequence\"H\n" +
+	"\x14WatchChangesResponse\x120\n" +
+	"\achanges\x18\x01 \x03(\v2\x16.sigmasource.v1.ChangeR\achanges\"\xf5\x01\n" +
+	"\x06Change\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x03R\bsequence\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12.\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x1a.sigmasource.v1.ChangeKindR\x04kind\x12\x1a\n" +
+	"\bresource\x18\x04 \x01(\tR\bresource\x12\x12\n" +
+	"\x04scan\x18\x05 \x01(\tR\x04scan\x12\x1b\n" +
+	"\tcolumn_id\x18\x06 \x01(\tR\bcolumnId\x12\x12\n" +
+	"\x04from\x18\a \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\b \x01(\tR\x02to*\x8a\x01\n" +
 	"\tScanState\x12\x1a\n" +
 	"\x16SCAN_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12SCAN_STATE_RUNNING\x10\x01\x12\x18\n" +
@@ -2006,7 +2828,7 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\fDocumentKind\x12\x1d\n" +
 	"\x19DOCUMENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16DOCUMENT_KIND_WORKBOOK\x10\x01\x12\x1c\n" +
-	"\x18DOCUMENT_KIND_DATA_MODEL\x10\x02*\xaa\x01\n" +
+	"\x18DOCUMENT_KIND_DATA_MODEL\x10\x02*\xc0\x01\n" +
 	"\n" +
 	"ModelState\x12\x1b\n" +
 	"\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
@@ -2014,7 +2836,8 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\x12MODEL_STATE_BROKEN\x10\x02\x12\x1b\n" +
 	"\x17MODEL_STATE_WITHOUT_SQL\x10\x03\x12\x18\n" +
 	"\x14MODEL_STATE_ARCHIVED\x10\x04\x12\x19\n" +
-	"\x15MODEL_STATE_FORBIDDEN\x10\x05*\xfe\x02\n" +
+	"\x15MODEL_STATE_FORBIDDEN\x10\x05\x12\x14\n" +
+	"\x10MODEL_STATE_GONE\x10\x06*\xfe\x02\n" +
 	"\vFindingCode\x12\x1c\n" +
 	"\x18FINDING_CODE_UNSPECIFIED\x10\x00\x12%\n" +
 	"!FINDING_CODE_PREVIEW_LIMIT_LIFTED\x10\x01\x12#\n" +
@@ -2032,11 +2855,37 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\x1cFINDING_SEVERITY_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15FINDING_SEVERITY_INFO\x10\x01\x12\x1c\n" +
 	"\x18FINDING_SEVERITY_WARNING\x10\x02\x12\x1a\n" +
-	"\x16FINDING_SEVERITY_ERROR\x10\x032\x82\x04\n" +
+	"\x16FINDING_SEVERITY_ERROR\x10\x03*\xd2\x04\n" +
+	"\n" +
+	"ChangeKind\x12\x1b\n" +
+	"\x17CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aCHANGE_KIND_WORKBOOK_ADDED\x10\x01\x12 \n" +
+	"\x1cCHANGE_KIND_WORKBOOK_REMOVED\x10\x02\x12!\n" +
+	"\x1dCHANGE_KIND_WORKBOOK_RESTORED\x10\x03\x12 \n" +
+	"\x1cCHANGE_KIND_WORKBOOK_RENAMED\x10\x04\x12\x1e\n" +
+	"\x1aCHANGE_KIND_WORKBOOK_MOVED\x10\x05\x12&\n" +
+	"\"CHANGE_KIND_WORKBOOK_OWNER_CHANGED\x10\x06\x12\x1b\n" +
+	"\x17CHANGE_KIND_MODEL_ADDED\x10\a\x12\x1d\n" +
+	"\x19CHANGE_KIND_MODEL_REMOVED\x10\b\x12\x1e\n" +
+	"\x1aCHANGE_KIND_MODEL_RESTORED\x10\t\x12\x1d\n" +
+	"\x19CHANGE_KIND_MODEL_RENAMED\x10\n" +
+	"\x12\x1b\n" +
+	"\x17CHANGE_KIND_MODEL_BROKE\x10\v\x12\x1f\n" +
+	"\x1bCHANGE_KIND_MODEL_RECOVERED\x10\f\x12!\n" +
+	"\x1dCHANGE_KIND_MODEL_SQL_CHANGED\x10\r\x12\x1c\n" +
+	"\x18CHANGE_KIND_COLUMN_ADDED\x10\x0e\x12\x1e\n" +
+	"\x1aCHANGE_KIND_COLUMN_REMOVED\x10\x0f\x12\x1e\n" +
+	"\x1aCHANGE_KIND_COLUMN_RENAMED\x10\x10\x12\x1e\n" +
+	"\x1aCHANGE_KIND_COLUMN_RETYPED\x10\x112\xde\x06\n" +
 	"\fModelCatalog\x12P\n" +
 	"\tStartScan\x12 .sigmasource.v1.StartScanRequest\x1a!.sigmasource.v1.StartScanResponse\x12J\n" +
 	"\aGetScan\x12\x1e.sigmasource.v1.GetScanRequest\x1a\x1f.sigmasource.v1.GetScanResponse\x12R\n" +
-	"\tWatchScan\x12 .sigmasource.v1.WatchScanRequest\x1a!.sigmasource.v1.WatchScanResponse0\x01\x12\\\n" +
+	"\tWatchScan\x12 .sigmasource.v1.WatchScanRequest\x1a!.sigmasource.v1.WatchScanResponse0\x01\x12P\n" +
+	"\tListScans\x12 .sigmasource.v1.ListScansRequest\x1a!.sigmasource.v1.ListScansResponse\x12S\n" +
+	"\n" +
+	"CancelScan\x12!.sigmasource.v1.CancelScanRequest\x1a\".sigmasource.v1.CancelScanResponse\x12V\n" +
+	"\vListChanges\x12\".sigmasource.v1.ListChangesRequest\x1a#.sigmasource.v1.ListChangesResponse\x12[\n" +
+	"\fWatchChanges\x12#.sigmasource.v1.WatchChangesRequest\x1a$.sigmasource.v1.WatchChangesResponse0\x01\x12\\\n" +
 	"\rListWorkbooks\x12$.sigmasource.v1.ListWorkbooksRequest\x1a%.sigmasource.v1.ListWorkbooksResponse\x12S\n" +
 	"\n" +
 	"ListModels\x12!.sigmasource.v1.ListModelsRequest\x1a\".sigmasource.v1.ListModelsResponse\x12M\n" +
@@ -2054,8 +2903,8 @@ func file_sigmasource_v1_catalog_proto_rawDescGZIP() []byte {
 	return file_sigmasource_v1_catalog_proto_rawDescData
 }
 
-var file_sigmasource_v1_catalog_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_sigmasource_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_sigmasource_v1_catalog_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_sigmasource_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_sigmasource_v1_catalog_proto_goTypes = []any{
 	(ScanState)(0),                // 0: sigmasource.v1.ScanState
 	(ScanPhase)(0),                // 1: sigmasource.v1.ScanPhase
@@ -2063,73 +2912,101 @@ var file_sigmasource_v1_catalog_proto_goTypes = []any{
 	(ModelState)(0),               // 3: sigmasource.v1.ModelState
 	(FindingCode)(0),              // 4: sigmasource.v1.FindingCode
 	(FindingSeverity)(0),          // 5: sigmasource.v1.FindingSeverity
-	(*Scan)(nil),                  // 6: sigmasource.v1.Scan
-	(*Problem)(nil),               // 7: sigmasource.v1.Problem
-	(*Workbook)(nil),              // 8: sigmasource.v1.Workbook
-	(*Model)(nil),                 // 9: sigmasource.v1.Model
-	(*Column)(nil),                // 10: sigmasource.v1.Column
-	(*SigmaWarehouse)(nil),        // 11: sigmasource.v1.SigmaWarehouse
-	(*Finding)(nil),               // 12: sigmasource.v1.Finding
-	(*StartScanRequest)(nil),      // 13: sigmasource.v1.StartScanRequest
-	(*StartScanResponse)(nil),     // 14: sigmasource.v1.StartScanResponse
-	(*GetScanRequest)(nil),        // 15: sigmasource.v1.GetScanRequest
-	(*GetScanResponse)(nil),       // 16: sigmasource.v1.GetScanResponse
-	(*WatchScanRequest)(nil),      // 17: sigmasource.v1.WatchScanRequest
-	(*WatchScanResponse)(nil),     // 18: sigmasource.v1.WatchScanResponse
-	(*ListWorkbooksRequest)(nil),  // 19: sigmasource.v1.ListWorkbooksRequest
-	(*ListWorkbooksResponse)(nil), // 20: sigmasource.v1.ListWorkbooksResponse
-	(*ListModelsRequest)(nil),     // 21: sigmasource.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 22: sigmasource.v1.ListModelsResponse
-	(*GetModelRequest)(nil),       // 23: sigmasource.v1.GetModelRequest
-	(*GetModelResponse)(nil),      // 24: sigmasource.v1.GetModelResponse
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
-	(ErrorReason)(0),              // 26: sigmasource.v1.ErrorReason
+	(ChangeKind)(0),               // 6: sigmasource.v1.ChangeKind
+	(*Scan)(nil),                  // 7: sigmasource.v1.Scan
+	(*Problem)(nil),               // 8: sigmasource.v1.Problem
+	(*Workbook)(nil),              // 9: sigmasource.v1.Workbook
+	(*Model)(nil),                 // 10: sigmasource.v1.Model
+	(*Column)(nil),                // 11: sigmasource.v1.Column
+	(*SigmaWarehouse)(nil),        // 12: sigmasource.v1.SigmaWarehouse
+	(*Finding)(nil),               // 13: sigmasource.v1.Finding
+	(*StartScanRequest)(nil),      // 14: sigmasource.v1.StartScanRequest
+	(*StartScanResponse)(nil),     // 15: sigmasource.v1.StartScanResponse
+	(*GetScanRequest)(nil),        // 16: sigmasource.v1.GetScanRequest
+	(*GetScanResponse)(nil),       // 17: sigmasource.v1.GetScanResponse
+	(*WatchScanRequest)(nil),      // 18: sigmasource.v1.WatchScanRequest
+	(*WatchScanResponse)(nil),     // 19: sigmasource.v1.WatchScanResponse
+	(*ListWorkbooksRequest)(nil),  // 20: sigmasource.v1.ListWorkbooksRequest
+	(*ListWorkbooksResponse)(nil), // 21: sigmasource.v1.ListWorkbooksResponse
+	(*ListModelsRequest)(nil),     // 22: sigmasource.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 23: sigmasource.v1.ListModelsResponse
+	(*GetModelRequest)(nil),       // 24: sigmasource.v1.GetModelRequest
+	(*GetModelResponse)(nil),      // 25: sigmasource.v1.GetModelResponse
+	(*ListScansRequest)(nil),      // 26: sigmasource.v1.ListScansRequest
+	(*ListScansResponse)(nil),     // 27: sigmasource.v1.ListScansResponse
+	(*CancelScanRequest)(nil),     // 28: sigmasource.v1.CancelScanRequest
+	(*CancelScanResponse)(nil),    // 29: sigmasource.v1.CancelScanResponse
+	(*ListChangesRequest)(nil),    // 30: sigmasource.v1.ListChangesRequest
+	(*ListChangesResponse)(nil),   // 31: sigmasource.v1.ListChangesResponse
+	(*WatchChangesRequest)(nil),   // 32: sigmasource.v1.WatchChangesRequest
+	(*WatchChangesResponse)(nil),  // 33: sigmasource.v1.WatchChangesResponse
+	(*Change)(nil),                // 34: sigmasource.v1.Change
+	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 36: google.protobuf.Duration
+	(ErrorReason)(0),              // 37: sigmasource.v1.ErrorReason
 }
 var file_sigmasource_v1_catalog_proto_depIdxs = []int32{
 	0,  // 0: sigmasource.v1.Scan.state:type_name -> sigmasource.v1.ScanState
 	1,  // 1: sigmasource.v1.Scan.phase:type_name -> sigmasource.v1.ScanPhase
-	25, // 2: sigmasource.v1.Scan.create_time:type_name -> google.protobuf.Timestamp
-	25, // 3: sigmasource.v1.Scan.end_time:type_name -> google.protobuf.Timestamp
-	7,  // 4: sigmasource.v1.Scan.error:type_name -> sigmasource.v1.Problem
-	7,  // 5: sigmasource.v1.Scan.problems:type_name -> sigmasource.v1.Problem
-	26, // 6: sigmasource.v1.Problem.reason:type_name -> sigmasource.v1.ErrorReason
-	25, // 7: sigmasource.v1.Workbook.create_time:type_name -> google.protobuf.Timestamp
-	25, // 8: sigmasource.v1.Workbook.update_time:type_name -> google.protobuf.Timestamp
-	25, // 9: sigmasource.v1.Workbook.scan_time:type_name -> google.protobuf.Timestamp
-	7,  // 10: sigmasource.v1.Workbook.error:type_name -> sigmasource.v1.Problem
-	2,  // 11: sigmasource.v1.Workbook.document_kind:type_name -> sigmasource.v1.DocumentKind
-	3,  // 12: sigmasource.v1.Model.state:type_name -> sigmasource.v1.ModelState
-	7,  // 13: sigmasource.v1.Model.error:type_name -> sigmasource.v1.Problem
-	10, // 14: sigmasource.v1.Model.columns:type_name -> sigmasource.v1.Column
-	11, // 15: sigmasource.v1.Model.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
-	12, // 16: sigmasource.v1.Model.findings:type_name -> sigmasource.v1.Finding
-	25, // 17: sigmasource.v1.Model.scan_time:type_name -> google.protobuf.Timestamp
-	2,  // 18: sigmasource.v1.Model.document_kind:type_name -> sigmasource.v1.DocumentKind
-	4,  // 19: sigmasource.v1.Finding.code:type_name -> sigmasource.v1.FindingCode
-	5,  // 20: sigmasource.v1.Finding.severity:type_name -> sigmasource.v1.FindingSeverity
-	6,  // 21: sigmasource.v1.StartScanResponse.scan:type_name -> sigmasource.v1.Scan
-	6,  // 22: sigmasource.v1.GetScanResponse.scan:type_name -> sigmasource.v1.Scan
-	6,  // 23: sigmasource.v1.WatchScanResponse.scan:type_name -> sigmasource.v1.Scan
-	8,  // 24: sigmasource.v1.ListWorkbooksResponse.workbooks:type_name -> sigmasource.v1.Workbook
-	9,  // 25: sigmasource.v1.ListModelsResponse.models:type_name -> sigmasource.v1.Model
-	9,  // 26: sigmasource.v1.GetModelResponse.model:type_name -> sigmasource.v1.Model
-	13, // 27: sigmasource.v1.ModelCatalog.StartScan:input_type -> sigmasource.v1.StartScanRequest
-	15, // 28: sigmasource.v1.ModelCatalog.GetScan:input_type -> sigmasource.v1.GetScanRequest
-	17, // 29: sigmasource.v1.ModelCatalog.WatchScan:input_type -> sigmasource.v1.WatchScanRequest
-	19, // 30: sigmasource.v1.ModelCatalog.ListWorkbooks:input_type -> sigmasource.v1.ListWorkbooksRequest
-	21, // 31: sigmasource.v1.ModelCatalog.ListModels:input_type -> sigmasource.v1.ListModelsRequest
-	23, // 32: sigmasource.v1.ModelCatalog.GetModel:input_type -> sigmasource.v1.GetModelRequest
-	14, // 33: sigmasource.v1.ModelCatalog.StartScan:output_type -> sigmasource.v1.StartScanResponse
-	16, // 34: sigmasource.v1.ModelCatalog.GetScan:output_type -> sigmasource.v1.GetScanResponse
-	18, // 35: sigmasource.v1.ModelCatalog.WatchScan:output_type -> sigmasource.v1.WatchScanResponse
-	20, // 36: sigmasource.v1.ModelCatalog.ListWorkbooks:output_type -> sigmasource.v1.ListWorkbooksResponse
-	22, // 37: sigmasource.v1.ModelCatalog.ListModels:output_type -> sigmasource.v1.ListModelsResponse
-	24, // 38: sigmasource.v1.ModelCatalog.GetModel:output_type -> sigmasource.v1.GetModelResponse
-	33, // [33:39] is the sub-list for method output_type
-	27, // [27:33] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	35, // 2: sigmasource.v1.Scan.create_time:type_name -> google.protobuf.Timestamp
+	35, // 3: sigmasource.v1.Scan.end_time:type_name -> google.protobuf.Timestamp
+	8,  // 4: sigmasource.v1.Scan.error:type_name -> sigmasource.v1.Problem
+	8,  // 5: sigmasource.v1.Scan.problems:type_name -> sigmasource.v1.Problem
+	36, // 6: sigmasource.v1.Scan.throttled_time:type_name -> google.protobuf.Duration
+	36, // 7: sigmasource.v1.Scan.remaining_time:type_name -> google.protobuf.Duration
+	37, // 8: sigmasource.v1.Problem.reason:type_name -> sigmasource.v1.ErrorReason
+	35, // 9: sigmasource.v1.Workbook.create_time:type_name -> google.protobuf.Timestamp
+	35, // 10: sigmasource.v1.Workbook.update_time:type_name -> google.protobuf.Timestamp
+	35, // 11: sigmasource.v1.Workbook.scan_time:type_name -> google.protobuf.Timestamp
+	8,  // 12: sigmasource.v1.Workbook.error:type_name -> sigmasource.v1.Problem
+	2,  // 13: sigmasource.v1.Workbook.document_kind:type_name -> sigmasource.v1.DocumentKind
+	35, // 14: sigmasource.v1.Workbook.gone_time:type_name -> google.protobuf.Timestamp
+	3,  // 15: sigmasource.v1.Model.state:type_name -> sigmasource.v1.ModelState
+	8,  // 16: sigmasource.v1.Model.error:type_name -> sigmasource.v1.Problem
+	11, // 17: sigmasource.v1.Model.columns:type_name -> sigmasource.v1.Column
+	12, // 18: sigmasource.v1.Model.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
+	13, // 19: sigmasource.v1.Model.findings:type_name -> sigmasource.v1.Finding
+	35, // 20: sigmasource.v1.Model.scan_time:type_name -> google.protobuf.Timestamp
+	2,  // 21: sigmasource.v1.Model.document_kind:type_name -> sigmasource.v1.DocumentKind
+	4,  // 22: sigmasource.v1.Finding.code:type_name -> sigmasource.v1.FindingCode
+	5,  // 23: sigmasource.v1.Finding.severity:type_name -> sigmasource.v1.FindingSeverity
+	7,  // 24: sigmasource.v1.StartScanResponse.scan:type_name -> sigmasource.v1.Scan
+	7,  // 25: sigmasource.v1.GetScanResponse.scan:type_name -> sigmasource.v1.Scan
+	7,  // 26: sigmasource.v1.WatchScanResponse.scan:type_name -> sigmasource.v1.Scan
+	9,  // 27: sigmasource.v1.ListWorkbooksResponse.workbooks:type_name -> sigmasource.v1.Workbook
+	10, // 28: sigmasource.v1.ListModelsResponse.models:type_name -> sigmasource.v1.Model
+	10, // 29: sigmasource.v1.GetModelResponse.model:type_name -> sigmasource.v1.Model
+	7,  // 30: sigmasource.v1.ListScansResponse.scans:type_name -> sigmasource.v1.Scan
+	7,  // 31: sigmasource.v1.CancelScanResponse.scan:type_name -> sigmasource.v1.Scan
+	34, // 32: sigmasource.v1.ListChangesResponse.changes:type_name -> sigmasource.v1.Change
+	34, // 33: sigmasource.v1.WatchChangesResponse.changes:type_name -> sigmasource.v1.Change
+	35, // 34: sigmasource.v1.Change.time:type_name -> google.protobuf.Timestamp
+	6,  // 35: sigmasource.v1.Change.kind:type_name -> sigmasource.v1.ChangeKind
+	14, // 36: sigmasource.v1.ModelCatalog.StartScan:input_type -> sigmasource.v1.StartScanRequest
+	16, // 37: sigmasource.v1.ModelCatalog.GetScan:input_type -> sigmasource.v1.GetScanRequest
+	18, // 38: sigmasource.v1.ModelCatalog.WatchScan:input_type -> sigmasource.v1.WatchScanRequest
+	26, // 39: sigmasource.v1.ModelCatalog.ListScans:input_type -> sigmasource.v1.ListScansRequest
+	28, // 40: sigmasource.v1.ModelCatalog.CancelScan:input_type -> sigmasource.v1.CancelScanRequest
+	30, // 41: sigmasource.v1.ModelCatalog.ListChanges:input_type -> sigmasource.v1.ListChangesRequest
+	32, // 42: sigmasource.v1.ModelCatalog.WatchChanges:input_type -> sigmasource.v1.WatchChangesRequest
+	20, // 43: sigmasource.v1.ModelCatalog.ListWorkbooks:input_type -> sigmasource.v1.ListWorkbooksRequest
+	22, // 44: sigmasource.v1.ModelCatalog.ListModels:input_type -> sigmasource.v1.ListModelsRequest
+	24, // 45: sigmasource.v1.ModelCatalog.GetModel:input_type -> sigmasource.v1.GetModelRequest
+	15, // 46: sigmasource.v1.ModelCatalog.StartScan:output_type -> sigmasource.v1.StartScanResponse
+	17, // 47: sigmasource.v1.ModelCatalog.GetScan:output_type -> sigmasource.v1.GetScanResponse
+	19, // 48: sigmasource.v1.ModelCatalog.WatchScan:output_type -> sigmasource.v1.WatchScanResponse
+	27, // 49: sigmasource.v1.ModelCatalog.ListScans:output_type -> sigmasource.v1.ListScansResponse
+	29, // 50: sigmasource.v1.ModelCatalog.CancelScan:output_type -> sigmasource.v1.CancelScanResponse
+	31, // 51: sigmasource.v1.ModelCatalog.ListChanges:output_type -> sigmasource.v1.ListChangesResponse
+	33, // 52: sigmasource.v1.ModelCatalog.WatchChanges:output_type -> sigmasource.v1.WatchChangesResponse
+	21, // 53: sigmasource.v1.ModelCatalog.ListWorkbooks:output_type -> sigmasource.v1.ListWorkbooksResponse
+	23, // 54: sigmasource.v1.ModelCatalog.ListModels:output_type -> sigmasource.v1.ListModelsResponse
+	25, // 55: sigmasource.v1.ModelCatalog.GetModel:output_type -> sigmasource.v1.GetModelResponse
+	46, // [46:56] is the sub-list for method output_type
+	36, // [36:46] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_sigmasource_v1_catalog_proto_init() }
@@ -2143,8 +3020,8 @@ func file_sigmasource_v1_catalog_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sigmasource_v1_catalog_proto_rawDesc), len(file_sigmasource_v1_catalog_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   19,
+			NumEnums:      7,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,10 @@ const (
 	ModelCatalog_StartScan_FullMethodName     = "/sigmasource.v1.ModelCatalog/StartScan"
 	ModelCatalog_GetScan_FullMethodName       = "/sigmasource.v1.ModelCatalog/GetScan"
 	ModelCatalog_WatchScan_FullMethodName     = "/sigmasource.v1.ModelCatalog/WatchScan"
+	ModelCatalog_ListScans_FullMethodName     = "/sigmasource.v1.ModelCatalog/ListScans"
+	ModelCatalog_CancelScan_FullMethodName    = "/sigmasource.v1.ModelCatalog/CancelScan"
+	ModelCatalog_ListChanges_FullMethodName   = "/sigmasource.v1.ModelCatalog/ListChanges"
+	ModelCatalog_WatchChanges_FullMethodName  = "/sigmasource.v1.ModelCatalog/WatchChanges"
 	ModelCatalog_ListWorkbooks_FullMethodName = "/sigmasource.v1.ModelCatalog/ListWorkbooks"
 	ModelCatalog_ListModels_FullMethodName    = "/sigmasource.v1.ModelCatalog/ListModels"
 	ModelCatalog_GetModel_FullMethodName      = "/sigmasource.v1.ModelCatalog/GetModel"
@@ -37,7 +41,8 @@ const (
 // The catalog is what the last scan saw. SQL is not part of it: it is asked
 // from Sigma afresh whenever a model is read.
 //
-// StartScan needs the role operator in the workspace, the others need viewer.
+// StartScan and CancelScan need the role operator in the workspace, the others
+// need viewer.
 //
 // Every method can fail with UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID),
 // PERMISSION_DENIED (WORKSPACE_FORBIDDEN, ROLE_TOO_LOW), INVALID_ARGUMENT
@@ -48,6 +53,11 @@ type ModelCatalogClient interface {
 	// StartScan begins a scan, or returns the one that already runs: a
 	// connection has at most one at a time. The scan goes on when the caller
 	// leaves.
+	//
+	// A workbook that has not changed since it was last read is not read again,
+	// unless `full` is asked for. A week after the last full scan the next one is
+	// full by itself: what a data model changes below a workbook does not show in
+	// the workbook.
 	StartScan(ctx context.Context, in *StartScanRequest, opts ...grpc.CallOption) (*StartScanResponse, error)
 	// GetScan returns a scan as it stands.
 	//
@@ -61,6 +71,24 @@ type ModelCatalogClient interface {
 	//
 	// Errors: NOT_FOUND (SCAN_NOT_FOUND); UNAVAILABLE (SHUTTING_DOWN).
 	WatchScan(ctx context.Context, in *WatchScanRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchScanResponse], error)
+	// ListScans returns the scans of a connection, the newest first, with what they
+	// changed.
+	ListScans(ctx context.Context, in *ListScansRequest, opts ...grpc.CallOption) (*ListScansResponse, error)
+	// CancelScan ends a scan that runs, and returns it once it is over. The catalog
+	// keeps what the scan had done. A scan that is over stays as it is.
+	//
+	// Errors: NOT_FOUND (SCAN_NOT_FOUND).
+	CancelScan(ctx context.Context, in *CancelScanRequest, opts ...grpc.CallOption) (*CancelScanResponse, error)
+	// ListChanges returns what scans have changed in the catalog of a connection,
+	// in order, each change once. A caller that keeps the `sequence` of the last
+	// change it has dealt with, and asks for those after it, misses none.
+	ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error)
+	// WatchChanges sends the changes after a sequence, and then further ones as
+	// they come, until the caller leaves. A caller that was cut off calls again
+	// with the last sequence that it got.
+	//
+	// Errors: UNAVAILABLE (SHUTTING_DOWN).
+	WatchChanges(ctx context.Context, in *WatchChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchChangesResponse], error)
 	// ListWorkbooks returns the workbooks that the last scan saw, ordered by
 	// path and name.
 	ListWorkbooks(ctx context.Context, in *ListWorkbooksRequest, opts ...grpc.CallOption) (*ListWorkbooksResponse, error)
@@ -120,6 +148,55 @@ func (c *modelCatalogClient) WatchScan(ctx context.Context, in *WatchScanRequest
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ModelCatalog_WatchScanClient = grpc.ServerStreamingClient[WatchScanResponse]
 
+func (c *modelCatalogClient) ListScans(ctx context.Context, in *ListScansRequest, opts ...grpc.CallOption) (*ListScansResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListScansResponse)
+	err := c.cc.Invoke(ctx, ModelCatalog_ListScans_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *modelCatalogClient) CancelScan(ctx context.Context, in *CancelScanRequest, opts ...grpc.CallOption) (*CancelScanResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CancelScanResponse)
+	err := c.cc.Invoke(ctx, ModelCatalog_CancelScan_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *modelCatalogClient) ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListChangesResponse)
+	err := c.cc.Invoke(ctx, ModelCatalog_ListChanges_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *modelCatalogClient) WatchChanges(ctx context.Context, in *WatchChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchChangesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ModelCatalog_ServiceDesc.Streams[1], ModelCatalog_WatchChanges_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchChangesRequest, WatchChangesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ModelCatalog_WatchChangesClient = grpc.ServerStreamingClient[WatchChangesResponse]
+
 func (c *modelCatalogClient) ListWorkbooks(ctx context.Context, in *ListWorkbooksRequest, opts ...grpc.CallOption) (*ListWorkbooksResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListWorkbooksResponse)
@@ -160,7 +237,8 @@ func (c *modelCatalogClient) GetModel(ctx context.Context, in *GetModelRequest, 
 // The catalog is what the last scan saw. SQL is not part of it: it is asked
 // from Sigma afresh whenever a model is read.
 //
-// StartScan needs the role operator in the workspace, the others need viewer.
+// StartScan and CancelScan need the role operator in the workspace, the others
+// need viewer.
 //
 // Every method can fail with UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID),
 // PERMISSION_DENIED (WORKSPACE_FORBIDDEN, ROLE_TOO_LOW), INVALID_ARGUMENT
@@ -171,6 +249,11 @@ type ModelCatalogServer interface {
 	// StartScan begins a scan, or returns the one that already runs: a
 	// connection has at most one at a time. The scan goes on when the caller
 	// leaves.
+	//
+	// A workbook that has not changed since it was last read is not read again,
+	// unless `full` is asked for. A week after the last full scan the next one is
+	// full by itself: what a data model changes below a workbook does not show in
+	// the workbook.
 	StartScan(context.Context, *StartScanRequest) (*StartScanResponse, error)
 	// GetScan returns a scan as it stands.
 	//
@@ -184,6 +267,24 @@ type ModelCatalogServer interface {
 	//
 	// Errors: NOT_FOUND (SCAN_NOT_FOUND); UNAVAILABLE (SHUTTING_DOWN).
 	WatchScan(*WatchScanRequest, grpc.ServerStreamingServer[WatchScanResponse]) error
+	// ListScans returns the scans of a connection, the newest first, with what they
+	// changed.
+	ListScans(context.Context, *ListScansRequest) (*ListScansResponse, error)
+	// CancelScan ends a scan that runs, and returns it once it is over. The catalog
+	// keeps what the scan had done. A scan that is over stays as it is.
+	//
+	// Errors: NOT_FOUND (SCAN_NOT_FOUND).
+	CancelScan(context.Context, *CancelScanRequest) (*CancelScanResponse, error)
+	// ListChanges returns what scans have changed in the catalog of a connection,
+	// in order, each change once. A caller that keeps the `sequence` of the last
+	// change it has dealt with, and asks for those after it, misses none.
+	ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error)
+	// WatchChanges sends the changes after a sequence, and then further ones as
+	// they come, until the caller leaves. A caller that was cut off calls again
+	// with the last sequence that it got.
+	//
+	// Errors: UNAVAILABLE (SHUTTING_DOWN).
+	WatchChanges(*WatchChangesRequest, grpc.ServerStreamingServer[WatchChangesResponse]) error
 	// ListWorkbooks returns the workbooks that the last scan saw, ordered by
 	// path and name.
 	ListWorkbooks(context.Context, *ListWorkbooksRequest) (*ListWorkbooksResponse, error)
@@ -212,6 +313,18 @@ func (UnimplementedModelCatalogServer) GetScan(context.Context, *GetScanRequest)
 }
 func (UnimplementedModelCatalogServer) WatchScan(*WatchScanRequest, grpc.ServerStreamingServer[WatchScanResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchScan not implemented")
+}
+func (UnimplementedModelCatalogServer) ListScans(context.Context, *ListScansRequest) (*ListScansResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListScans not implemented")
+}
+func (UnimplementedModelCatalogServer) CancelScan(context.Context, *CancelScanRequest) (*CancelScanResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelScan not implemented")
+}
+func (UnimplementedModelCatalogServer) ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListChanges not implemented")
+}
+func (UnimplementedModelCatalogServer) WatchChanges(*WatchChangesRequest, grpc.ServerStreamingServer[WatchChangesResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchChanges not implemented")
 }
 func (UnimplementedModelCatalogServer) ListWorkbooks(context.Context, *ListWorkbooksRequest) (*ListWorkbooksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListWorkbooks not implemented")
@@ -290,6 +403,71 @@ func _ModelCatalog_WatchScan_Handler(srv interface{}, stream grpc.ServerStream) 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ModelCatalog_WatchScanServer = grpc.ServerStreamingServer[WatchScanResponse]
 
+func _ModelCatalog_ListScans_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListScansRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelCatalogServer).ListScans(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ModelCatalog_ListScans_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelCatalogServer).ListScans(ctx, req.(*ListScansRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ModelCatalog_CancelScan_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelScanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelCatalogServer).CancelScan(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ModelCatalog_CancelScan_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelCatalogServer).CancelScan(ctx, req.(*CancelScanRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ModelCatalog_ListChanges_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListChangesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelCatalogServer).ListChanges(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ModelCatalog_ListChanges_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelCatalogServer).ListChanges(ctx, req.(*ListChangesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ModelCatalog_WatchChanges_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchChangesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ModelCatalogServer).WatchChanges(m, &grpc.GenericServerStream[WatchChangesRequest, WatchChangesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ModelCatalog_WatchChangesServer = grpc.ServerStreamingServer[WatchChangesResponse]
+
 func _ModelCatalog_ListWorkbooks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListWorkbooksRequest)
 	if err := dec(in); err != nil {
@@ -360,6 +538,18 @@ var ModelCatalog_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ModelCatalog_GetScan_Handler,
 		},
 		{
+			MethodName: "ListScans",
+			Handler:    _ModelCatalog_ListScans_Handler,
+		},
+		{
+			MethodName: "CancelScan",
+			Handler:    _ModelCatalog_CancelScan_Handler,
+		},
+		{
+			MethodName: "ListChanges",
+			Handler:    _ModelCatalog_ListChanges_Handler,
+		},
+		{
 			MethodName: "ListWorkbooks",
 			Handler:    _ModelCatalog_ListWorkbooks_Handler,
 		},
@@ -376,6 +566,11 @@ var ModelCatalog_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "WatchScan",
 			Handler:       _ModelCatalog_WatchScan_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchChanges",
+			Handler:       _ModelCatalog_WatchChanges_Handler,
 			ServerStreams: true,
 		},
 	},
