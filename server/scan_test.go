@@ -24,10 +24,11 @@ const (
 	tokenPath     = "/v2/auth/token"
 )
 
-// startScan starts a scan, or finds the one that runs.
+// startScan starts a full scan, or finds the one that runs: faults are met only by
+// a scan that asks.
 func (w *world) startScan(connection string) *pb.Scan {
 	w.t.Helper()
-	started, err := w.catalog.StartScan(w.ctx, &pb.StartScanRequest{Parent: connection})
+	started, err := w.catalog.StartScan(w.ctx, &pb.StartScanRequest{Parent: connection, Full: true})
 	w.must(err)
 	return started.GetScan()
 }
