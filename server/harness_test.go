@@ -253,7 +253,7 @@ func (w *world) create(name string, connection *pb.Connection) *pb.Connection {
 	w.t.Helper()
 	parent, id, _ := strings.Cut(name, "/connections/")
 	created, err := w.connections.CreateConnection(w.ctx, &pb.CreateConnectionRequest{
-		Parent: parent, ConnectionId: id, Connection: connection,
+		Parent: parent, ConnectionId: id, Connection: connection, SkipScan: true,
 	})
 	w.must(err)
 	return created.GetConnection()

@@ -63,6 +63,8 @@ type Config struct {
 	Reflection, Health Access
 	Logger             *slog.Logger // nil means slog.Default
 	Audit              *slog.Logger // nil means Logger
+	// Now is the clock by which connections are due. Nil means the machine's.
+	Now func() time.Time
 }
 
 // Callers finds out who calls. *auth.Callers and *auth.File are such.
@@ -93,22 +95,12 @@ type Server struct {
 	logger  *slog.Logger
 }
 
-// New returns a server that is ready to serve. Scans that a former process left
-// running are marked as interrupted.
+// New returns a server that is ready to serve, and begins to run scans: those that
+// were interrupted when a former process stopped go on.
 func New(ctx context.Context, config Config) (*Server, error) {
 	logger := config.Logger
 	if logger == nil {
 		logger = slog.Default()
-	}
-	interrupted, err := config.Store.InterruptScans(ctx, &pb.Problem{
-		Reason:  pb.ErrorReason_ERROR_REASON_SCAN_INTERRUPTED,
-		Message: "the server stopped while the scan ran; start another",
-	})
-	if err != nil {
-		return nil, fmt.Errorf("mark interrupted scans: %w", err)
-	}
-	if interrupted > 0 {
-		logger.Warn("scans were interrupted when the server last stopped", "scans", interrupted)
 	}
 	config = config.withDefaults(logger)
 	options, err := config.interceptors(logger)
@@ -121,14 +113,13 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	s := &Server{
 		grpc:   grpc.NewServer(append(options, connectionOptions()...)...),
 		health: health.NewServer(),
-		runner: &jobs.Runner{Logger: logger},
 		logger: logger,
 	}
 	s.sigma = sigmaclient.New(sigmaclient.Options{Hosts: config.Hosts, Transport: config.SigmaTransport, Logger: logger})
 	opener := &connections.Opener{Sigma: s.sigma, Hosts: config.Hosts, DuckDBDir: config.DuckDBDir, Logger: logger}
 	s.pool = connections.NewPool(config.Store, opener)
-	pb.RegisterSigmaConnectionsServer(s.grpc, connections.New(config.Store, s.pool, opener, s.runner, logger))
-	s.catalog = catalog.New(config.Store, s.pool, s.runner, config.Limits.WorkspaceScans, logger)
+	s.catalog = catalog.New(config.Store, s.pool, config.Limits.WorkspaceScans, config.Now, logger)
+	pb.RegisterSigmaConnectionsServer(s.grpc, connections.New(config.Store, s.pool, opener, s.catalog, logger))
 	pb.RegisterModelCatalogServer(s.grpc, s.catalog)
 	pb.RegisterModelQueryServer(s.grpc, query.New(s.pool, config.Store))
 	if config.Health != Nobody {
@@ -137,7 +128,21 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	if config.Reflection != Nobody {
 		reflection.Register(s.grpc)
 	}
+	if err := s.run(ctx, config.Store); err != nil {
+		s.pool.Close()
+		s.sigma.Close()
+		return nil, err
+	}
 	return s, nil
+}
+
+// run begins to run the jobs of a store, whose work is the catalog's.
+func (s *Server) run(ctx context.Context, store *store.Store) (err error) {
+	if s.runner, err = jobs.New(store.Queue(), s.catalog, s.logger); err != nil {
+		return err
+	}
+	s.catalog.Use(s.runner)
+	return s.runner.Start(ctx)
 }
 
 func (c Config) withDefaults(logger *slog.Logger) Config {
@@ -152,6 +157,9 @@ func (c Config) withDefaults(logger *slog.Logger) Config {
 	}
 	if c.Audit == nil {
 		c.Audit = logger
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	return c
 }

@@ -8,13 +8,9 @@ import (
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
-	"github.com/sigmasource/sigmasource/server/store"
 )
 
 const (
-	// fullEvery is how long after a full scan the next one is full by itself.
-	fullEvery = 7 * 24 * time.Hour
-
 	// changesPoll is how often the store is asked for further changes: another
 	// replica may have made them.
 	changesPoll = time.Second
@@ -22,44 +18,6 @@ const (
 	// changesPage is how many changes one message holds at the most.
 	changesPage = 500
 )
-
-// fullIsDue reports whether it is time for a scan that reads everything. The first
-// scan of a connection does so in any case.
-func (s *Service) fullIsDue(ctx context.Context, connection string) (bool, error) {
-	page := store.Page{Size: 100}
-	for {
-		scans, next, err := s.store.ListScans(ctx, connection, page)
-		if err != nil {
-			return false, err
-		}
-		for _, scan := range scans {
-			if scan.GetFull() && scan.GetState() == pb.ScanState_SCAN_STATE_SUCCEEDED {
-				return time.Since(scan.GetCreateTime().AsTime()) > fullEvery, nil
-			}
-		}
-		if page.Token = next; next == "" {
-			return true, nil
-		}
-	}
-}
-
-// ListScans returns a page of a connection's scans.
-func (s *Service) ListScans(ctx context.Context, request *pb.ListScansRequest) (*pb.ListScansResponse, error) {
-	const missing = pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND
-	if _, err := s.store.Connection(ctx, request.GetParent()); err != nil {
-		return nil, storeError(err, missing, request.GetParent())
-	}
-	scans, next, err := s.store.ListScans(ctx, request.GetParent(), store.Page{Size: request.GetPageSize(), Token: request.GetPageToken()})
-	if err != nil {
-		return nil, storeError(err, missing, request.GetParent())
-	}
-	for i, scan := range scans {
-		if known := s.current(scan.GetName()); known != nil {
-			scans[i] = known
-		}
-	}
-	return &pb.ListScansResponse{Scans: scans, NextPageToken: next}, nil
-}
 
 // ListChanges returns the changes after a sequence.
 func (s *Service) ListChanges(ctx context.Context, request *pb.ListChangesRequest) (*pb.ListChangesResponse, error) {

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -22,10 +23,18 @@ type progress struct {
 	meter *sigmaclient.Meter // of the scan's calls; nil before the first
 	begun time.Time          // when reading began
 	moved chan struct{}      // closed at the next change
+
+	// What earlier runs of the scan have measured.
+	calls     int64
+	throttled time.Duration
+
+	cancel context.CancelCauseFunc
+	over   chan struct{} // closed when it runs here no more
 }
 
-func newProgress(scan *pb.Scan) *progress {
-	return &progress{scan: proto.CloneOf(scan), moved: make(chan struct{})}
+func newProgress(scan *pb.Scan, cancel context.CancelCauseFunc) *progress {
+	return &progress{scan: proto.CloneOf(scan), moved: make(chan struct{}), cancel: cancel, over: make(chan struct{}),
+		calls: scan.GetCalls(), throttled: scan.GetThrottledTime().AsDuration()}
 }
 
 // update changes the scan and wakes those who watch it.
@@ -51,7 +60,7 @@ func (p *progress) gauge() {
 	if p.meter == nil {
 		return
 	}
-	p.scan.Calls, p.scan.ThrottledTime = p.meter.Calls(), durationpb.New(p.meter.Throttled())
+	p.scan.Calls, p.scan.ThrottledTime = p.calls+p.meter.Calls(), durationpb.New(p.throttled+p.meter.Throttled())
 	p.scan.RemainingTime = nil
 	if p.scan.GetPhase() != pb.ScanPhase_SCAN_PHASE_READING {
 		return
@@ -75,6 +84,15 @@ func addProblem(scan *pb.Scan, problem *pb.Problem) {
 	if len(scan.GetProblems()) < maxProblems {
 		scan.Problems = append(scan.Problems, problem)
 	}
+}
+
+// ended wakes all who watch, for good.
+func (p *progress) ended() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.moved)
+	p.moved = make(chan struct{})
+	close(p.over)
 }
 
 // snapshot returns the scan as it stands, and a channel that is closed once it

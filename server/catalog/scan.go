@@ -3,8 +3,10 @@ package catalog
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"slices"
 	"time"
@@ -16,7 +18,6 @@ import (
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/connections"
 	"github.com/sigmasource/sigmasource/server/errmap"
-	"github.com/sigmasource/sigmasource/server/jobs"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 )
@@ -24,12 +25,20 @@ import (
 // Store is where the catalog is kept. *store.Store is one.
 type Store interface {
 	Connection(ctx context.Context, name string) (*pb.Connection, error)
-	StartScan(ctx context.Context, scan *pb.Scan, most int) (running *pb.Scan, started bool, err error)
-	UpdateScan(ctx context.Context, scan *pb.Scan) error
+	DueConnections(ctx context.Context, now time.Time) ([]*pb.Connection, error)
+	SetNextScan(ctx context.Context, connection *pb.Connection, next time.Time) error
+	StartScan(ctx context.Context, scan *pb.Scan, most int, ask store.Ask) (running *pb.Scan, started bool, err error)
+	ClaimScan(ctx context.Context, name string) (*pb.Scan, store.Claim, error)
+	KeepScan(ctx context.Context, claim store.Claim, scan *pb.Scan) (cancel bool, err error)
+	EndScan(ctx context.Context, claim store.Claim, scan *pb.Scan) error
+	ReleaseScan(ctx context.Context, claim store.Claim, ask store.Ask) error
+	RescueScans(ctx context.Context, ask store.Ask) (int, error)
+	CancelScan(ctx context.Context, name string) (*pb.Scan, error)
+	ScanChanges(ctx context.Context, name string, each func(*pb.Change)) error
 	Scan(ctx context.Context, name string) (*pb.Scan, error)
 	ListScans(ctx context.Context, connection string, page store.Page) (scans []*pb.Scan, nextPageToken string, err error)
 	PutWorkbook(ctx context.Context, seen store.Seen) ([]*pb.Change, error)
-	RemoveWorkbook(ctx context.Context, scan, workbook string) ([]*pb.Change, error)
+	RemoveWorkbook(ctx context.Context, claim store.Claim, workbook string) ([]*pb.Change, error)
 	KnownWorkbooks(ctx context.Context, connection string) (map[string]store.Known, error)
 	ListWorkbooks(ctx context.Context, connection string, options store.ListOptions, page store.Page) (workbooks []*pb.Workbook, nextPageToken string, err error)
 	ListModels(ctx context.Context, connection string, options store.ListOptions, page store.Page) (models []*pb.Model, nextPageToken string, err error)
@@ -43,84 +52,21 @@ type Store interface {
 // being stored.
 const readers = 8
 
-// scan runs one scan to its end, whatever that is, and records it.
-func (s *Service) scan(ctx context.Context, connection string, p *progress) {
-	failure := errors.New("the scan panicked")
-	defer func() {
-		// The end is recorded even if the scan was cancelled, and before anybody
-		// is told of it: who is told may start the next scan at once.
-		scan, _ := p.snapshot()
-		end(scan, outcome(ctx, failure))
-		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		err := s.store.UpdateScan(ending, scan)
-		if err != nil && !errors.Is(err, store.ErrNotFound) { // deleted with its connection
-			s.logger.Error("the end of a scan could not be stored", "scan", scan.GetName(), "error", err)
-		}
-		p.replace(scan)
-		s.logger.Info("scan ended", "scan", scan.GetName(), "state", scan.GetState().String(),
-			"workbooks", scan.GetWorkbooksDone(), "models", scan.GetModelsFound(), "reason", scan.GetError().GetReason().String())
-	}()
-	link, err := s.links.Acquire(ctx, connection)
-	if err != nil {
-		failure = err
-		return
-	}
-	defer link.Release()
-	scan, _ := p.snapshot()
-	meter := &sigmaclient.Meter{}
-	p.measure(meter)
-	failure = (&scanner{
-		store: s.store, link: link, connection: connection, tag: link.Connection.GetVersionTag(), scan: scan.GetName(),
-		progress: p, now: timestamppb.Now(), begun: scan.GetCreateTime().AsTime(), full: scan.GetFull(),
-		finder: link.Sigma.ConnectionFinder(),
-	}).run(sigmaclient.WithMeter(ctx, meter))
-}
-
-// outcome prefers the reason for which a scan was ended to the errors that the
-// ending led to.
-func outcome(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, jobs.ErrCancelled):
-		return cause
-	case errors.Is(cause, jobs.ErrClosed):
-		return errmap.New(pb.ErrorReason_ERROR_REASON_SCAN_INTERRUPTED, "", "the server stopped while the scan ran; start another")
-	}
-	return err
-}
-
-// end puts a scan into its last state. A nil failure means success.
-func end(scan *pb.Scan, failure error) {
-	scan.EndTime = timestamppb.Now()
-	scan.Phase = pb.ScanPhase_SCAN_PHASE_DONE
-	switch {
-	case failure == nil:
-		scan.State = pb.ScanState_SCAN_STATE_SUCCEEDED
-	case errors.Is(failure, jobs.ErrCancelled):
-		scan.State = pb.ScanState_SCAN_STATE_CANCELLED
-	default:
-		scan.State = pb.ScanState_SCAN_STATE_FAILED
-		scan.Error = errmap.Problem(failure, "")
-	}
-}
-
 // scanner is one pass over Sigma.
 type scanner struct {
 	store      Store
 	link       *connections.Link
 	connection string
 	tag        string // the version tag that the connection is pinned to, or empty
-	scan       string
+	claim      store.Claim
 	progress   *progress
 	now        *timestamppb.Timestamp
-	begun      time.Time // when the scan was asked for
 	full       bool
-	known      map[string]store.Known        // as the catalog was when the scan began, by name
-	warehouses map[string]*pb.SigmaWarehouse // by Sigma's connection id
+	known      map[string]store.Known // as the catalog was when the scan began, by name
 	finder     *sigmaclient.ConnectionFinder
+	warehouses map[string]*pb.SigmaWarehouse // by Sigma's connection id
+
+	warehousesDigest string
 }
 
 func (s *scanner) run(ctx context.Context) (err error) {
@@ -173,6 +119,12 @@ func (s *scanner) signIn(ctx context.Context) error {
 	for _, w := range warehouses {
 		s.warehouses[w.ConnectionID] = &pb.SigmaWarehouse{ConnectionId: w.ConnectionID, DisplayName: w.Name, Type: w.Type, Account: cmp.Or(w.Account, w.Host)}
 	}
+	digest := fnv.New128a()
+	for _, id := range slices.Sorted(maps.Keys(s.warehouses)) {
+		w := s.warehouses[id]
+		fmt.Fprintf(digest, "%q %q %q %q\n", id, w.GetDisplayName(), w.GetType(), w.GetAccount())
+	}
+	s.warehousesDigest = hex.EncodeToString(digest.Sum(nil))
 	return nil
 }
 
@@ -242,7 +194,7 @@ func (s *scanner) isKnown(d document) bool {
 	if !ok || known.Marker != d.marker || known.Workbook.GetGoneTime() != nil || known.Workbook.GetArchived() {
 		return false
 	}
-	return !s.full || !known.Workbook.GetScanTime().AsTime().Before(s.begun)
+	return !s.full || known.Scan == s.claim.Scan
 }
 
 // keep stores a workbook with its models, all or nothing.
@@ -251,7 +203,7 @@ func (s *scanner) keep(ctx context.Context, d document, found *contents) error {
 	if found.failed > 0 { // the next scan asks again
 		marker = ""
 	}
-	changes, err := s.store.PutWorkbook(ctx, store.Seen{Scan: s.scan, Workbook: found.workbook, Models: found.models, Marker: marker})
+	changes, err := s.store.PutWorkbook(ctx, store.Seen{Claim: s.claim, Workbook: found.workbook, Models: found.models, Marker: marker})
 	if err != nil {
 		return fmt.Errorf("store a workbook: %w", err)
 	}
@@ -266,7 +218,7 @@ func (s *scanner) keep(ctx context.Context, d document, found *contents) error {
 		scan.ModelsFound += int32(len(found.models))
 		scan.ModelsUnreadable += unreadable
 		scan.ModelsFailed += found.failed
-		scan.ElementsSkipped += found.skipped
+		scan.ElementsSkipped += found.workbook.GetSkippedElementCount()
 		countChanges(scan, changes)
 	})
 	return nil
@@ -275,20 +227,26 @@ func (s *scanner) keep(ctx context.Context, d document, found *contents) error {
 // keepUnchanged stores what the listing tells, where that is something new: a
 // folder that is renamed moves the workbooks in it without touching them.
 func (s *scanner) keepUnchanged(ctx context.Context, d document) error {
-	known := s.known[d.described.GetName()].Workbook
+	known := s.known[d.described.GetName()]
 	seen := proto.CloneOf(d.described)
-	seen.ModelCount, seen.ScanTime = known.GetModelCount(), known.GetScanTime()
+	seen.ScanTime = known.Workbook.GetScanTime()
+	seen.ModelCount, seen.UnreadableModelCount = known.Workbook.GetModelCount(), known.Workbook.GetUnreadableModelCount()
+	seen.SkippedElementCount = known.Workbook.GetSkippedElementCount()
 	var changes []*pb.Change
-	if !proto.Equal(known, seen) {
+	if !proto.Equal(known.Workbook, seen) {
 		var err error
-		if changes, err = s.store.PutWorkbook(ctx, store.Seen{Scan: s.scan, Workbook: seen, Marker: d.marker, Unread: true}); err != nil {
+		if changes, err = s.store.PutWorkbook(ctx, store.Seen{Claim: s.claim, Workbook: seen, Marker: d.marker, Unread: true}); err != nil {
 			return fmt.Errorf("store an unchanged workbook: %w", err)
 		}
 	}
 	s.progress.update(func(scan *pb.Scan) {
 		scan.WorkbooksDone++
-		scan.WorkbooksUnchanged++
-		scan.ModelsFound += known.GetModelCount()
+		if known.Scan != s.claim.Scan { // else an earlier run of this scan has read it
+			scan.WorkbooksUnchanged++
+		}
+		scan.ModelsFound += seen.GetModelCount()
+		scan.ModelsUnreadable += seen.GetUnreadableModelCount()
+		scan.ElementsSkipped += seen.GetSkippedElementCount()
 		countChanges(scan, changes)
 	})
 	return nil
@@ -299,7 +257,7 @@ func (s *scanner) keepUnchanged(ctx context.Context, d document) error {
 func (s *scanner) keepFailed(ctx context.Context, d document, err error) error {
 	failed := proto.CloneOf(d.described)
 	failed.Error = errmap.Problem(err, failed.GetName())
-	changes, err := s.store.PutWorkbook(ctx, store.Seen{Scan: s.scan, Workbook: failed, Unread: true})
+	changes, err := s.store.PutWorkbook(ctx, store.Seen{Claim: s.claim, Workbook: failed, Unread: true})
 	if err != nil {
 		return fmt.Errorf("record a failed workbook: %w", err)
 	}
@@ -322,7 +280,7 @@ func (s *scanner) keepArchived(ctx context.Context, workbook *pb.Workbook) error
 
 // vanish takes a workbook out of the catalog that was listed and is gone.
 func (s *scanner) vanish(ctx context.Context, name string) error {
-	changes, err := s.store.RemoveWorkbook(ctx, s.scan, name)
+	changes, err := s.store.RemoveWorkbook(ctx, s.claim, name)
 	if err != nil {
 		return fmt.Errorf("remove a workbook that is gone: %w", err)
 	}
@@ -358,7 +316,7 @@ func (s *scanner) removeGone(ctx context.Context, listed []document, untagged ma
 		var changes []*pb.Change
 		switch now {
 		case gone:
-			removed, err := s.store.RemoveWorkbook(ctx, s.scan, name)
+			removed, err := s.store.RemoveWorkbook(ctx, s.claim, name)
 			if err != nil {
 				return fmt.Errorf("remove a workbook that is gone: %w", err)
 			}
@@ -368,37 +326,13 @@ func (s *scanner) removeGone(ctx context.Context, listed []document, untagged ma
 			if err != nil {
 				return err
 			}
-			if changes, err = s.store.PutWorkbook(ctx, store.Seen{Scan: s.scan, Workbook: found.workbook, Models: found.models}); err != nil {
+			if changes, err = s.store.PutWorkbook(ctx, store.Seen{Claim: s.claim, Workbook: found.workbook, Models: found.models}); err != nil {
 				return fmt.Errorf("store an archived workbook: %w", err)
 			}
 		}
 		s.progress.update(func(scan *pb.Scan) { countChanges(scan, changes) })
 	}
 	return nil
-}
-
-// countChanges adds to a scan what it has changed. A model counts once, whatever
-// became different of it.
-func countChanges(scan *pb.Scan, changes []*pb.Change) {
-	added, changed := map[string]bool{}, map[string]bool{}
-	for _, change := range changes {
-		switch change.GetKind() {
-		case pb.ChangeKind_CHANGE_KIND_MODEL_ADDED, pb.ChangeKind_CHANGE_KIND_MODEL_RESTORED:
-			scan.ModelsAdded++
-			added[change.GetResource()] = true
-		case pb.ChangeKind_CHANGE_KIND_MODEL_REMOVED:
-			scan.ModelsRemoved++
-		case pb.ChangeKind_CHANGE_KIND_MODEL_RENAMED, pb.ChangeKind_CHANGE_KIND_MODEL_BROKE, pb.ChangeKind_CHANGE_KIND_MODEL_RECOVERED,
-			pb.ChangeKind_CHANGE_KIND_MODEL_SQL_CHANGED, pb.ChangeKind_CHANGE_KIND_COLUMN_ADDED, pb.ChangeKind_CHANGE_KIND_COLUMN_REMOVED,
-			pb.ChangeKind_CHANGE_KIND_COLUMN_RENAMED, pb.ChangeKind_CHANGE_KIND_COLUMN_RETYPED:
-			changed[change.GetResource()] = !added[change.GetResource()]
-		}
-	}
-	for _, counts := range changed {
-		if counts {
-			scan.ModelsChanged++
-		}
-	}
 }
 
 func (s *scanner) sigmaDocument(workbook *pb.Workbook) sigmaclient.Document {

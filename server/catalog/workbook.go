@@ -25,7 +25,6 @@ import (
 type contents struct {
 	workbook *pb.Workbook
 	models   []*pb.Model
-	skipped  int32 // elements that are no models
 	failed   int32 // models on whose elements Sigma failed
 }
 
@@ -38,7 +37,7 @@ type document struct {
 
 // read turns a document in Sigma into what the catalog keeps of it.
 func (s *scanner) read(ctx context.Context, d document) (*contents, error) {
-	found := &contents{workbook: d.described}
+	found := &contents{workbook: proto.CloneOf(d.described)}
 	r, err := s.ask(ctx, d.sigma)
 	if err != nil {
 		return nil, err
@@ -49,7 +48,7 @@ func (s *scanner) read(ctx context.Context, d document) (*contents, error) {
 			return nil, err
 		}
 		if !isModel {
-			found.skipped++
+			found.workbook.SkippedElementCount++
 			continue
 		}
 		model := s.describeModel(d.described, element, r)
@@ -101,9 +100,10 @@ const contentsRevision = 1
 
 // marker tells the contents of a document: as long as it is the same, so are they.
 // A connection that is pinned to a version tag reads another version when the tag
-// is given anew.
+// is given anew. Models repeat what Sigma tells of its warehouse connections, so a
+// change of one is a change of all.
 func (s *scanner) marker(described *pb.Workbook, tags []string) string {
-	text := fmt.Sprint(contentsRevision, "\x00", described.GetUpdateTime().AsTime().UnixNano(), "\x00", described.GetLatestVersion(), "\x00", s.link.Dialect, "\x00", s.tag)
+	text := fmt.Sprint(contentsRevision, "\x00", described.GetUpdateTime().AsTime().UnixNano(), "\x00", described.GetLatestVersion(), "\x00", s.link.Dialect, "\x00", s.tag, "\x00", s.warehousesDigest)
 	if s.tag != "" {
 		text += "\x00" + strings.Join(tags, "\x00")
 	}

@@ -13,7 +13,7 @@ import (
 func split(sent *pb.Connection) (*pb.Connection, *store.Secrets) {
 	connection := clone(sent)
 	connection.OrganizationId, connection.Etag = "", ""
-	connection.CreateTime, connection.UpdateTime = nil, nil
+	connection.CreateTime, connection.UpdateTime, connection.NextScanTime = nil, nil, nil
 	secrets := &store.Secrets{SigmaClientSecret: connection.GetSigma().GetClientSecret()}
 	if connection.GetSigma() != nil { // an update may leave it out
 		connection.Sigma.ClientSecret = ""
@@ -73,6 +73,8 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 			updated.DisplayName = sent.GetDisplayName()
 		case path == "version_tag":
 			updated.VersionTag = sent.GetVersionTag()
+		case path == "scan_schedule":
+			updated.ScanSchedule = sent.GetScanSchedule()
 		case path == "sigma":
 			updated.Sigma, secrets.SigmaClientSecret = sent.GetSigma(), sentSecrets.SigmaClientSecret
 		case path == "sigma.base_url":
@@ -90,7 +92,7 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 			secrets.SnowflakePassword, secrets.SnowflakeToken = sentSecrets.SnowflakePassword, sentSecrets.SnowflakeToken
 		default:
 			return nil, nil, errmap.InvalidField("update_mask", fmt.Sprintf(
-				"path %d is no field that can be updated by itself; name display_name, version_tag, sigma, sigma.base_url, sigma.client_id, sigma.client_secret or warehouse", i+1))
+				"path %d is no field that can be updated by itself; name display_name, version_tag, scan_schedule, sigma, sigma.base_url, sigma.client_id, sigma.client_secret or warehouse", i+1))
 		}
 	}
 	keepSigmaSecret(current, currentSecrets, updated, &secrets, sentSecrets)
@@ -106,6 +108,9 @@ func setFields(sent *pb.Connection) []string {
 	}
 	if sent.GetVersionTag() != "" {
 		paths = append(paths, "version_tag")
+	}
+	if sent.GetScanSchedule() != nil {
+		paths = append(paths, "scan_schedule")
 	}
 	if sent.GetSigma() != nil {
 		paths = append(paths, "sigma")

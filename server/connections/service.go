@@ -12,13 +12,16 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
 	"github.com/sigmasource/sigmasource/server/resource"
+	"github.com/sigmasource/sigmasource/server/schedule"
 	"github.com/sigmasource/sigmasource/server/store"
 )
 
@@ -33,8 +36,11 @@ type Store interface {
 	DeleteConnection(ctx context.Context, name, etag string) error
 }
 
-// Scans ends what runs for a connection. *jobs.Runner is one.
+// Scans begins and ends what runs for a connection. *catalog.Service is one.
 type Scans interface {
+	// Begin begins the first scan of a new connection and returns its name.
+	Begin(ctx context.Context, connection string) (scan string, err error)
+	// Cancel ends the scan that runs for a connection, if one does.
 	Cancel(ctx context.Context, connection string) error
 }
 
@@ -68,6 +74,9 @@ func (s *Service) CreateConnection(ctx context.Context, request *pb.CreateConnec
 	if err := requireSecrets(connection, secrets); err != nil {
 		return nil, err
 	}
+	if err := setNextScan(connection); err != nil {
+		return nil, err
+	}
 	if err := s.try(ctx, connection, secrets, request.GetSkipCheck()); err != nil {
 		return nil, err
 	}
@@ -87,7 +96,39 @@ func (s *Service) CreateConnection(ctx context.Context, request *pb.CreateConnec
 	case err != nil:
 		return nil, fmt.Errorf("create connection: %w", err)
 	}
-	return &pb.CreateConnectionResponse{Connection: stored}, nil
+	response := &pb.CreateConnectionResponse{Connection: stored}
+	if !request.GetSkipScan() {
+		response.Scan = s.begin(ctx, name)
+	}
+	return response, nil
+}
+
+// begin begins the first scan. That it cannot be begun, as when the workspace has as
+// many as it may, is no reason to refuse the connection, which is stored.
+func (s *Service) begin(ctx context.Context, name string) string {
+	scan, err := s.scans.Begin(ctx, name)
+	if err != nil {
+		s.logger.WarnContext(ctx, "a new connection's first scan did not begin", "connection", name, "error", err)
+	}
+	return scan
+}
+
+// setNextScan sets when a connection is due by its schedule.
+func setNextScan(connection *pb.Connection) error {
+	connection.NextScanTime = nil
+	if connection.GetScanSchedule() == nil {
+		return nil
+	}
+	s, err := schedule.Parse(connection.GetScanSchedule())
+	var wrong *schedule.Error
+	switch {
+	case errors.As(err, &wrong):
+		return errmap.InvalidField("connection.scan_schedule."+wrong.Field, wrong.Problem)
+	case err != nil:
+		return err
+	}
+	connection.NextScanTime = timestamppb.New(s.Next(time.Now(), connection.GetName()))
+	return nil
 }
 
 // identify returns what tells a repeated request from another one.
@@ -160,6 +201,9 @@ func (s *Service) UpdateConnection(ctx context.Context, request *pb.UpdateConnec
 	// comes of it must be as valid as a new connection.
 	asNew := &pb.CreateConnectionRequest{Parent: resource.WorkspaceName(id.Workspace), ConnectionId: id.ID, Connection: updated}
 	if err := protovalidate.Validate(asNew); err != nil {
+		return nil, err
+	}
+	if err := setNextScan(updated); err != nil {
 		return nil, err
 	}
 	if err := s.try(ctx, updated, updatedSecrets, request.GetSkipCheck()); err != nil {

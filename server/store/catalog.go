@@ -15,7 +15,7 @@ import (
 
 // Seen is a workbook as a scan saw it.
 type Seen struct {
-	Scan     string // the resource name of the scan
+	Claim    Claim
 	Workbook *pb.Workbook
 	// Marker tells the contents that were read: a workbook with the same marker
 	// need not be read again. Empty means that it is to be read again in any case.
@@ -30,16 +30,19 @@ type Seen struct {
 
 // PutWorkbook brings a workbook and its models to what a scan saw, all or nothing,
 // and notes each change; it returns those. It counts the workbook's models and the
-// models' columns itself. It fails with ErrNotFound if the connection is gone,
-// which ends a scan.
+// models' columns itself. It fails with ErrNotFound if the connection is gone, and
+// with ErrScanLost; either ends a scan.
 func (s *Store) PutWorkbook(ctx context.Context, seen Seen) ([]*pb.Change, error) {
 	name, err := resource.ParseWorkbook(seen.Workbook.GetName())
 	if err != nil {
 		return nil, fmt.Errorf("put workbook: %w", err)
 	}
-	c := &changer{connection: name.Connection.String(), scan: seen.Scan, time: timestamppb.Now()}
+	c := &changer{connection: name.Connection.String(), scan: seen.Claim.Scan, time: timestamppb.Now()}
 	err = s.change(ctx, func(tx *sql.Tx) error {
 		c.changes = nil
+		if err := s.hold(ctx, tx, seen.Claim, seen.Workbook.GetName()); err != nil {
+			return err
+		}
 		known, err := readWorkbook(ctx, tx, seen.Workbook.GetName())
 		if err != nil {
 			return err
@@ -55,13 +58,11 @@ func (s *Store) PutWorkbook(ctx context.Context, seen Seen) ([]*pb.Change, error
 		if err != nil {
 			return err
 		}
-		workbook.ModelCount = 0
-		for _, m := range kept {
-			if m.model.GetState() != pb.ModelState_MODEL_STATE_GONE {
-				workbook.ModelCount++
-			}
+		countModels(workbook, kept)
+		if seen.Unread {
+			workbook.SkippedElementCount = known.GetSkippedElementCount()
 		}
-		if err := s.writeWorkbook(ctx, tx, workbook, seen.Marker); err != nil {
+		if err := writeWorkbook(ctx, tx, workbook, seen); err != nil {
 			return err
 		}
 		for _, m := range kept {
@@ -83,14 +84,17 @@ func (s *Store) PutWorkbook(ctx context.Context, seen Seen) ([]*pb.Change, error
 // RemoveWorkbook marks a workbook and its models as gone, and notes that. Only a
 // complete listing that Sigma confirms justifies it. A workbook that is not there,
 // or gone already, stays as it is.
-func (s *Store) RemoveWorkbook(ctx context.Context, scan, name string) ([]*pb.Change, error) {
+func (s *Store) RemoveWorkbook(ctx context.Context, claim Claim, name string) ([]*pb.Change, error) {
 	parsed, err := resource.ParseWorkbook(name)
 	if err != nil {
 		return nil, fmt.Errorf("remove workbook: %w", err)
 	}
-	c := &changer{connection: parsed.Connection.String(), scan: scan, time: timestamppb.Now()}
+	c := &changer{connection: parsed.Connection.String(), scan: claim.Scan, time: timestamppb.Now()}
 	err = s.change(ctx, func(tx *sql.Tx) error {
 		c.changes = nil
+		if err := s.hold(ctx, tx, claim, name); err != nil {
+			return err
+		}
 		known, err := readWorkbook(ctx, tx, name)
 		if err != nil || known == nil || known.GetGoneTime() != nil {
 			return err
@@ -109,8 +113,9 @@ func (s *Store) RemoveWorkbook(ctx context.Context, scan, name string) ([]*pb.Ch
 			}
 		}
 		c.note(pb.ChangeKind_CHANGE_KIND_WORKBOOK_REMOVED, name, known.GetDisplayName(), "")
-		known.GoneTime, known.ModelCount, known.Error = c.time, 0, nil
-		if err := s.writeWorkbook(ctx, tx, known, ""); err != nil {
+		known.GoneTime, known.Error = c.time, nil
+		known.ModelCount, known.UnreadableModelCount, known.SkippedElementCount = 0, 0, 0
+		if err := writeWorkbook(ctx, tx, known, Seen{Claim: claim}); err != nil {
 			return err
 		}
 		return c.write(ctx, tx)
@@ -121,7 +126,42 @@ func (s *Store) RemoveWorkbook(ctx context.Context, scan, name string) ([]*pb.Ch
 	return c.changes, nil
 }
 
-func (s *Store) writeWorkbook(ctx context.Context, tx *sql.Tx, workbook *pb.Workbook, marker string) error {
+// hold makes sure that a claim holds until the transaction is over, as far as a
+// workbook is concerned: who takes the scan up meanwhile waits before they write
+// the same workbook.
+func (s *Store) hold(ctx context.Context, tx *sql.Tx, claim Claim, workbook string) error {
+	if err := s.dialect.lock(ctx, tx, workbook); err != nil {
+		return err
+	}
+	var run int64
+	var state int32
+	err := tx.QueryRowContext(ctx, `SELECT run, state FROM scans WHERE name = $1`, claim.Scan).Scan(&run, &state)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return ErrNotFound
+	case err == nil && (run != claim.Run || state != int32(pb.ScanState_SCAN_STATE_RUNNING)):
+		return ErrScanLost
+	}
+	return err
+}
+
+func countModels(workbook *pb.Workbook, kept []keptModel) {
+	workbook.ModelCount, workbook.UnreadableModelCount = 0, 0
+	for _, m := range kept {
+		switch m.model.GetState() {
+		case pb.ModelState_MODEL_STATE_GONE:
+			continue
+		case pb.ModelState_MODEL_STATE_READY:
+		default:
+			workbook.UnreadableModelCount++
+		}
+		workbook.ModelCount++
+	}
+}
+
+// writeWorkbook stores a workbook. Which scan has read the contents stays as it was
+// if they were not read.
+func writeWorkbook(ctx context.Context, tx *sql.Tx, workbook *pb.Workbook, seen Seen) error {
 	name, err := resource.ParseWorkbook(workbook.GetName())
 	if err != nil {
 		return err
@@ -131,14 +171,15 @@ func (s *Store) writeWorkbook(ctx context.Context, tx *sql.Tx, workbook *pb.Work
 		return err
 	}
 	key := sortKey(workbook.GetName(), workbook.GetPath(), workbook.GetDisplayName())
-	_, err = tx.ExecContext(ctx, `
-		INSERT INTO workbooks (name, connection, sort_key, resource, marker, gone) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (name) DO UPDATE SET sort_key = excluded.sort_key, resource = excluded.resource,
-			marker = excluded.marker, gone = excluded.gone`,
-		workbook.GetName(), name.Connection.String(), key, data, marker, number(workbook.GetGoneTime() != nil))
-	if s.dialect.isOrphan(err) {
-		return ErrNotFound
+	reader := seen.Claim.Scan
+	if seen.Unread {
+		reader = ""
 	}
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO workbooks (name, connection, sort_key, resource, marker, gone, scan) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (name) DO UPDATE SET sort_key = excluded.sort_key, resource = excluded.resource, marker = excluded.marker,
+			gone = excluded.gone, scan = CASE WHEN excluded.scan = '' THEN workbooks.scan ELSE excluded.scan END`,
+		workbook.GetName(), name.Connection.String(), key, data, seen.Marker, number(workbook.GetGoneTime() != nil), reader)
 	return err
 }
 
@@ -208,10 +249,12 @@ func decodeModel(data, columns []byte) (*pb.Model, error) {
 	return model, proto.UnmarshalOptions{Merge: true}.Unmarshal(columns, model)
 }
 
-// Known is a workbook in the catalog, with what was put as its marker.
+// Known is a workbook in the catalog, with what was put as its marker, and the scan
+// that last read its contents.
 type Known struct {
 	Workbook *pb.Workbook
 	Marker   string
+	Scan     string
 }
 
 // KnownWorkbooks returns all workbooks of a connection, those that are gone too, by
@@ -220,11 +263,11 @@ func (s *Store) KnownWorkbooks(ctx context.Context, parent string) (map[string]K
 	all, err := readAll(ctx, s.read, func(rows *sql.Rows) (Known, error) {
 		var data []byte
 		known := Known{Workbook: &pb.Workbook{}}
-		if err := rows.Scan(&data, &known.Marker); err != nil {
+		if err := rows.Scan(&data, &known.Marker, &known.Scan); err != nil {
 			return known, err
 		}
 		return known, proto.Unmarshal(data, known.Workbook)
-	}, `SELECT resource, marker FROM workbooks WHERE connection = $1`, parent)
+	}, `SELECT resource, marker, scan FROM workbooks WHERE connection = $1`, parent)
 	if err != nil {
 		return nil, fmt.Errorf("read known workbooks: %w", err)
 	}

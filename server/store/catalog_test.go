@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -128,13 +129,13 @@ func testRemoveWorkbooks(t *testing.T, open opener) {
 		check(t, put(ctx, s, w, []*pb.Model{model(w, prod, "e", "m", "x"), model(w, prod, "f", "m")}))
 	}
 	gone := prod + "/workbooks/a"
-	changes, err := s.RemoveWorkbook(ctx, prod+"/scans/s", gone)
+	changes, err := s.RemoveWorkbook(ctx, scanning(ctx, s, prod), gone)
 	check(t, err)
 	equal(t, len(changes), 3)
-	again, err := s.RemoveWorkbook(ctx, prod+"/scans/s", gone)
+	again, err := s.RemoveWorkbook(ctx, scanning(ctx, s, prod), gone)
 	check(t, err)
 	equal(t, len(again), 0)
-	none, err := s.RemoveWorkbook(ctx, prod+"/scans/s", prod+"/workbooks/none")
+	none, err := s.RemoveWorkbook(ctx, scanning(ctx, s, prod), prod+"/workbooks/none")
 	check(t, err)
 	equal(t, len(none), 0)
 
@@ -179,12 +180,19 @@ func testContext(t *testing.T, open opener) {
 		"ListConnections":       func() error { _, _, err := s.ListConnections(ctx, workspace, store.Page{}); return err },
 		"UpdateConnection":      func() error { _, err := s.UpdateConnection(ctx, &pb.Connection{Name: prod}, nil); return err },
 		"DeleteConnection":      func() error { return s.DeleteConnection(ctx, prod, "") },
-		"StartScan":             func() error { _, _, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s"}, 0); return err },
-		"UpdateScan":            func() error { return s.UpdateScan(ctx, &pb.Scan{Name: prod + "/scans/s"}) },
+		"StartScan":             func() error { _, _, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s"}, 0, nil); return err },
+		"ClaimScan":             func() error { _, _, err := s.ClaimScan(ctx, prod+"/scans/s"); return err },
+		"KeepScan":              func() error { _, err := s.KeepScan(ctx, store.Claim{}, &pb.Scan{}); return err },
+		"EndScan":               func() error { return s.EndScan(ctx, store.Claim{}, &pb.Scan{}) },
+		"ReleaseScan":           func() error { return s.ReleaseScan(ctx, store.Claim{}, nil) },
+		"CancelScan":            func() error { _, err := s.CancelScan(ctx, prod+"/scans/s"); return err },
+		"ScanChanges":           func() error { return s.ScanChanges(ctx, prod+"/scans/s", nil) },
+		"DueConnections":        func() error { _, err := s.DueConnections(ctx, time.Now()); return err },
+		"SetNextScan":           func() error { return s.SetNextScan(ctx, &pb.Connection{Name: prod}, time.Now()) },
 		"Scan":                  func() error { _, err := s.Scan(ctx, prod+"/scans/s"); return err },
-		"InterruptScans":        func() error { _, err := s.InterruptScans(ctx, nil); return err },
+		"RescueScans":           func() error { _, err := s.RescueScans(ctx, nil); return err },
 		"PutWorkbook":           func() error { return put(ctx, s, w, nil) },
-		"RemoveWorkbook":        func() error { _, err := s.RemoveWorkbook(ctx, prod+"/scans/s", w.GetName()); return err },
+		"RemoveWorkbook":        func() error { _, err := s.RemoveWorkbook(ctx, scanning(ctx, s, prod), w.GetName()); return err },
 		"KnownWorkbooks":        func() error { _, err := s.KnownWorkbooks(ctx, prod); return err },
 		"ListChanges":           func() error { _, err := s.ListChanges(ctx, prod, 0, 0); return err },
 		"ListScans":             func() error { _, _, err := s.ListScans(ctx, prod, store.Page{}); return err },

@@ -53,7 +53,7 @@ func testChanges(t *testing.T, open opener) {
 	}
 	seen := func(models ...*pb.Model) {
 		t.Helper()
-		returned, err := s.PutWorkbook(ctx, store.Seen{Scan: prod + "/scans/s", Workbook: w, Models: models})
+		returned, err := s.PutWorkbook(ctx, store.Seen{Claim: scanning(ctx, s, prod), Workbook: w, Models: models})
 		check(t, err)
 		listed, err := s.ListChanges(ctx, prod, after, 0)
 		check(t, err)
@@ -95,7 +95,7 @@ func testChanges(t *testing.T, open opener) {
 	seen(m)
 	expect("15 MODEL_RESTORED models/w.e >All Orders", "16 MODEL_SQL_CHANGED models/w.e")
 
-	_, err := s.RemoveWorkbook(ctx, prod+"/scans/s", w.GetName())
+	_, err := s.RemoveWorkbook(ctx, scanning(ctx, s, prod), w.GetName())
 	check(t, err)
 	expect("17 MODEL_REMOVED models/w.e All Orders>", "18 WORKBOOK_REMOVED workbooks/w Revenue>")
 	w.DisplayName, m.State = "Sales", pb.ModelState_MODEL_STATE_FORBIDDEN
@@ -146,11 +146,11 @@ func testChangesReplay(t *testing.T, open opener) {
 		for range rapid.IntRange(1, 8).Draw(rt, "scans") {
 			w := workbook(connection, rapid.SampledFrom([]string{"v", "w"}).Draw(rt, "workbook"), rapid.SampledFrom([]string{"p", "q"}).Draw(rt, "path"), rapid.SampledFrom([]string{"A", "B"}).Draw(rt, "name"))
 			w.OwnerId = rapid.SampledFrom([]string{"ann", "bob"}).Draw(rt, "owner")
-			seen := store.Seen{Scan: connection + "/scans/s", Workbook: w}
+			seen := store.Seen{Claim: scanning(ctx, s, connection), Workbook: w}
 			var err error
 			switch rapid.IntRange(0, 4).Draw(rt, "what") {
 			case 0:
-				_, err = s.RemoveWorkbook(ctx, seen.Scan, w.GetName())
+				_, err = s.RemoveWorkbook(ctx, seen.Claim, w.GetName())
 			case 1:
 				seen.Unread = true
 				_, err = s.PutWorkbook(ctx, seen)
@@ -292,7 +292,7 @@ func testUnread(t *testing.T, open opener) {
 	w := workbook(prod, "w", "p", "Sales")
 	check(t, put(ctx, s, w, []*pb.Model{model(w, prod, "e", "m", "x")}))
 	w.Path, w.DisplayName = "q", "Revenue"
-	changes, err := s.PutWorkbook(ctx, store.Seen{Scan: prod + "/scans/s", Workbook: w, Marker: "m", Unread: true})
+	changes, err := s.PutWorkbook(ctx, store.Seen{Claim: scanning(ctx, s, prod), Workbook: w, Marker: "m", Unread: true})
 	check(t, err)
 	equal(t, len(changes), 2)
 	m, err := s.Model(ctx, prod+"/models/w.e")
@@ -336,12 +336,9 @@ func testListScans(t *testing.T, open opener) {
 	connect(t, s, prod)
 	connect(t, s, prod+"2")
 	for _, id := range []string{"01", "02", "03", "0a"} {
-		scan, _, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/" + id}, 0)
-		check(t, err)
-		scan.State = pb.ScanState_SCAN_STATE_SUCCEEDED
-		check(t, s.UpdateScan(ctx, scan))
+		end(t, s, start(t, s, prod+"/scans/"+id))
 	}
-	_, _, err := s.StartScan(ctx, &pb.Scan{Name: prod + "2/scans/05"}, 0)
+	_, _, err := s.StartScan(ctx, &pb.Scan{Name: prod + "2/scans/05"}, 0, nil)
 	check(t, err)
 	var got []string
 	page := store.Page{Size: 3}

@@ -52,9 +52,9 @@ func (s *Store) CreateConnection(ctx context.Context, connection *pb.Connection,
 		}
 	}
 	result, err := s.write.ExecContext(ctx, `
-		INSERT INTO connections (name, workspace, sort_key, etag, resource, secrets, request_id, request_hash)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
-		stored.GetName(), resource.WorkspaceName(name.Workspace), sortKey(stored.GetName()), stored.GetEtag(), data, sealed, request.ID, hash)
+		INSERT INTO connections (name, workspace, sort_key, etag, resource, secrets, request_id, request_hash, next_scan)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`, stored.GetName(), resource.WorkspaceName(name.Workspace),
+		sortKey(stored.GetName()), stored.GetEtag(), data, sealed, request.ID, hash, nextScan(stored))
 	switch err := changed(result, err); {
 	case errors.Is(err, ErrNotFound):
 		if _, err := s.Connection(ctx, stored.GetName()); errors.Is(err, ErrNotFound) {
@@ -159,6 +159,9 @@ func (s *Store) UpdateConnection(ctx context.Context, connection *pb.Connection,
 			return err
 		}
 		stored.CreateTime = current.GetCreateTime()
+		if proto.Equal(stored.GetScanSchedule(), current.GetScanSchedule()) {
+			stored.NextScanTime = current.GetNextScanTime()
+		}
 		return s.replaceConnection(ctx, tx, connection.GetEtag(), stored, secrets)
 	})
 	if err != nil {
@@ -172,8 +175,8 @@ func (s *Store) replaceConnection(ctx context.Context, tx *sql.Tx, etag string, 
 	if err != nil {
 		return err
 	}
-	result, err := tx.ExecContext(ctx, `UPDATE connections SET etag = $3, resource = $4 WHERE name = $1 AND etag = $2`,
-		stored.GetName(), etag, stored.GetEtag(), data)
+	result, err := tx.ExecContext(ctx, `UPDATE connections SET etag = $3, resource = $4, next_scan = $5 WHERE name = $1 AND etag = $2`,
+		stored.GetName(), etag, stored.GetEtag(), data, nextScan(stored))
 	if err := changed(result, err); errors.Is(err, ErrNotFound) {
 		return ErrEtagMismatch
 	} else if err != nil || secrets == nil {

@@ -146,8 +146,6 @@ func testDelete(t *testing.T, open opener) {
 	const other = "workspaces/acme/connections/prod2"
 	fill := func(name string) *pb.Model {
 		connect(t, s, name)
-		_, _, err := s.StartScan(ctx, &pb.Scan{Name: name + "/scans/s"}, 0)
-		check(t, err)
 		w := workbook(name, "w", "p", "n")
 		m := model(w, name, "e", "m", "a", "b")
 		check(t, put(ctx, s, w, []*pb.Model{m}))
@@ -170,7 +168,8 @@ func testDelete(t *testing.T, open opener) {
 	equal(t, read, kept)
 	_, err = s.Scan(ctx, other+"/scans/s")
 	check(t, err)
-	wantError(t, s.UpdateScan(ctx, &pb.Scan{Name: prod + "/scans/s"}), store.ErrNotFound)
+	_, err = s.KeepScan(ctx, store.Claim{Scan: prod + "/scans/s", Run: 1}, &pb.Scan{})
+	wantError(t, err, store.ErrNotFound)
 }
 
 func wantCounts(t *testing.T, s *store.Store, parent string, wantWorkbooks, wantModels int) {
@@ -234,7 +233,7 @@ func testIsolation(t *testing.T, open opener) {
 	_, err = s.Model(ctx, names[0]+"/models/%")
 	wantError(t, err, store.ErrNotFound)
 
-	_, err = s.RemoveWorkbook(ctx, names[0]+"/scans/s", names[0]+"/workbooks/w_w")
+	_, err = s.RemoveWorkbook(ctx, scanning(ctx, s, names[0]), names[0]+"/workbooks/w_w")
 	check(t, err)
 	for i, name := range names {
 		wantCounts(t, s, name, min(i, 1), min(i, 1))

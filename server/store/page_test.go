@@ -65,7 +65,7 @@ func testPages(t *testing.T, open opener) {
 	text := rapid.SampledFrom([]string{"", "a", "A", "a/b", "ab", "ü", "\x00", strings.Repeat("x", 300), strings.Repeat("é", 200)})
 	rapid.Check(t, func(rt *rapid.T) {
 		for i := range 4 {
-			_, err := s.RemoveWorkbook(ctx, prod+"/scans/s", fmt.Sprint(prod, "/workbooks/w", i))
+			_, err := s.RemoveWorkbook(ctx, scanning(ctx, s, prod), fmt.Sprint(prod, "/workbooks/w", i))
 			check(t, err)
 		}
 		var want []string
@@ -105,7 +105,7 @@ func testPagesUnderChange(t *testing.T, open opener) {
 	check(t, err)
 	equal(t, len(list), 2)
 	add("a", "e")
-	_, err = s.RemoveWorkbook(ctx, prod+"/scans/s", prod+"/workbooks/d") // the last of the first page
+	_, err = s.RemoveWorkbook(ctx, scanning(ctx, s, prod), prod+"/workbooks/d") // the last of the first page
 	check(t, err)
 	list, next, err = s.ListWorkbooks(ctx, prod, store.ListOptions{}, store.Page{Size: 3, Token: next})
 	check(t, err)

@@ -1,9 +1,15 @@
 package store_test
 
 import (
+	"context"
+	"database/sql"
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -13,17 +19,17 @@ import (
 
 func testStartScan(t *testing.T, open opener) {
 	s, ctx := open(t), t.Context()
-	_, _, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s1"}, 0)
+	_, _, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s1"}, 0, nil)
 	wantError(t, err, store.ErrNotFound)
 	connect(t, s, prod)
 	connect(t, s, prod+"2")
 
-	first, started, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s1", CreateTime: timestamppb.Now()}, 0)
+	first, started, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s1", CreateTime: timestamppb.Now()}, 0, nil)
 	check(t, err)
 	if !started || first.GetState() != pb.ScanState_SCAN_STATE_RUNNING {
 		t.Fatalf("started %v, %v", started, first)
 	}
-	second, started, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s2"}, 0)
+	second, started, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s2"}, 0, nil)
 	check(t, err)
 	if started {
 		t.Fatal("started a second scan")
@@ -31,17 +37,18 @@ func testStartScan(t *testing.T, open opener) {
 	equal(t, second, first)
 	_, err = s.Scan(ctx, prod+"/scans/s2")
 	wantError(t, err, store.ErrNotFound)
-	_, started, err = s.StartScan(ctx, &pb.Scan{Name: prod + "2/scans/s1"}, 0)
+	_, started, err = s.StartScan(ctx, &pb.Scan{Name: prod + "2/scans/s1"}, 0, nil)
 	check(t, err)
 	if !started {
 		t.Fatal("another connection's scan stood in the way")
 	}
 
-	first.State = pb.ScanState_SCAN_STATE_SUCCEEDED
-	check(t, s.UpdateScan(ctx, first))
-	_, _, err = s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s1"}, 0)
+	_, claim, err := s.ClaimScan(ctx, first.GetName())
+	check(t, err)
+	end(t, s, claim)
+	_, _, err = s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s1"}, 0, nil)
 	wantError(t, err, store.ErrExists)
-	_, started, err = s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s2"}, 0)
+	_, started, err = s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s2"}, 0, nil)
 	check(t, err)
 	if !started {
 		t.Fatal("a scan that is over stood in the way")
@@ -59,7 +66,7 @@ func testStartScanConcurrently(t *testing.T, open opener) {
 	)
 	for i := range 20 {
 		group.Go(func() {
-			scan, started, err := s.StartScan(ctx, &pb.Scan{Name: fmt.Sprint(prod, "/scans/s", i)}, 0)
+			scan, started, err := s.StartScan(ctx, &pb.Scan{Name: fmt.Sprint(prod, "/scans/s", i)}, 0, nil)
 			if err != nil {
 				t.Error(err)
 				return
@@ -78,59 +85,257 @@ func testStartScanConcurrently(t *testing.T, open opener) {
 	}
 }
 
+// start starts a scan and takes it up.
+func start(t testing.TB, s *store.Store, name string) store.Claim {
+	t.Helper()
+	_, started, err := s.StartScan(t.Context(), &pb.Scan{Name: name}, 0, nil)
+	check(t, err)
+	if !started {
+		t.Fatal("another scan runs")
+	}
+	_, claim, err := s.ClaimScan(t.Context(), name)
+	check(t, err)
+	return claim
+}
+
+// end ends a scan well.
+func end(t testing.TB, s *store.Store, claim store.Claim) {
+	t.Helper()
+	check(t, s.EndScan(t.Context(), claim, &pb.Scan{Name: claim.Scan, State: pb.ScanState_SCAN_STATE_SUCCEEDED}))
+}
+
 func testScanOver(t *testing.T, open opener) {
 	s, ctx := open(t), t.Context()
 	connect(t, s, prod)
-	scan, _, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s"}, 0)
+	claim := start(t, s, prod+"/scans/s")
+	scan := &pb.Scan{Name: claim.Scan, State: pb.ScanState_SCAN_STATE_RUNNING, WorkbooksDone: 7}
+	cancelled, err := s.KeepScan(ctx, claim, scan)
 	check(t, err)
-	scan.WorkbooksDone = 7
-	check(t, s.UpdateScan(ctx, scan))
+	equal(t, cancelled, false)
 	read, err := s.Scan(ctx, scan.GetName())
 	check(t, err)
 	equal(t, read, scan)
 
-	scan.State = pb.ScanState_SCAN_STATE_CANCELLED
-	check(t, s.UpdateScan(ctx, scan))
+	scan.State = pb.ScanState_SCAN_STATE_FAILED
+	check(t, s.EndScan(ctx, claim, scan))
 	late := &pb.Scan{Name: scan.GetName(), State: pb.ScanState_SCAN_STATE_RUNNING}
-	wantError(t, s.UpdateScan(ctx, late), store.ErrScanOver)
+	_, err = s.KeepScan(ctx, claim, late)
+	wantError(t, err, store.ErrScanLost)
+	wantError(t, s.EndScan(ctx, claim, late), store.ErrScanLost)
+	check(t, s.ReleaseScan(ctx, claim, refuse(t)))
+	_, _, err = s.ClaimScan(ctx, claim.Scan)
+	wantError(t, err, store.ErrScanLost)
+	n, err := s.RescueScans(ctx, refuse(t))
+	check(t, err)
+	equal(t, n, 0)
+	ended, err := s.CancelScan(ctx, claim.Scan)
+	check(t, err)
+	equal(t, ended, scan)
 	read, err = s.Scan(ctx, scan.GetName())
 	check(t, err)
 	equal(t, read, scan)
-	wantError(t, s.UpdateScan(ctx, &pb.Scan{Name: prod + "/scans/other"}), store.ErrNotFound)
+
+	_, err = s.KeepScan(ctx, store.Claim{Scan: prod + "/scans/other", Run: 1}, scan)
+	wantError(t, err, store.ErrNotFound)
+	wantError(t, s.EndScan(ctx, store.Claim{Scan: prod + "/scans/other", Run: 1}, scan), store.ErrNotFound)
+	_, err = s.CancelScan(ctx, prod+"/scans/other")
+	wantError(t, err, store.ErrNotFound)
 }
 
-func testInterrupt(t *testing.T, open opener) {
-	s, ctx := open(t), t.Context()
-	for i := range 3 {
-		name := fmt.Sprint("workspaces/acme/connections/c", i)
-		connect(t, s, name)
-		scan, _, err := s.StartScan(ctx, &pb.Scan{Name: name + "/scans/s", WorkbooksDone: int32(i)}, 0)
-		check(t, err)
-		if i == 2 {
-			scan.State = pb.ScanState_SCAN_STATE_SUCCEEDED
-			check(t, s.UpdateScan(ctx, scan))
-		}
+// refuse is told of no scan.
+func refuse(t *testing.T) store.Ask {
+	return func(_ context.Context, _ *sql.Tx, scan string) error {
+		t.Errorf("%s is asked for", scan)
+		return nil
 	}
-	problem := &pb.Problem{Reason: pb.ErrorReason_ERROR_REASON_SCAN_INTERRUPTED, Message: "start another"}
-	for _, want := range []int{2, 0} {
-		n, err := s.InterruptScans(ctx, problem)
+}
+
+func testClaimConcurrently(t *testing.T, open opener) {
+	s, ctx := open(t), t.Context()
+	connect(t, s, prod)
+	const name = prod + "/scans/s"
+	_, _, err := s.StartScan(ctx, &pb.Scan{Name: name}, 0, nil)
+	check(t, err)
+	for run := int64(1); run <= 3; run++ {
+		var claims atomic.Int64
+		var group sync.WaitGroup
+		for range 16 {
+			group.Go(func() {
+				_, claim, err := s.ClaimScan(ctx, name)
+				switch {
+				case err == nil && claim.Run == run:
+					claims.Add(1)
+				case !errors.Is(err, store.ErrScanLost):
+					t.Errorf("claim %v, error %v", claim, err)
+				}
+			})
+		}
+		group.Wait()
+		equal(t, claims.Load(), int64(1))
+		check(t, s.ExpireLease(ctx, name))
+	}
+}
+
+func testLeases(t *testing.T, open opener) {
+	s, ctx := open(t), t.Context()
+	connect(t, s, prod)
+	first := start(t, s, prod+"/scans/s")
+	var asked []string
+	ask := func(_ context.Context, _ *sql.Tx, scan string) error {
+		asked = append(asked, scan)
+		return nil
+	}
+	rescue := func(want int) {
+		t.Helper()
+		n, err := s.RescueScans(ctx, ask)
 		check(t, err)
 		equal(t, n, want)
+		equal(t, len(asked), want)
+		asked = nil
 	}
-	for i := range 3 {
-		scan, err := s.Scan(ctx, fmt.Sprint("workspaces/acme/connections/c", i, "/scans/s"))
+	rescue(0) // it is kept
+	check(t, s.ExpireLease(ctx, first.Scan))
+	rescue(1)
+	scan := &pb.Scan{Name: first.Scan, State: pb.ScanState_SCAN_STATE_RUNNING, WorkbooksDone: 3}
+	rescue(0) // it is asked for
+	_, err := s.KeepScan(ctx, first, scan) // late, but nobody was faster
+	check(t, err)
+	rescue(0)
+
+	check(t, s.ExpireLease(ctx, first.Scan))
+	read, second, err := s.ClaimScan(ctx, first.Scan)
+	check(t, err)
+	equal(t, read, scan)
+	equal(t, second, store.Claim{Scan: first.Scan, Run: 2})
+	_, err = s.KeepScan(ctx, first, scan)
+	wantError(t, err, store.ErrScanLost)
+	wantError(t, s.EndScan(ctx, first, scan), store.ErrScanLost)
+	check(t, s.ReleaseScan(ctx, first, refuse(t)))
+	rescue(0)
+
+	check(t, s.ReleaseScan(ctx, second, ask))
+	equal(t, asked, []string{first.Scan})
+	asked = nil
+	rescue(0)
+	check(t, s.ExpireLease(ctx, first.Scan))
+	rescue(1)
+	_, third, err := s.ClaimScan(ctx, first.Scan)
+	check(t, err)
+	end(t, s, third)
+	rescue(0)
+}
+
+func testLostClaim(t *testing.T, open opener) {
+	s, ctx := open(t), t.Context()
+	connect(t, s, prod)
+	lost := start(t, s, prod+"/scans/s")
+	check(t, s.ExpireLease(ctx, lost.Scan))
+	w := workbook(prod, "w", "p", "n")
+	_, err := s.PutWorkbook(ctx, store.Seen{Claim: lost, Workbook: w}) // nobody was faster
+	check(t, err)
+	_, claim, err := s.ClaimScan(ctx, lost.Scan)
+	check(t, err)
+	w.DisplayName = "m"
+	refused := func(claim store.Claim) {
+		t.Helper()
+		_, err := s.PutWorkbook(ctx, store.Seen{Claim: claim, Workbook: w})
+		wantError(t, err, store.ErrScanLost)
+		_, err = s.RemoveWorkbook(ctx, claim, w.GetName())
+		wantError(t, err, store.ErrScanLost)
+	}
+	refused(lost)
+	end(t, s, claim)
+	refused(claim)
+	equal(t, allWorkbooks(t, s, prod)[0].GetDisplayName(), "n")
+	changes, err := s.ListChanges(ctx, prod, 0, 0)
+	check(t, err)
+	equal(t, len(changes), 1)
+	var mine []string
+	check(t, s.ScanChanges(ctx, claim.Scan, func(c *pb.Change) { mine = append(mine, told(c)) }))
+	equal(t, mine, []string{"1 WORKBOOK_ADDED workbooks/w >n"})
+}
+
+func testCancelScan(t *testing.T, open opener) {
+	s, ctx := open(t), t.Context()
+	connect(t, s, prod)
+	const name = prod + "/scans/s"
+	_, _, err := s.StartScan(ctx, &pb.Scan{Name: name}, 0, nil)
+	check(t, err)
+	scan, err := s.CancelScan(ctx, name) // nobody has it, so nobody is waited for
+	check(t, err)
+	equal(t, scan.GetState(), pb.ScanState_SCAN_STATE_CANCELLED)
+	equal(t, scan.GetPhase(), pb.ScanPhase_SCAN_PHASE_DONE)
+	_, _, err = s.ClaimScan(ctx, name)
+	wantError(t, err, store.ErrScanLost)
+
+	claim := start(t, s, prod+"/scans/t")
+	scan, err = s.CancelScan(ctx, claim.Scan)
+	check(t, err)
+	equal(t, scan.GetState(), pb.ScanState_SCAN_STATE_RUNNING)
+	cancelled, err := s.KeepScan(ctx, claim, scan)
+	check(t, err)
+	equal(t, cancelled, true)
+	check(t, s.ExpireLease(ctx, claim.Scan))
+	scan, err = s.CancelScan(ctx, claim.Scan) // its replica is gone
+	check(t, err)
+	equal(t, scan.GetState(), pb.ScanState_SCAN_STATE_CANCELLED)
+}
+
+func testAskFails(t *testing.T, open opener) {
+	s, ctx := open(t), t.Context()
+	connect(t, s, prod)
+	failure := errors.New("the queue is full")
+	ask := func(context.Context, *sql.Tx, string) error { return failure }
+	_, _, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s"}, 0, ask)
+	wantError(t, err, failure)
+	_, err = s.Scan(ctx, prod+"/scans/s")
+	wantError(t, err, store.ErrNotFound)
+	_, started, err := s.StartScan(ctx, &pb.Scan{Name: prod + "/scans/s"}, 0, nil)
+	check(t, err)
+	equal(t, started, true)
+}
+
+func testDueConnections(t *testing.T, open opener) {
+	s, ctx := open(t), t.Context()
+	now := time.Unix(1_800_000_000, 0)
+	names := map[string]time.Time{"early": now.Add(-time.Hour), "now": now, "late": now.Add(time.Second), "never": {}}
+	for id, at := range names {
+		c := &pb.Connection{Name: "workspaces/acme/connections/" + id, ScanSchedule: &pb.ScanSchedule{Cron: "@daily"}}
+		if !at.IsZero() {
+			c.NextScanTime = timestamppb.New(at)
+		}
+		_, err := s.CreateConnection(ctx, c, &store.Secrets{}, store.Request{})
 		check(t, err)
-		if i == 2 {
-			equal(t, scan.GetState(), pb.ScanState_SCAN_STATE_SUCCEEDED)
-			continue
-		}
-		if scan.GetEndTime() == nil {
-			t.Fatal("an interrupted scan has no end")
-		}
-		scan.EndTime = nil
-		equal(t, scan, &pb.Scan{
-			Name: scan.GetName(), State: pb.ScanState_SCAN_STATE_FAILED, Phase: pb.ScanPhase_SCAN_PHASE_DONE,
-			WorkbooksDone: int32(i), Error: problem,
-		})
 	}
+	due := func() []string {
+		t.Helper()
+		connections, err := s.DueConnections(ctx, now)
+		check(t, err)
+		var ids []string
+		for _, c := range connections {
+			ids = append(ids, strings.TrimPrefix(c.GetName(), "workspaces/acme/connections/"))
+		}
+		return ids
+	}
+	equal(t, due(), []string{"early", "now"})
+	early, err := s.Connection(ctx, "workspaces/acme/connections/early")
+	check(t, err)
+	check(t, s.SetNextScan(ctx, early, now.Add(time.Hour)))
+	check(t, s.SetNextScan(ctx, early, now.Add(-time.Minute))) // of another replica, which had read it before
+	equal(t, due(), []string{"now"})
+	set, err := s.Connection(ctx, early.GetName())
+	check(t, err)
+	equal(t, set.GetEtag(), early.GetEtag())
+
+	// A schedule that stays keeps its time, and one that changes does not.
+	set.DisplayName, set.NextScanTime = "x", timestamppb.New(now)
+	set, err = s.UpdateConnection(ctx, set, nil)
+	check(t, err)
+	equal(t, due(), []string{"now"})
+	set.ScanSchedule.Cron, set.NextScanTime = "@hourly", timestamppb.New(now)
+	_, err = s.UpdateConnection(ctx, set, nil)
+	check(t, err)
+	equal(t, len(due()), 2)
+	check(t, s.DeleteConnection(ctx, set.GetName(), ""))
+	wantError(t, s.SetNextScan(ctx, set, now), store.ErrNotFound)
 }

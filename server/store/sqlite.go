@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -23,10 +24,13 @@ func OpenSQLite(ctx context.Context, path string, keys Keys) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	return &Store{write: write, read: read, dialect: sqliteDialect, sealer: sealer{keys}}, nil
+	return &Store{write: write, read: read, dialect: sqliteDialect, queue: riversqlite.New(write), sealer: sealer{keys}}, nil
 }
 
 var sqliteDialect = dialect{
+	now: `CAST(unixepoch('subsec') * 1000 AS INTEGER)`,
+	// There is one writer at a time.
+	lock: func(context.Context, *sql.Tx, string) error { return nil },
 	isOrphan: func(err error) bool {
 		var e *sqlite.Error
 		return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
@@ -60,7 +64,7 @@ func openSQLite(ctx context.Context, path string) (write, read *sql.DB, err erro
 		return nil, nil, err
 	}
 	write.SetMaxOpenConns(1)
-	if err := migrate(ctx, goose.DialectSQLite3, write, "migrations/sqlite"); err != nil {
+	if err := migrate(ctx, goose.DialectSQLite3, write, "migrations/sqlite", riversqlite.New(write)); err != nil {
 		return nil, nil, errors.Join(err, write.Close())
 	}
 	read, err = sql.Open("sqlite", dsn(path, "_pragma=query_only(ON)"))

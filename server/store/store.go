@@ -18,9 +18,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/rivermigrate"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -33,8 +35,8 @@ var (
 	ErrRequestReused = errors.New("store: request id reused")
 	// ErrEtagMismatch: the connection was changed since its etag was read.
 	ErrEtagMismatch = errors.New("store: etag mismatch")
-	// ErrScanOver: the scan is over and does not change any more.
-	ErrScanOver = errors.New("store: scan is over")
+	// ErrScanLost: the scan is over, or somebody else has taken it up.
+	ErrScanLost = errors.New("store: scan is lost")
 	// ErrTooManyScans: the workspace has as many scans running as it may have.
 	ErrTooManyScans = errors.New("store: too many scans")
 	// ErrBadPageToken: the page token is no token of this list.
@@ -49,11 +51,19 @@ type Store struct {
 	write   *sql.DB // with SQLite one connection, since it has one writer at a time
 	read    *sql.DB
 	dialect dialect
+	queue   riverdriver.Driver[*sql.Tx]
 	sealer  sealer
+
+	closeQueue func() // closes what only the queue uses; nil if that is nothing
 }
 
 // dialect is what the databases do differently.
 type dialect struct {
+	// now is the time by the database's clock, in milliseconds since 1970.
+	now string
+	// lock keeps other transactions that lock the same key waiting until this one
+	// is over.
+	lock func(ctx context.Context, tx *sql.Tx, key string) error
 	// isOrphan reports whether a row was refused because the row that it belongs
 	// to does not exist.
 	isOrphan func(error) bool
@@ -64,32 +74,38 @@ type dialect struct {
 //go:embed migrations/*/*.sql
 var migrations embed.FS
 
-// migrate brings the tables up to date with the scripts of a folder.
-func migrate(ctx context.Context, d goose.Dialect, db *sql.DB, folder string) error {
+// migrate brings the tables up to date: the store's own, with the scripts of a
+// folder, and the queue's.
+func migrate(ctx context.Context, d goose.Dialect, db *sql.DB, folder string, queue riverdriver.Driver[*sql.Tx]) error {
 	files, err := fs.Sub(migrations, folder)
 	if err != nil {
 		return err
 	}
-	options := []goose.ProviderOption{goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true)}
-	if d == goose.DialectPostgres {
-		locker, err := lock.NewPostgresSessionLocker()
-		if err != nil {
-			return fmt.Errorf("read migrations: %w", err)
-		}
-		options = append(options, goose.WithSessionLocker(locker))
-	}
-	provider, err := goose.NewProvider(d, db, files, options...)
+	provider, err := goose.NewProvider(d, db, files, goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
+	migrator, err := rivermigrate.New(queue, &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return fmt.Errorf("read the queue's migrations: %w", err)
+	}
+	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return fmt.Errorf("migrate the queue: %w", err)
+	}
 	return nil
 }
 
+// Queue is how jobs reach the database, in the transactions of the store.
+func (s *Store) Queue() riverdriver.Driver[*sql.Tx] { return s.queue }
+
 // Close closes the database. Calls under way fail.
 func (s *Store) Close() error {
+	if s.closeQueue != nil {
+		s.closeQueue()
+	}
 	if s.read == s.write {
 		return s.write.Close()
 	}

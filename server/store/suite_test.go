@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,7 +38,12 @@ var suite = map[string]func(t *testing.T, open opener){
 	"one scan runs per connection":                 testStartScan,
 	"one of many starts wins":                      testStartScanConcurrently,
 	"a scan that is over stays as it is":           testScanOver,
-	"interrupted scans fail":                       testInterrupt,
+	"one of many claims wins":                      testClaimConcurrently,
+	"a scan is kept, lost, rescued and given back": testLeases,
+	"nothing is written under a lost claim":        testLostClaim,
+	"a scan is cancelled":                          testCancelScan,
+	"a start that nobody is told of":               testAskFails,
+	"connections that are due":                     testDueConnections,
 	"a workbook is replaced whole":                 testPutWorkbook,
 	"a workbook is put whole or not at all":        testPutWorkbookFails,
 	"a workbook without its connection":            testPutWorkbookWithoutConnection,
@@ -192,14 +198,33 @@ func allWorkbooks(t testing.TB, s *store.Store, parent string) []*pb.Workbook {
 	return list
 }
 
+// scanning returns the claim of a connection's scan `s`, which it starts where there
+// is no scan. Where it cannot, the claim is of a scan that is not there.
+func scanning(ctx context.Context, s *store.Store, connection string) store.Claim {
+	claim := store.Claim{Scan: connection + "/scans/s", Run: 1}
+	if _, started, err := s.StartScan(ctx, &pb.Scan{Name: claim.Scan}, 0, nil); err == nil && started {
+		if _, claim, err = s.ClaimScan(ctx, claim.Scan); err != nil {
+			panic(err)
+		}
+	}
+	return claim
+}
+
+func connectionOf(workbook string) string {
+	connection, _, _ := strings.Cut(workbook, "/workbooks/")
+	return connection
+}
+
 // put stores a workbook that was read.
 func put(ctx context.Context, s *store.Store, w *pb.Workbook, models []*pb.Model) error {
-	_, err := s.PutWorkbook(ctx, store.Seen{Scan: prod + "/scans/s", Workbook: w, Models: models, Marker: "m"})
+	claim := scanning(ctx, s, connectionOf(w.GetName()))
+	_, err := s.PutWorkbook(ctx, store.Seen{Claim: claim, Workbook: w, Models: models, Marker: "m"})
 	return err
 }
 
 // putFailed stores a workbook that could not be read.
 func putFailed(ctx context.Context, s *store.Store, w *pb.Workbook) error {
-	_, err := s.PutWorkbook(ctx, store.Seen{Scan: prod + "/scans/s", Workbook: w, Unread: true})
+	claim := scanning(ctx, s, connectionOf(w.GetName()))
+	_, err := s.PutWorkbook(ctx, store.Seen{Claim: claim, Workbook: w, Unread: true})
 	return err
 }

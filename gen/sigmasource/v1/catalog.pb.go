@@ -25,6 +25,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ScanTrigger is what made a scan begin.
+type ScanTrigger int32
+
+const (
+	// Never sent.
+	ScanTrigger_SCAN_TRIGGER_UNSPECIFIED ScanTrigger = 0
+	// StartScan.
+	ScanTrigger_SCAN_TRIGGER_REQUEST ScanTrigger = 1
+	// The connection was created.
+	ScanTrigger_SCAN_TRIGGER_CREATION ScanTrigger = 2
+	// The connection's schedule.
+	ScanTrigger_SCAN_TRIGGER_SCHEDULE ScanTrigger = 3
+)
+
+// Enum value maps for ScanTrigger.
+var (
+	ScanTrigger_name = map[int32]string{
+		0: "SCAN_TRIGGER_UNSPECIFIED",
+		1: "SCAN_TRIGGER_REQUEST",
+		2: "SCAN_TRIGGER_CREATION",
+		3: "SCAN_TRIGGER_SCHEDULE",
+	}
+	ScanTrigger_value = map[string]int32{
+		"SCAN_TRIGGER_UNSPECIFIED": 0,
+		"SCAN_TRIGGER_REQUEST":     1,
+		"SCAN_TRIGGER_CREATION":    2,
+		"SCAN_TRIGGER_SCHEDULE":    3,
+	}
+)
+
+func (x ScanTrigger) Enum() *ScanTrigger {
+	p := new(ScanTrigger)
+	*p = x
+	return p
+}
+
+func (x ScanTrigger) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ScanTrigger) Descriptor() protoreflect.EnumDescriptor {
+	return file_sigmasource_v1_catalog_proto_enumTypes[0].Descriptor()
+}
+
+func (ScanTrigger) Type() protoreflect.EnumType {
+	return &file_sigmasource_v1_catalog_proto_enumTypes[0]
+}
+
+func (x ScanTrigger) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ScanTrigger.Descriptor instead.
+func (ScanTrigger) EnumDescriptor() ([]byte, []int) {
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{0}
+}
+
 // ScanState tells whether a scan runs.
 type ScanState int32
 
@@ -70,11 +127,11 @@ func (x ScanState) String() string {
 }
 
 func (ScanState) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_catalog_proto_enumTypes[0].Descriptor()
+	return file_sigmasource_v1_catalog_proto_enumTypes[1].Descriptor()
 }
 
 func (ScanState) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_catalog_proto_enumTypes[0]
+	return &file_sigmasource_v1_catalog_proto_enumTypes[1]
 }
 
 func (x ScanState) Number() protoreflect.EnumNumber {
@@ -83,7 +140,7 @@ func (x ScanState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ScanState.Descriptor instead.
 func (ScanState) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{0}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{1}
 }
 
 // ScanPhase is a step of a scan.
@@ -100,6 +157,8 @@ const (
 	ScanPhase_SCAN_PHASE_READING ScanPhase = 3
 	// Over.
 	ScanPhase_SCAN_PHASE_DONE ScanPhase = 4
+	// Waiting for a server to take it up. The first phase.
+	ScanPhase_SCAN_PHASE_QUEUED ScanPhase = 5
 )
 
 // Enum value maps for ScanPhase.
@@ -110,6 +169,7 @@ var (
 		2: "SCAN_PHASE_LISTING",
 		3: "SCAN_PHASE_READING",
 		4: "SCAN_PHASE_DONE",
+		5: "SCAN_PHASE_QUEUED",
 	}
 	ScanPhase_value = map[string]int32{
 		"SCAN_PHASE_UNSPECIFIED": 0,
@@ -117,6 +177,7 @@ var (
 		"SCAN_PHASE_LISTING":     2,
 		"SCAN_PHASE_READING":     3,
 		"SCAN_PHASE_DONE":        4,
+		"SCAN_PHASE_QUEUED":      5,
 	}
 )
 
@@ -131,11 +192,11 @@ func (x ScanPhase) String() string {
 }
 
 func (ScanPhase) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_catalog_proto_enumTypes[1].Descriptor()
+	return file_sigmasource_v1_catalog_proto_enumTypes[2].Descriptor()
 }
 
 func (ScanPhase) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_catalog_proto_enumTypes[1]
+	return &file_sigmasource_v1_catalog_proto_enumTypes[2]
 }
 
 func (x ScanPhase) Number() protoreflect.EnumNumber {
@@ -144,7 +205,7 @@ func (x ScanPhase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ScanPhase.Descriptor instead.
 func (ScanPhase) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{1}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{2}
 }
 
 // DocumentKind is a kind of document in Sigma whose elements are models.
@@ -185,11 +246,11 @@ func (x DocumentKind) String() string {
 }
 
 func (DocumentKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_catalog_proto_enumTypes[2].Descriptor()
+	return file_sigmasource_v1_catalog_proto_enumTypes[3].Descriptor()
 }
 
 func (DocumentKind) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_catalog_proto_enumTypes[2]
+	return &file_sigmasource_v1_catalog_proto_enumTypes[3]
 }
 
 func (x DocumentKind) Number() protoreflect.EnumNumber {
@@ -198,7 +259,7 @@ func (x DocumentKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DocumentKind.Descriptor instead.
 func (DocumentKind) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{2}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{3}
 }
 
 // ModelState tells whether a model can be read.
@@ -255,11 +316,11 @@ func (x ModelState) String() string {
 }
 
 func (ModelState) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_catalog_proto_enumTypes[3].Descriptor()
+	return file_sigmasource_v1_catalog_proto_enumTypes[4].Descriptor()
 }
 
 func (ModelState) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_catalog_proto_enumTypes[3]
+	return &file_sigmasource_v1_catalog_proto_enumTypes[4]
 }
 
 func (x ModelState) Number() protoreflect.EnumNumber {
@@ -268,7 +329,7 @@ func (x ModelState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ModelState.Descriptor instead.
 func (ModelState) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{3}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{4}
 }
 
 // FindingCode names a finding.
@@ -341,11 +402,11 @@ func (x FindingCode) String() string {
 }
 
 func (FindingCode) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_catalog_proto_enumTypes[4].Descriptor()
+	return file_sigmasource_v1_catalog_proto_enumTypes[5].Descriptor()
 }
 
 func (FindingCode) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_catalog_proto_enumTypes[4]
+	return &file_sigmasource_v1_catalog_proto_enumTypes[5]
 }
 
 func (x FindingCode) Number() protoreflect.EnumNumber {
@@ -354,7 +415,7 @@ func (x FindingCode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FindingCode.Descriptor instead.
 func (FindingCode) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{4}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{5}
 }
 
 // FindingSeverity tells how much a finding matters.
@@ -398,11 +459,11 @@ func (x FindingSeverity) String() string {
 }
 
 func (FindingSeverity) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_catalog_proto_enumTypes[5].Descriptor()
+	return file_sigmasource_v1_catalog_proto_enumTypes[6].Descriptor()
 }
 
 func (FindingSeverity) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_catalog_proto_enumTypes[5]
+	return &file_sigmasource_v1_catalog_proto_enumTypes[6]
 }
 
 func (x FindingSeverity) Number() protoreflect.EnumNumber {
@@ -411,7 +472,7 @@ func (x FindingSeverity) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FindingSeverity.Descriptor instead.
 func (FindingSeverity) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{5}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{6}
 }
 
 // ChangeKind names what became different.
@@ -511,11 +572,11 @@ func (x ChangeKind) String() string {
 }
 
 func (ChangeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_catalog_proto_enumTypes[6].Descriptor()
+	return file_sigmasource_v1_catalog_proto_enumTypes[7].Descriptor()
 }
 
 func (ChangeKind) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_catalog_proto_enumTypes[6]
+	return &file_sigmasource_v1_catalog_proto_enumTypes[7]
 }
 
 func (x ChangeKind) Number() protoreflect.EnumNumber {
@@ -524,7 +585,7 @@ func (x ChangeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChangeKind.Descriptor instead.
 func (ChangeKind) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{6}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{7}
 }
 
 // Scan is one pass over Sigma.
@@ -580,6 +641,12 @@ type Scan struct {
 	// How long the scan will take from here, at the pace so far. Not set before
 	// there is one.
 	RemainingTime *durationpb.Duration `protobuf:"bytes,23,opt,name=remaining_time,json=remainingTime,proto3" json:"remaining_time,omitempty"`
+	// Why the scan began.
+	Trigger ScanTrigger `protobuf:"varint,24,opt,name=trigger,proto3,enum=sigmasource.v1.ScanTrigger" json:"trigger,omitempty"`
+	// How often a server that ran the scan was stopped or lost. Another took it up,
+	// or the same one once it was back, and went on from the workbooks that had been
+	// read: those are counted anew, not read.
+	Interruptions int32 `protobuf:"varint,25,opt,name=interruptions,proto3" json:"interruptions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -775,6 +842,20 @@ func (x *Scan) GetRemainingTime() *durationpb.Duration {
 	return nil
 }
 
+func (x *Scan) GetTrigger() ScanTrigger {
+	if x != nil {
+		return x.Trigger
+	}
+	return ScanTrigger_SCAN_TRIGGER_UNSPECIFIED
+}
+
+func (x *Scan) GetInterruptions() int32 {
+	if x != nil {
+		return x.Interruptions
+	}
+	return 0
+}
+
 // Problem is something that went wrong with one thing.
 type Problem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -894,9 +975,13 @@ type Workbook struct {
 	DocumentKind DocumentKind `protobuf:"varint,15,opt,name=document_kind,json=documentKind,proto3,enum=sigmasource.v1.DocumentKind" json:"document_kind,omitempty"`
 	// Since when it is no longer in Sigma, or not visible to the credentials'
 	// owner. Not set as long as it is. It is listed only with `show_gone`.
-	GoneTime      *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=gone_time,json=goneTime,proto3" json:"gone_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	GoneTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=gone_time,json=goneTime,proto3" json:"gone_time,omitempty"`
+	// Of its models, those that cannot be read as they are.
+	UnreadableModelCount int32 `protobuf:"varint,17,opt,name=unreadable_model_count,json=unreadableModelCount,proto3" json:"unreadable_model_count,omitempty"`
+	// Its elements that are no models: texts, images, controls.
+	SkippedElementCount int32 `protobuf:"varint,18,opt,name=skipped_element_count,json=skippedElementCount,proto3" json:"skipped_element_count,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Workbook) Reset() {
@@ -1039,6 +1124,20 @@ func (x *Workbook) GetGoneTime() *timestamppb.Timestamp {
 		return x.GoneTime
 	}
 	return nil
+}
+
+func (x *Workbook) GetUnreadableModelCount() int32 {
+	if x != nil {
+		return x.UnreadableModelCount
+	}
+	return 0
+}
+
+func (x *Workbook) GetSkippedElementCount() int32 {
+	if x != nil {
+		return x.SkippedElementCount
+	}
+	return 0
 }
 
 // Model is one data element of a workbook or data model (a table, pivot table,
@@ -2649,7 +2748,8 @@ var File_sigmasource_v1_catalog_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\n" +
-	"\x1csigmasource/v1/catalog.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bsigmasource/v1/errors.proto\"\xc3\t\n" +
+	"\x1csigmasource/v1/catalog.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bsigmasource/v1/errors.proto\"\xaa\n" +
+	"\n" +
 	"\x04Scan\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x124\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x19.sigmasource.v1.ScanStateB\x03\xe0A\x03R\x05state\x124\n" +
@@ -2675,7 +2775,9 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\rmodels_failed\x18\x14 \x01(\x05B\x03\xe0A\x03R\fmodelsFailed\x12\x19\n" +
 	"\x05calls\x18\x15 \x01(\x03B\x03\xe0A\x03R\x05calls\x12E\n" +
 	"\x0ethrottled_time\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\rthrottledTime\x12E\n" +
-	"\x0eremaining_time\x18\x17 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\rremainingTime:`\xeaA]\n" +
+	"\x0eremaining_time\x18\x17 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\rremainingTime\x12:\n" +
+	"\atrigger\x18\x18 \x01(\x0e2\x1b.sigmasource.v1.ScanTriggerB\x03\xe0A\x03R\atrigger\x12)\n" +
+	"\rinterruptions\x18\x19 \x01(\x05B\x03\xe0A\x03R\rinterruptions:`\xeaA]\n" +
 	"\x10sigmasource/Scan\x12<workspaces/{workspace}/connections/{connection}/scans/{scan}*\x05scans2\x04scan\"\xbd\x01\n" +
 	"\aProblem\x123\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1b.sigmasource.v1.ErrorReasonR\x06reason\x12\x18\n" +
@@ -2683,7 +2785,7 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\bresource\x18\x03 \x01(\tR\bresource\x12\x1d\n" +
 	"\n" +
 	"sigma_code\x18\x04 \x01(\tR\tsigmaCode\x12(\n" +
-	"\x10sigma_request_id\x18\x05 \x01(\tR\x0esigmaRequestId\"\xf4\x05\n" +
+	"\x10sigma_request_id\x18\x05 \x01(\tR\x0esigmaRequestId\"\xde\x06\n" +
 	"\bWorkbook\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1f\n" +
 	"\vworkbook_id\x18\x02 \x01(\tR\n" +
@@ -2705,7 +2807,9 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\tscan_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\bscanTime\x12-\n" +
 	"\x05error\x18\x0e \x01(\v2\x17.sigmasource.v1.ProblemR\x05error\x12A\n" +
 	"\rdocument_kind\x18\x0f \x01(\x0e2\x1c.sigmasource.v1.DocumentKindR\fdocumentKind\x127\n" +
-	"\tgone_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\bgoneTime:t\xeaAq\n" +
+	"\tgone_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\bgoneTime\x124\n" +
+	"\x16unreadable_model_count\x18\x11 \x01(\x05R\x14unreadableModelCount\x122\n" +
+	"\x15skipped_element_count\x18\x12 \x01(\x05R\x13skippedElementCount:t\xeaAq\n" +
 	"\x14sigmasource/Workbook\x12Dworkspaces/{workspace}/connections/{connection}/workbooks/{workbook}*\tworkbooks2\bworkbook\"\xea\x06\n" +
 	"\x05Model\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1a\n" +
@@ -2812,19 +2916,25 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\x04scan\x18\x05 \x01(\tR\x04scan\x12\x1b\n" +
 	"\tcolumn_id\x18\x06 \x01(\tR\bcolumnId\x12\x12\n" +
 	"\x04from\x18\a \x01(\tR\x04from\x12\x0e\n" +
-	"\x02to\x18\b \x01(\tR\x02to*\x8a\x01\n" +
+	"\x02to\x18\b \x01(\tR\x02to*{\n" +
+	"\vScanTrigger\x12\x1c\n" +
+	"\x18SCAN_TRIGGER_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14SCAN_TRIGGER_REQUEST\x10\x01\x12\x19\n" +
+	"\x15SCAN_TRIGGER_CREATION\x10\x02\x12\x19\n" +
+	"\x15SCAN_TRIGGER_SCHEDULE\x10\x03*\x8a\x01\n" +
 	"\tScanState\x12\x1a\n" +
 	"\x16SCAN_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12SCAN_STATE_RUNNING\x10\x01\x12\x18\n" +
 	"\x14SCAN_STATE_SUCCEEDED\x10\x02\x12\x15\n" +
 	"\x11SCAN_STATE_FAILED\x10\x03\x12\x18\n" +
-	"\x14SCAN_STATE_CANCELLED\x10\x04*\x87\x01\n" +
+	"\x14SCAN_STATE_CANCELLED\x10\x04*\x9e\x01\n" +
 	"\tScanPhase\x12\x1a\n" +
 	"\x16SCAN_PHASE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15SCAN_PHASE_SIGNING_IN\x10\x01\x12\x16\n" +
 	"\x12SCAN_PHASE_LISTING\x10\x02\x12\x16\n" +
 	"\x12SCAN_PHASE_READING\x10\x03\x12\x13\n" +
-	"\x0fSCAN_PHASE_DONE\x10\x04*g\n" +
+	"\x0fSCAN_PHASE_DONE\x10\x04\x12\x15\n" +
+	"\x11SCAN_PHASE_QUEUED\x10\x05*g\n" +
 	"\fDocumentKind\x12\x1d\n" +
 	"\x19DOCUMENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16DOCUMENT_KIND_WORKBOOK\x10\x01\x12\x1c\n" +
@@ -2903,110 +3013,112 @@ func file_sigmasource_v1_catalog_proto_rawDescGZIP() []byte {
 	return file_sigmasource_v1_catalog_proto_rawDescData
 }
 
-var file_sigmasource_v1_catalog_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_sigmasource_v1_catalog_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
 var file_sigmasource_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_sigmasource_v1_catalog_proto_goTypes = []any{
-	(ScanState)(0),                // 0: sigmasource.v1.ScanState
-	(ScanPhase)(0),                // 1: sigmasource.v1.ScanPhase
-	(DocumentKind)(0),             // 2: sigmasource.v1.DocumentKind
-	(ModelState)(0),               // 3: sigmasource.v1.ModelState
-	(FindingCode)(0),              // 4: sigmasource.v1.FindingCode
-	(FindingSeverity)(0),          // 5: sigmasource.v1.FindingSeverity
-	(ChangeKind)(0),               // 6: sigmasource.v1.ChangeKind
-	(*Scan)(nil),                  // 7: sigmasource.v1.Scan
-	(*Problem)(nil),               // 8: sigmasource.v1.Problem
-	(*Workbook)(nil),              // 9: sigmasource.v1.Workbook
-	(*Model)(nil),                 // 10: sigmasource.v1.Model
-	(*Column)(nil),                // 11: sigmasource.v1.Column
-	(*SigmaWarehouse)(nil),        // 12: sigmasource.v1.SigmaWarehouse
-	(*Finding)(nil),               // 13: sigmasource.v1.Finding
-	(*StartScanRequest)(nil),      // 14: sigmasource.v1.StartScanRequest
-	(*StartScanResponse)(nil),     // 15: sigmasource.v1.StartScanResponse
-	(*GetScanRequest)(nil),        // 16: sigmasource.v1.GetScanRequest
-	(*GetScanResponse)(nil),       // 17: sigmasource.v1.GetScanResponse
-	(*WatchScanRequest)(nil),      // 18: sigmasource.v1.WatchScanRequest
-	(*WatchScanResponse)(nil),     // 19: sigmasource.v1.WatchScanResponse
-	(*ListWorkbooksRequest)(nil),  // 20: sigmasource.v1.ListWorkbooksRequest
-	(*ListWorkbooksResponse)(nil), // 21: sigmasource.v1.ListWorkbooksResponse
-	(*ListModelsRequest)(nil),     // 22: sigmasource.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 23: sigmasource.v1.ListModelsResponse
-	(*GetModelRequest)(nil),       // 24: sigmasource.v1.GetModelRequest
-	(*GetModelResponse)(nil),      // 25: sigmasource.v1.GetModelResponse
-	(*ListScansRequest)(nil),      // 26: sigmasource.v1.ListScansRequest
-	(*ListScansResponse)(nil),     // 27: sigmasource.v1.ListScansResponse
-	(*CancelScanRequest)(nil),     // 28: sigmasource.v1.CancelScanRequest
-	(*CancelScanResponse)(nil),    // 29: sigmasource.v1.CancelScanResponse
-	(*ListChangesRequest)(nil),    // 30: sigmasource.v1.ListChangesRequest
-	(*ListChangesResponse)(nil),   // 31: sigmasource.v1.ListChangesResponse
-	(*WatchChangesRequest)(nil),   // 32: sigmasource.v1.WatchChangesRequest
-	(*WatchChangesResponse)(nil),  // 33: sigmasource.v1.WatchChangesResponse
-	(*Change)(nil),                // 34: sigmasource.v1.Change
-	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 36: google.protobuf.Duration
-	(ErrorReason)(0),              // 37: sigmasource.v1.ErrorReason
+	(ScanTrigger)(0),              // 0: sigmasource.v1.ScanTrigger
+	(ScanState)(0),                // 1: sigmasource.v1.ScanState
+	(ScanPhase)(0),                // 2: sigmasource.v1.ScanPhase
+	(DocumentKind)(0),             // 3: sigmasource.v1.DocumentKind
+	(ModelState)(0),               // 4: sigmasource.v1.ModelState
+	(FindingCode)(0),              // 5: sigmasource.v1.FindingCode
+	(FindingSeverity)(0),          // 6: sigmasource.v1.FindingSeverity
+	(ChangeKind)(0),               // 7: sigmasource.v1.ChangeKind
+	(*Scan)(nil),                  // 8: sigmasource.v1.Scan
+	(*Problem)(nil),               // 9: sigmasource.v1.Problem
+	(*Workbook)(nil),              // 10: sigmasource.v1.Workbook
+	(*Model)(nil),                 // 11: sigmasource.v1.Model
+	(*Column)(nil),                // 12: sigmasource.v1.Column
+	(*SigmaWarehouse)(nil),        // 13: sigmasource.v1.SigmaWarehouse
+	(*Finding)(nil),               // 14: sigmasource.v1.Finding
+	(*StartScanRequest)(nil),      // 15: sigmasource.v1.StartScanRequest
+	(*StartScanResponse)(nil),     // 16: sigmasource.v1.StartScanResponse
+	(*GetScanRequest)(nil),        // 17: sigmasource.v1.GetScanRequest
+	(*GetScanResponse)(nil),       // 18: sigmasource.v1.GetScanResponse
+	(*WatchScanRequest)(nil),      // 19: sigmasource.v1.WatchScanRequest
+	(*WatchScanResponse)(nil),     // 20: sigmasource.v1.WatchScanResponse
+	(*ListWorkbooksRequest)(nil),  // 21: sigmasource.v1.ListWorkbooksRequest
+	(*ListWorkbooksResponse)(nil), // 22: sigmasource.v1.ListWorkbooksResponse
+	(*ListModelsRequest)(nil),     // 23: sigmasource.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 24: sigmasource.v1.ListModelsResponse
+	(*GetModelRequest)(nil),       // 25: sigmasource.v1.GetModelRequest
+	(*GetModelResponse)(nil),      // 26: sigmasource.v1.GetModelResponse
+	(*ListScansRequest)(nil),      // 27: sigmasource.v1.ListScansRequest
+	(*ListScansResponse)(nil),     // 28: sigmasource.v1.ListScansResponse
+	(*CancelScanRequest)(nil),     // 29: sigmasource.v1.CancelScanRequest
+	(*CancelScanResponse)(nil),    // 30: sigmasource.v1.CancelScanResponse
+	(*ListChangesRequest)(nil),    // 31: sigmasource.v1.ListChangesRequest
+	(*ListChangesResponse)(nil),   // 32: sigmasource.v1.ListChangesResponse
+	(*WatchChangesRequest)(nil),   // 33: sigmasource.v1.WatchChangesRequest
+	(*WatchChangesResponse)(nil),  // 34: sigmasource.v1.WatchChangesResponse
+	(*Change)(nil),                // 35: sigmasource.v1.Change
+	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 37: google.protobuf.Duration
+	(ErrorReason)(0),              // 38: sigmasource.v1.ErrorReason
 }
 var file_sigmasource_v1_catalog_proto_depIdxs = []int32{
-	0,  // 0: sigmasource.v1.Scan.state:type_name -> sigmasource.v1.ScanState
-	1,  // 1: sigmasource.v1.Scan.phase:type_name -> sigmasource.v1.ScanPhase
-	35, // 2: sigmasource.v1.Scan.create_time:type_name -> google.protobuf.Timestamp
-	35, // 3: sigmasource.v1.Scan.end_time:type_name -> google.protobuf.Timestamp
-	8,  // 4: sigmasource.v1.Scan.error:type_name -> sigmasource.v1.Problem
-	8,  // 5: sigmasource.v1.Scan.problems:type_name -> sigmasource.v1.Problem
-	36, // 6: sigmasource.v1.Scan.throttled_time:type_name -> google.protobuf.Duration
-	36, // 7: sigmasource.v1.Scan.remaining_time:type_name -> google.protobuf.Duration
-	37, // 8: sigmasource.v1.Problem.reason:type_name -> sigmasource.v1.ErrorReason
-	35, // 9: sigmasource.v1.Workbook.create_time:type_name -> google.protobuf.Timestamp
-	35, // 10: sigmasource.v1.Workbook.update_time:type_name -> google.protobuf.Timestamp
-	35, // 11: sigmasource.v1.Workbook.scan_time:type_name -> google.protobuf.Timestamp
-	8,  // 12: sigmasource.v1.Workbook.error:type_name -> sigmasource.v1.Problem
-	2,  // 13: sigmasource.v1.Workbook.document_kind:type_name -> sigmasource.v1.DocumentKind
-	35, // 14: sigmasource.v1.Workbook.gone_time:type_name -> google.protobuf.Timestamp
-	3,  // 15: sigmasource.v1.Model.state:type_name -> sigmasource.v1.ModelState
-	8,  // 16: sigmasource.v1.Model.error:type_name -> sigmasource.v1.Problem
-	11, // 17: sigmasource.v1.Model.columns:type_name -> sigmasource.v1.Column
-	12, // 18: sigmasource.v1.Model.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
-	13, // 19: sigmasource.v1.Model.findings:type_name -> sigmasource.v1.Finding
-	35, // 20: sigmasource.v1.Model.scan_time:type_name -> google.protobuf.Timestamp
-	2,  // 21: sigmasource.v1.Model.document_kind:type_name -> sigmasource.v1.DocumentKind
-	4,  // 22: sigmasource.v1.Finding.code:type_name -> sigmasource.v1.FindingCode
-	5,  // 23: sigmasource.v1.Finding.severity:type_name -> sigmasource.v1.FindingSeverity
-	7,  // 24: sigmasource.v1.StartScanResponse.scan:type_name -> sigmasource.v1.Scan
-	7,  // 25: sigmasource.v1.GetScanResponse.scan:type_name -> sigmasource.v1.Scan
-	7,  // 26: sigmasource.v1.WatchScanResponse.scan:type_name -> sigmasource.v1.Scan
-	9,  // 27: sigmasource.v1.ListWorkbooksResponse.workbooks:type_name -> sigmasource.v1.Workbook
-	10, // 28: sigmasource.v1.ListModelsResponse.models:type_name -> sigmasource.v1.Model
-	10, // 29: sigmasource.v1.GetModelResponse.model:type_name -> sigmasource.v1.Model
-	7,  // 30: sigmasource.v1.ListScansResponse.scans:type_name -> sigmasource.v1.Scan
-	7,  // 31: sigmasource.v1.CancelScanResponse.scan:type_name -> sigmasource.v1.Scan
-	34, // 32: sigmasource.v1.ListChangesResponse.changes:type_name -> sigmasource.v1.Change
-	34, // 33: sigmasource.v1.WatchChangesResponse.changes:type_name -> sigmasource.v1.Change
-	35, // 34: sigmasource.v1.Change.time:type_name -> google.protobuf.Timestamp
-	6,  // 35: sigmasource.v1.Change.kind:type_name -> sigmasource.v1.ChangeKind
-	14, // 36: sigmasource.v1.ModelCatalog.StartScan:input_type -> sigmasource.v1.StartScanRequest
-	16, // 37: sigmasource.v1.ModelCatalog.GetScan:input_type -> sigmasource.v1.GetScanRequest
-	18, // 38: sigmasource.v1.ModelCatalog.WatchScan:input_type -> sigmasource.v1.WatchScanRequest
-	26, // 39: sigmasource.v1.ModelCatalog.ListScans:input_type -> sigmasource.v1.ListScansRequest
-	28, // 40: sigmasource.v1.ModelCatalog.CancelScan:input_type -> sigmasource.v1.CancelScanRequest
-	30, // 41: sigmasource.v1.ModelCatalog.ListChanges:input_type -> sigmasource.v1.ListChangesRequest
-	32, // 42: sigmasource.v1.ModelCatalog.WatchChanges:input_type -> sigmasource.v1.WatchChangesRequest
-	20, // 43: sigmasource.v1.ModelCatalog.ListWorkbooks:input_type -> sigmasource.v1.ListWorkbooksRequest
-	22, // 44: sigmasource.v1.ModelCatalog.ListModels:input_type -> sigmasource.v1.ListModelsRequest
-	24, // 45: sigmasource.v1.ModelCatalog.GetModel:input_type -> sigmasource.v1.GetModelRequest
-	15, // 46: sigmasource.v1.ModelCatalog.StartScan:output_type -> sigmasource.v1.StartScanResponse
-	17, // 47: sigmasource.v1.ModelCatalog.GetScan:output_type -> sigmasource.v1.GetScanResponse
-	19, // 48: sigmasource.v1.ModelCatalog.WatchScan:output_type -> sigmasource.v1.WatchScanResponse
-	27, // 49: sigmasource.v1.ModelCatalog.ListScans:output_type -> sigmasource.v1.ListScansResponse
-	29, // 50: sigmasource.v1.ModelCatalog.CancelScan:output_type -> sigmasource.v1.CancelScanResponse
-	31, // 51: sigmasource.v1.ModelCatalog.ListChanges:output_type -> sigmasource.v1.ListChangesResponse
-	33, // 52: sigmasource.v1.ModelCatalog.WatchChanges:output_type -> sigmasource.v1.WatchChangesResponse
-	21, // 53: sigmasource.v1.ModelCatalog.ListWorkbooks:output_type -> sigmasource.v1.ListWorkbooksResponse
-	23, // 54: sigmasource.v1.ModelCatalog.ListModels:output_type -> sigmasource.v1.ListModelsResponse
-	25, // 55: sigmasource.v1.ModelCatalog.GetModel:output_type -> sigmasource.v1.GetModelResponse
-	46, // [46:56] is the sub-list for method output_type
-	36, // [36:46] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	1,  // 0: sigmasource.v1.Scan.state:type_name -> sigmasource.v1.ScanState
+	2,  // 1: sigmasource.v1.Scan.phase:type_name -> sigmasource.v1.ScanPhase
+	36, // 2: sigmasource.v1.Scan.create_time:type_name -> google.protobuf.Timestamp
+	36, // 3: sigmasource.v1.Scan.end_time:type_name -> google.protobuf.Timestamp
+	9,  // 4: sigmasource.v1.Scan.error:type_name -> sigmasource.v1.Problem
+	9,  // 5: sigmasource.v1.Scan.problems:type_name -> sigmasource.v1.Problem
+	37, // 6: sigmasource.v1.Scan.throttled_time:type_name -> google.protobuf.Duration
+	37, // 7: sigmasource.v1.Scan.remaining_time:type_name -> google.protobuf.Duration
+	0,  // 8: sigmasource.v1.Scan.trigger:type_name -> sigmasource.v1.ScanTrigger
+	38, // 9: sigmasource.v1.Problem.reason:type_name -> sigmasource.v1.ErrorReason
+	36, // 10: sigmasource.v1.Workbook.create_time:type_name -> google.protobuf.Timestamp
+	36, // 11: sigmasource.v1.Workbook.update_time:type_name -> google.protobuf.Timestamp
+	36, // 12: sigmasource.v1.Workbook.scan_time:type_name -> google.protobuf.Timestamp
+	9,  // 13: sigmasource.v1.Workbook.error:type_name -> sigmasource.v1.Problem
+	3,  // 14: sigmasource.v1.Workbook.document_kind:type_name -> sigmasource.v1.DocumentKind
+	36, // 15: sigmasource.v1.Workbook.gone_time:type_name -> google.protobuf.Timestamp
+	4,  // 16: sigmasource.v1.Model.state:type_name -> sigmasource.v1.ModelState
+	9,  // 17: sigmasource.v1.Model.error:type_name -> sigmasource.v1.Problem
+	12, // 18: sigmasource.v1.Model.columns:type_name -> sigmasource.v1.Column
+	13, // 19: sigmasource.v1.Model.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
+	14, // 20: sigmasource.v1.Model.findings:type_name -> sigmasource.v1.Finding
+	36, // 21: sigmasource.v1.Model.scan_time:type_name -> google.protobuf.Timestamp
+	3,  // 22: sigmasource.v1.Model.document_kind:type_name -> sigmasource.v1.DocumentKind
+	5,  // 23: sigmasource.v1.Finding.code:type_name -> sigmasource.v1.FindingCode
+	6,  // 24: sigmasource.v1.Finding.severity:type_name -> sigmasource.v1.FindingSeverity
+	8,  // 25: sigmasource.v1.StartScanResponse.scan:type_name -> sigmasource.v1.Scan
+	8,  // 26: sigmasource.v1.GetScanResponse.scan:type_name -> sigmasource.v1.Scan
+	8,  // 27: sigmasource.v1.WatchScanResponse.scan:type_name -> sigmasource.v1.Scan
+	10, // 28: sigmasource.v1.ListWorkbooksResponse.workbooks:type_name -> sigmasource.v1.Workbook
+	11, // 29: sigmasource.v1.ListModelsResponse.models:type_name -> sigmasource.v1.Model
+	11, // 30: sigmasource.v1.GetModelResponse.model:type_name -> sigmasource.v1.Model
+	8,  // 31: sigmasource.v1.ListScansResponse.scans:type_name -> sigmasource.v1.Scan
+	8,  // 32: sigmasource.v1.CancelScanResponse.scan:type_name -> sigmasource.v1.Scan
+	35, // 33: sigmasource.v1.ListChangesResponse.changes:type_name -> sigmasource.v1.Change
+	35, // 34: sigmasource.v1.WatchChangesResponse.changes:type_name -> sigmasource.v1.Change
+	36, // 35: sigmasource.v1.Change.time:type_name -> google.protobuf.Timestamp
+	7,  // 36: sigmasource.v1.Change.kind:type_name -> sigmasource.v1.ChangeKind
+	15, // 37: sigmasource.v1.ModelCatalog.StartScan:input_type -> sigmasource.v1.StartScanRequest
+	17, // 38: sigmasource.v1.ModelCatalog.GetScan:input_type -> sigmasource.v1.GetScanRequest
+	19, // 39: sigmasource.v1.ModelCatalog.WatchScan:input_type -> sigmasource.v1.WatchScanRequest
+	27, // 40: sigmasource.v1.ModelCatalog.ListScans:input_type -> sigmasource.v1.ListScansRequest
+	29, // 41: sigmasource.v1.ModelCatalog.CancelScan:input_type -> sigmasource.v1.CancelScanRequest
+	31, // 42: sigmasource.v1.ModelCatalog.ListChanges:input_type -> sigmasource.v1.ListChangesRequest
+	33, // 43: sigmasource.v1.ModelCatalog.WatchChanges:input_type -> sigmasource.v1.WatchChangesRequest
+	21, // 44: sigmasource.v1.ModelCatalog.ListWorkbooks:input_type -> sigmasource.v1.ListWorkbooksRequest
+	23, // 45: sigmasource.v1.ModelCatalog.ListModels:input_type -> sigmasource.v1.ListModelsRequest
+	25, // 46: sigmasource.v1.ModelCatalog.GetModel:input_type -> sigmasource.v1.GetModelRequest
+	16, // 47: sigmasource.v1.ModelCatalog.StartScan:output_type -> sigmasource.v1.StartScanResponse
+	18, // 48: sigmasource.v1.ModelCatalog.GetScan:output_type -> sigmasource.v1.GetScanResponse
+	20, // 49: sigmasource.v1.ModelCatalog.WatchScan:output_type -> sigmasource.v1.WatchScanResponse
+	28, // 50: sigmasource.v1.ModelCatalog.ListScans:output_type -> sigmasource.v1.ListScansResponse
+	30, // 51: sigmasource.v1.ModelCatalog.CancelScan:output_type -> sigmasource.v1.CancelScanResponse
+	32, // 52: sigmasource.v1.ModelCatalog.ListChanges:output_type -> sigmasource.v1.ListChangesResponse
+	34, // 53: sigmasource.v1.ModelCatalog.WatchChanges:output_type -> sigmasource.v1.WatchChangesResponse
+	22, // 54: sigmasource.v1.ModelCatalog.ListWorkbooks:output_type -> sigmasource.v1.ListWorkbooksResponse
+	24, // 55: sigmasource.v1.ModelCatalog.ListModels:output_type -> sigmasource.v1.ListModelsResponse
+	26, // 56: sigmasource.v1.ModelCatalog.GetModel:output_type -> sigmasource.v1.GetModelResponse
+	47, // [47:57] is the sub-list for method output_type
+	37, // [37:47] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_sigmasource_v1_catalog_proto_init() }
@@ -3020,7 +3132,7 @@ func file_sigmasource_v1_catalog_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sigmasource_v1_catalog_proto_rawDesc), len(file_sigmasource_v1_catalog_proto_rawDesc)),
-			NumEnums:      7,
+			NumEnums:      8,
 			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -51,8 +51,8 @@ const (
 // (ISSUER_UNAVAILABLE, SHUTTING_DOWN).
 type ModelCatalogClient interface {
 	// StartScan begins a scan, or returns the one that already runs: a
-	// connection has at most one at a time. The scan goes on when the caller
-	// leaves.
+	// connection has at most one at a time, over all servers. The scan goes on when
+	// the caller leaves, and when the server that runs it is stopped or lost.
 	//
 	// A workbook that has not changed since it was last read is not read again,
 	// unless `full` is asked for. A week after the last full scan the next one is
@@ -64,8 +64,9 @@ type ModelCatalogClient interface {
 	// Errors: NOT_FOUND (SCAN_NOT_FOUND).
 	GetScan(ctx context.Context, in *GetScanRequest, opts ...grpc.CallOption) (*GetScanResponse, error)
 	// WatchScan sends the scan as it stands, again whenever it has moved on, and
-	// ends after the message in which the scan is over. A caller that was cut off
-	// calls again. A slow caller misses steps in between, never the last.
+	// ends after the message in which the scan is over. Any server can be asked, by
+	// any number of callers. A caller that was cut off calls again. A slow caller
+	// misses steps in between, never the last.
 	//
 	// A scan that failed ends the stream well: look at its `state` and `error`.
 	//
@@ -74,8 +75,9 @@ type ModelCatalogClient interface {
 	// ListScans returns the scans of a connection, the newest first, with what they
 	// changed.
 	ListScans(ctx context.Context, in *ListScansRequest, opts ...grpc.CallOption) (*ListScansResponse, error)
-	// CancelScan ends a scan that runs, and returns it once it is over. The catalog
-	// keeps what the scan had done. A scan that is over stays as it is.
+	// CancelScan ends a scan that runs, on whichever server, and returns it once it is
+	// over. The catalog keeps what the scan had done. A scan that is over stays as it
+	// is.
 	//
 	// Errors: NOT_FOUND (SCAN_NOT_FOUND).
 	CancelScan(ctx context.Context, in *CancelScanRequest, opts ...grpc.CallOption) (*CancelScanResponse, error)
@@ -247,8 +249,8 @@ func (c *modelCatalogClient) GetModel(ctx context.Context, in *GetModelRequest, 
 // (ISSUER_UNAVAILABLE, SHUTTING_DOWN).
 type ModelCatalogServer interface {
 	// StartScan begins a scan, or returns the one that already runs: a
-	// connection has at most one at a time. The scan goes on when the caller
-	// leaves.
+	// connection has at most one at a time, over all servers. The scan goes on when
+	// the caller leaves, and when the server that runs it is stopped or lost.
 	//
 	// A workbook that has not changed since it was last read is not read again,
 	// unless `full` is asked for. A week after the last full scan the next one is
@@ -260,8 +262,9 @@ type ModelCatalogServer interface {
 	// Errors: NOT_FOUND (SCAN_NOT_FOUND).
 	GetScan(context.Context, *GetScanRequest) (*GetScanResponse, error)
 	// WatchScan sends the scan as it stands, again whenever it has moved on, and
-	// ends after the message in which the scan is over. A caller that was cut off
-	// calls again. A slow caller misses steps in between, never the last.
+	// ends after the message in which the scan is over. Any server can be asked, by
+	// any number of callers. A caller that was cut off calls again. A slow caller
+	// misses steps in between, never the last.
 	//
 	// A scan that failed ends the stream well: look at its `state` and `error`.
 	//
@@ -270,8 +273,9 @@ type ModelCatalogServer interface {
 	// ListScans returns the scans of a connection, the newest first, with what they
 	// changed.
 	ListScans(context.Context, *ListScansRequest) (*ListScansResponse, error)
-	// CancelScan ends a scan that runs, and returns it once it is over. The catalog
-	// keeps what the scan had done. A scan that is over stays as it is.
+	// CancelScan ends a scan that runs, on whichever server, and returns it once it is
+	// over. The catalog keeps what the scan had done. A scan that is over stays as it
+	// is.
 	//
 	// Errors: NOT_FOUND (SCAN_NOT_FOUND).
 	CancelScan(context.Context, *CancelScanRequest) (*CancelScanResponse, error)

@@ -242,7 +242,12 @@ type Connection struct {
 	// The name of a version tag in Sigma, such as `Production`. If it is set, only
 	// documents that carry the tag are cataloged, and all SQL comes from their
 	// tagged versions. Empty means the newest published versions of all.
-	VersionTag    string `protobuf:"bytes,9,opt,name=version_tag,json=versionTag,proto3" json:"version_tag,omitempty"`
+	VersionTag string `protobuf:"bytes,9,opt,name=version_tag,json=versionTag,proto3" json:"version_tag,omitempty"`
+	// When the connection is scanned by itself. Not set means only when somebody
+	// asks.
+	ScanSchedule *ScanSchedule `protobuf:"bytes,10,opt,name=scan_schedule,json=scanSchedule,proto3" json:"scan_schedule,omitempty"`
+	// When it will next be scanned by its schedule.
+	NextScanTime  *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=next_scan_time,json=nextScanTime,proto3" json:"next_scan_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -340,6 +345,85 @@ func (x *Connection) GetVersionTag() string {
 	return ""
 }
 
+func (x *Connection) GetScanSchedule() *ScanSchedule {
+	if x != nil {
+		return x.ScanSchedule
+	}
+	return nil
+}
+
+func (x *Connection) GetNextScanTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextScanTime
+	}
+	return nil
+}
+
+// ScanSchedule says when a connection is scanned by itself. Sigma tells nobody of
+// changes, so the time between two scans is how old the catalog may be. A scan of
+// an organization that has not changed costs one call for every thousand workbooks
+// and one for every thousand data models, and two more.
+//
+// So that not all connections are scanned in the same second, each is late by a
+// time of its own: at most a tenth of the time between two scans, and at most five
+// minutes. What was missed while no server ran is made up for by one scan.
+type ScanSchedule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Minute, hour, day of month, month and day of week, as cron has them, such as
+	// `*/15 * * * *` or `0 6 * * MON-FRI`; or `@hourly`, `@daily`, `@weekly`. Where both
+	// days are given, both must match. At most every five minutes. A time that a change
+	// of the clocks leaves out is made up for at once.
+	Cron string `protobuf:"bytes,1,opt,name=cron,proto3" json:"cron,omitempty"`
+	// The time zone by its IANA name, such as `Europe/Berlin`. Empty means UTC.
+	TimeZone      string `protobuf:"bytes,2,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScanSchedule) Reset() {
+	*x = ScanSchedule{}
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScanSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScanSchedule) ProtoMessage() {}
+
+func (x *ScanSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScanSchedule.ProtoReflect.Descriptor instead.
+func (*ScanSchedule) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ScanSchedule) GetCron() string {
+	if x != nil {
+		return x.Cron
+	}
+	return ""
+}
+
+func (x *ScanSchedule) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
 // SigmaCredentials are an API client of a Sigma organization (in Sigma:
 // Administration, Developer Access). What the client's owner may see in Sigma
 // is what the connection sees.
@@ -359,7 +443,7 @@ type SigmaCredentials struct {
 
 func (x *SigmaCredentials) Reset() {
 	*x = SigmaCredentials{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[1]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -371,7 +455,7 @@ func (x *SigmaCredentials) String() string {
 func (*SigmaCredentials) ProtoMessage() {}
 
 func (x *SigmaCredentials) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[1]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -384,7 +468,7 @@ func (x *SigmaCredentials) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SigmaCredentials.ProtoReflect.Descriptor instead.
 func (*SigmaCredentials) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{1}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *SigmaCredentials) GetBaseUrl() string {
@@ -424,7 +508,7 @@ type Warehouse struct {
 
 func (x *Warehouse) Reset() {
 	*x = Warehouse{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[2]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -436,7 +520,7 @@ func (x *Warehouse) String() string {
 func (*Warehouse) ProtoMessage() {}
 
 func (x *Warehouse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[2]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -449,7 +533,7 @@ func (x *Warehouse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Warehouse.ProtoReflect.Descriptor instead.
 func (*Warehouse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{2}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Warehouse) GetKind() isWarehouse_Kind {
@@ -534,7 +618,7 @@ type SnowflakeWarehouse struct {
 
 func (x *SnowflakeWarehouse) Reset() {
 	*x = SnowflakeWarehouse{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[3]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -546,7 +630,7 @@ func (x *SnowflakeWarehouse) String() string {
 func (*SnowflakeWarehouse) ProtoMessage() {}
 
 func (x *SnowflakeWarehouse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[3]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -559,7 +643,7 @@ func (x *SnowflakeWarehouse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnowflakeWarehouse.ProtoReflect.Descriptor instead.
 func (*SnowflakeWarehouse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{3}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SnowflakeWarehouse) GetAccount() string {
@@ -706,7 +790,7 @@ type SnowflakeKeyPair struct {
 
 func (x *SnowflakeKeyPair) Reset() {
 	*x = SnowflakeKeyPair{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[4]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +802,7 @@ func (x *SnowflakeKeyPair) String() string {
 func (*SnowflakeKeyPair) ProtoMessage() {}
 
 func (x *SnowflakeKeyPair) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[4]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +815,7 @@ func (x *SnowflakeKeyPair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnowflakeKeyPair.ProtoReflect.Descriptor instead.
 func (*SnowflakeKeyPair) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{4}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SnowflakeKeyPair) GetPrivateKeyPem() string {
@@ -760,7 +844,7 @@ type DuckDbWarehouse struct {
 
 func (x *DuckDbWarehouse) Reset() {
 	*x = DuckDbWarehouse{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[5]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +856,7 @@ func (x *DuckDbWarehouse) String() string {
 func (*DuckDbWarehouse) ProtoMessage() {}
 
 func (x *DuckDbWarehouse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[5]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +869,7 @@ func (x *DuckDbWarehouse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DuckDbWarehouse.ProtoReflect.Descriptor instead.
 func (*DuckDbWarehouse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{5}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DuckDbWarehouse) GetDatabase() string {
@@ -815,14 +899,17 @@ type CreateConnectionRequest struct {
 	// the connection that the first one made, as it is now. The same id with other
 	// content fails with REQUEST_ID_REUSED. It is forgotten when the connection is
 	// deleted. Not used with `validate_only`.
-	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Do not scan the new connection. Otherwise its first scan begins at once, and
+	// `scan` of the answer names it.
+	SkipScan      bool `protobuf:"varint,7,opt,name=skip_scan,json=skipScan,proto3" json:"skip_scan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateConnectionRequest) Reset() {
 	*x = CreateConnectionRequest{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[6]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +921,7 @@ func (x *CreateConnectionRequest) String() string {
 func (*CreateConnectionRequest) ProtoMessage() {}
 
 func (x *CreateConnectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[6]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +934,7 @@ func (x *CreateConnectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateConnectionRequest.ProtoReflect.Descriptor instead.
 func (*CreateConnectionRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{6}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateConnectionRequest) GetParent() string {
@@ -892,18 +979,28 @@ func (x *CreateConnectionRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *CreateConnectionRequest) GetSkipScan() bool {
+	if x != nil {
+		return x.SkipScan
+	}
+	return false
+}
+
 // CreateConnectionResponse holds the connection as stored.
 type CreateConnectionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The new connection, without secrets.
-	Connection    *Connection `protobuf:"bytes,1,opt,name=connection,proto3" json:"connection,omitempty"`
+	Connection *Connection `protobuf:"bytes,1,opt,name=connection,proto3" json:"connection,omitempty"`
+	// The resource name of its first scan, which goes on: follow it with WatchScan.
+	// Empty if none was begun.
+	Scan          string `protobuf:"bytes,2,opt,name=scan,proto3" json:"scan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateConnectionResponse) Reset() {
 	*x = CreateConnectionResponse{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[7]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +1012,7 @@ func (x *CreateConnectionResponse) String() string {
 func (*CreateConnectionResponse) ProtoMessage() {}
 
 func (x *CreateConnectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[7]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1025,7 @@ func (x *CreateConnectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateConnectionResponse.ProtoReflect.Descriptor instead.
 func (*CreateConnectionResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{7}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateConnectionResponse) GetConnection() *Connection {
@@ -936,6 +1033,13 @@ func (x *CreateConnectionResponse) GetConnection() *Connection {
 		return x.Connection
 	}
 	return nil
+}
+
+func (x *CreateConnectionResponse) GetScan() string {
+	if x != nil {
+		return x.Scan
+	}
+	return ""
 }
 
 // GetConnectionRequest names a connection.
@@ -949,7 +1053,7 @@ type GetConnectionRequest struct {
 
 func (x *GetConnectionRequest) Reset() {
 	*x = GetConnectionRequest{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[8]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -961,7 +1065,7 @@ func (x *GetConnectionRequest) String() string {
 func (*GetConnectionRequest) ProtoMessage() {}
 
 func (x *GetConnectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[8]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -974,7 +1078,7 @@ func (x *GetConnectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConnectionRequest.ProtoReflect.Descriptor instead.
 func (*GetConnectionRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{8}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetConnectionRequest) GetName() string {
@@ -995,7 +1099,7 @@ type GetConnectionResponse struct {
 
 func (x *GetConnectionResponse) Reset() {
 	*x = GetConnectionResponse{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[9]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1111,7 @@ func (x *GetConnectionResponse) String() string {
 func (*GetConnectionResponse) ProtoMessage() {}
 
 func (x *GetConnectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[9]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1124,7 @@ func (x *GetConnectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConnectionResponse.ProtoReflect.Descriptor instead.
 func (*GetConnectionResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{9}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetConnectionResponse) GetConnection() *Connection {
@@ -1046,7 +1150,7 @@ type ListConnectionsRequest struct {
 
 func (x *ListConnectionsRequest) Reset() {
 	*x = ListConnectionsRequest{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[10]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1058,7 +1162,7 @@ func (x *ListConnectionsRequest) String() string {
 func (*ListConnectionsRequest) ProtoMessage() {}
 
 func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[10]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1071,7 +1175,7 @@ func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{10}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListConnectionsRequest) GetParent() string {
@@ -1108,7 +1212,7 @@ type ListConnectionsResponse struct {
 
 func (x *ListConnectionsResponse) Reset() {
 	*x = ListConnectionsResponse{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[11]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1120,7 +1224,7 @@ func (x *ListConnectionsResponse) String() string {
 func (*ListConnectionsResponse) ProtoMessage() {}
 
 func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[11]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1133,7 +1237,7 @@ func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{11}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListConnectionsResponse) GetConnections() []*Connection {
@@ -1171,7 +1275,7 @@ type UpdateConnectionRequest struct {
 
 func (x *UpdateConnectionRequest) Reset() {
 	*x = UpdateConnectionRequest{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[12]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1183,7 +1287,7 @@ func (x *UpdateConnectionRequest) String() string {
 func (*UpdateConnectionRequest) ProtoMessage() {}
 
 func (x *UpdateConnectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[12]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1196,7 +1300,7 @@ func (x *UpdateConnectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateConnectionRequest.ProtoReflect.Descriptor instead.
 func (*UpdateConnectionRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{12}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *UpdateConnectionRequest) GetConnection() *Connection {
@@ -1238,7 +1342,7 @@ type UpdateConnectionResponse struct {
 
 func (x *UpdateConnectionResponse) Reset() {
 	*x = UpdateConnectionResponse{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[13]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1354,7 @@ func (x *UpdateConnectionResponse) String() string {
 func (*UpdateConnectionResponse) ProtoMessage() {}
 
 func (x *UpdateConnectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[13]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1367,7 @@ func (x *UpdateConnectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateConnectionResponse.ProtoReflect.Descriptor instead.
 func (*UpdateConnectionResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{13}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *UpdateConnectionResponse) GetConnection() *Connection {
@@ -1286,7 +1390,7 @@ type DeleteConnectionRequest struct {
 
 func (x *DeleteConnectionRequest) Reset() {
 	*x = DeleteConnectionRequest{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[14]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1298,7 +1402,7 @@ func (x *DeleteConnectionRequest) String() string {
 func (*DeleteConnectionRequest) ProtoMessage() {}
 
 func (x *DeleteConnectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[14]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1311,7 +1415,7 @@ func (x *DeleteConnectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteConnectionRequest.ProtoReflect.Descriptor instead.
 func (*DeleteConnectionRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{14}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteConnectionRequest) GetName() string {
@@ -1337,7 +1441,7 @@ type DeleteConnectionResponse struct {
 
 func (x *DeleteConnectionResponse) Reset() {
 	*x = DeleteConnectionResponse{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[15]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1453,7 @@ func (x *DeleteConnectionResponse) String() string {
 func (*DeleteConnectionResponse) ProtoMessage() {}
 
 func (x *DeleteConnectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[15]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1466,7 @@ func (x *DeleteConnectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteConnectionResponse.ProtoReflect.Descriptor instead.
 func (*DeleteConnectionResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{15}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{16}
 }
 
 // CheckConnectionRequest names a connection to try out.
@@ -1376,7 +1480,7 @@ type CheckConnectionRequest struct {
 
 func (x *CheckConnectionRequest) Reset() {
 	*x = CheckConnectionRequest{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[16]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1388,7 +1492,7 @@ func (x *CheckConnectionRequest) String() string {
 func (*CheckConnectionRequest) ProtoMessage() {}
 
 func (x *CheckConnectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[16]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1401,7 +1505,7 @@ func (x *CheckConnectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckConnectionRequest.ProtoReflect.Descriptor instead.
 func (*CheckConnectionRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{16}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CheckConnectionRequest) GetName() string {
@@ -1422,7 +1526,7 @@ type CheckConnectionResponse struct {
 
 func (x *CheckConnectionResponse) Reset() {
 	*x = CheckConnectionResponse{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[17]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1434,7 +1538,7 @@ func (x *CheckConnectionResponse) String() string {
 func (*CheckConnectionResponse) ProtoMessage() {}
 
 func (x *CheckConnectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[17]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1447,7 +1551,7 @@ func (x *CheckConnectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckConnectionResponse.ProtoReflect.Descriptor instead.
 func (*CheckConnectionResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{17}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CheckConnectionResponse) GetChecks() []*Check {
@@ -1476,7 +1580,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[18]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1488,7 +1592,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_connections_proto_msgTypes[18]
+	mi := &file_sigmasource_v1_connections_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1501,7 +1605,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{18}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Check) GetKind() CheckKind {
@@ -1543,7 +1647,7 @@ var File_sigmasource_v1_connections_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_connections_proto_rawDesc = "" +
 	"\n" +
-	" sigmasource/v1/connections.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bsigmasource/v1/errors.proto\"\xb1\x04\n" +
+	" sigmasource/v1/connections.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bsigmasource/v1/errors.proto\"\xbb\x05\n" +
 	"\n" +
 	"Connection\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
@@ -1557,9 +1661,15 @@ const file_sigmasource_v1_connections_proto_rawDesc = "" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12)\n" +
 	"\vversion_tag\x18\t \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\n" +
-	"versionTag:e\xeaAb\n" +
+	"versionTag\x12A\n" +
+	"\rscan_schedule\x18\n" +
+	" \x01(\v2\x1c.sigmasource.v1.ScanScheduleR\fscanSchedule\x12E\n" +
+	"\x0enext_scan_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\fnextScanTime:e\xeaAb\n" +
 	"\x16sigmasource/Connection\x12/workspaces/{workspace}/connections/{connection}*\vconnections2\n" +
-	"connection\"\x9d\x01\n" +
+	"connection\"V\n" +
+	"\fScanSchedule\x12 \n" +
+	"\x04cron\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18dR\x04cron\x12$\n" +
+	"\ttime_zone\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\btimeZone\"\x9d\x01\n" +
 	"\x10SigmaCredentials\x12(\n" +
 	"\bbase_url\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xac\x02R\abaseUrl\x12*\n" +
 	"\tclient_id\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xac\x02R\bclientId\x123\n" +
@@ -1590,7 +1700,7 @@ const file_sigmasource_v1_connections_proto_rawDesc = "" +
 	"passphrase\x18\x02 \x01(\tB\x0e\xe0A\x04\xbaH\x05r\x03\x18\xe8\a\x80\x01\x01R\n" +
 	"passphrase\"Z\n" +
 	"\x0fDuckDbWarehouse\x12G\n" +
-	"\bdatabase\x18\x01 \x01(\tB+\xe0A\x02\xbaH%r#2!^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$R\bdatabase\"\x8a\x03\n" +
+	"\bdatabase\x18\x01 \x01(\tB+\xe0A\x02\xbaH%r#2!^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$R\bdatabase\"\xa7\x03\n" +
 	"\x17CreateConnectionRequest\x12Q\n" +
 	"\x06parent\x18\x01 \x01(\tB9\xe0A\x02\xbaH3r12/^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x06parent\x12S\n" +
 	"\rconnection_id\x18\x02 \x01(\tB.\xe0A\x02\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\fconnectionId\x12E\n" +
@@ -1601,11 +1711,13 @@ const file_sigmasource_v1_connections_proto_rawDesc = "" +
 	"\n" +
 	"skip_check\x18\x05 \x01(\bR\tskipCheck\x12<\n" +
 	"\n" +
-	"request_id\x18\x06 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9._-]{0,64}$R\trequestId\"V\n" +
+	"request_id\x18\x06 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9._-]{0,64}$R\trequestId\x12\x1b\n" +
+	"\tskip_scan\x18\a \x01(\bR\bskipScan\"j\n" +
 	"\x18CreateConnectionResponse\x12:\n" +
 	"\n" +
 	"connection\x18\x01 \x01(\v2\x1a.sigmasource.v1.ConnectionR\n" +
-	"connection\"\x94\x01\n" +
+	"connection\x12\x12\n" +
+	"\x04scan\x18\x02 \x01(\tR\x04scan\"\x94\x01\n" +
 	"\x14GetConnectionRequest\x12|\n" +
 	"\x04name\x18\x01 \x01(\tBh\xe0A\x02\xbaHbr`2^^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x04name\"S\n" +
 	"\x15GetConnectionResponse\x12:\n" +
@@ -1692,73 +1804,76 @@ func file_sigmasource_v1_connections_proto_rawDescGZIP() []byte {
 }
 
 var file_sigmasource_v1_connections_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_sigmasource_v1_connections_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_sigmasource_v1_connections_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_sigmasource_v1_connections_proto_goTypes = []any{
 	(SnowflakeAuthenticationMethod)(0), // 0: sigmasource.v1.SnowflakeAuthenticationMethod
 	(CheckKind)(0),                     // 1: sigmasource.v1.CheckKind
 	(CheckOutcome)(0),                  // 2: sigmasource.v1.CheckOutcome
 	(*Connection)(nil),                 // 3: sigmasource.v1.Connection
-	(*SigmaCredentials)(nil),           // 4: sigmasource.v1.SigmaCredentials
-	(*Warehouse)(nil),                  // 5: sigmasource.v1.Warehouse
-	(*SnowflakeWarehouse)(nil),         // 6: sigmasource.v1.SnowflakeWarehouse
-	(*SnowflakeKeyPair)(nil),           // 7: sigmasource.v1.SnowflakeKeyPair
-	(*DuckDbWarehouse)(nil),            // 8: sigmasource.v1.DuckDbWarehouse
-	(*CreateConnectionRequest)(nil),    // 9: sigmasource.v1.CreateConnectionRequest
-	(*CreateConnectionResponse)(nil),   // 10: sigmasource.v1.CreateConnectionResponse
-	(*GetConnectionRequest)(nil),       // 11: sigmasource.v1.GetConnectionRequest
-	(*GetConnectionResponse)(nil),      // 12: sigmasource.v1.GetConnectionResponse
-	(*ListConnectionsRequest)(nil),     // 13: sigmasource.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),    // 14: sigmasource.v1.ListConnectionsResponse
-	(*UpdateConnectionRequest)(nil),    // 15: sigmasource.v1.UpdateConnectionRequest
-	(*UpdateConnectionResponse)(nil),   // 16: sigmasource.v1.UpdateConnectionResponse
-	(*DeleteConnectionRequest)(nil),    // 17: sigmasource.v1.DeleteConnectionRequest
-	(*DeleteConnectionResponse)(nil),   // 18: sigmasource.v1.DeleteConnectionResponse
-	(*CheckConnectionRequest)(nil),     // 19: sigmasource.v1.CheckConnectionRequest
-	(*CheckConnectionResponse)(nil),    // 20: sigmasource.v1.CheckConnectionResponse
-	(*Check)(nil),                      // 21: sigmasource.v1.Check
-	nil,                                // 22: sigmasource.v1.Check.FactsEntry
-	(*timestamppb.Timestamp)(nil),      // 23: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),      // 24: google.protobuf.FieldMask
-	(ErrorReason)(0),                   // 25: sigmasource.v1.ErrorReason
+	(*ScanSchedule)(nil),               // 4: sigmasource.v1.ScanSchedule
+	(*SigmaCredentials)(nil),           // 5: sigmasource.v1.SigmaCredentials
+	(*Warehouse)(nil),                  // 6: sigmasource.v1.Warehouse
+	(*SnowflakeWarehouse)(nil),         // 7: sigmasource.v1.SnowflakeWarehouse
+	(*SnowflakeKeyPair)(nil),           // 8: sigmasource.v1.SnowflakeKeyPair
+	(*DuckDbWarehouse)(nil),            // 9: sigmasource.v1.DuckDbWarehouse
+	(*CreateConnectionRequest)(nil),    // 10: sigmasource.v1.CreateConnectionRequest
+	(*CreateConnectionResponse)(nil),   // 11: sigmasource.v1.CreateConnectionResponse
+	(*GetConnectionRequest)(nil),       // 12: sigmasource.v1.GetConnectionRequest
+	(*GetConnectionResponse)(nil),      // 13: sigmasource.v1.GetConnectionResponse
+	(*ListConnectionsRequest)(nil),     // 14: sigmasource.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),    // 15: sigmasource.v1.ListConnectionsResponse
+	(*UpdateConnectionRequest)(nil),    // 16: sigmasource.v1.UpdateConnectionRequest
+	(*UpdateConnectionResponse)(nil),   // 17: sigmasource.v1.UpdateConnectionResponse
+	(*DeleteConnectionRequest)(nil),    // 18: sigmasource.v1.DeleteConnectionRequest
+	(*DeleteConnectionResponse)(nil),   // 19: sigmasource.v1.DeleteConnectionResponse
+	(*CheckConnectionRequest)(nil),     // 20: sigmasource.v1.CheckConnectionRequest
+	(*CheckConnectionResponse)(nil),    // 21: sigmasource.v1.CheckConnectionResponse
+	(*Check)(nil),                      // 22: sigmasource.v1.Check
+	nil,                                // 23: sigmasource.v1.Check.FactsEntry
+	(*timestamppb.Timestamp)(nil),      // 24: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),      // 25: google.protobuf.FieldMask
+	(ErrorReason)(0),                   // 26: sigmasource.v1.ErrorReason
 }
 var file_sigmasource_v1_connections_proto_depIdxs = []int32{
-	4,  // 0: sigmasource.v1.Connection.sigma:type_name -> sigmasource.v1.SigmaCredentials
-	5,  // 1: sigmasource.v1.Connection.warehouse:type_name -> sigmasource.v1.Warehouse
-	23, // 2: sigmasource.v1.Connection.create_time:type_name -> google.protobuf.Timestamp
-	23, // 3: sigmasource.v1.Connection.update_time:type_name -> google.protobuf.Timestamp
-	6,  // 4: sigmasource.v1.Warehouse.snowflake:type_name -> sigmasource.v1.SnowflakeWarehouse
-	8,  // 5: sigmasource.v1.Warehouse.duckdb:type_name -> sigmasource.v1.DuckDbWarehouse
-	7,  // 6: sigmasource.v1.SnowflakeWarehouse.key_pair:type_name -> sigmasource.v1.SnowflakeKeyPair
-	0,  // 7: sigmasource.v1.SnowflakeWarehouse.authentication_method:type_name -> sigmasource.v1.SnowflakeAuthenticationMethod
-	3,  // 8: sigmasource.v1.CreateConnectionRequest.connection:type_name -> sigmasource.v1.Connection
-	3,  // 9: sigmasource.v1.CreateConnectionResponse.connection:type_name -> sigmasource.v1.Connection
-	3,  // 10: sigmasource.v1.GetConnectionResponse.connection:type_name -> sigmasource.v1.Connection
-	3,  // 11: sigmasource.v1.ListConnectionsResponse.connections:type_name -> sigmasource.v1.Connection
-	3,  // 12: sigmasource.v1.UpdateConnectionRequest.connection:type_name -> sigmasource.v1.Connection
-	24, // 13: sigmasource.v1.UpdateConnectionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	3,  // 14: sigmasource.v1.UpdateConnectionResponse.connection:type_name -> sigmasource.v1.Connection
-	21, // 15: sigmasource.v1.CheckConnectionResponse.checks:type_name -> sigmasource.v1.Check
-	1,  // 16: sigmasource.v1.Check.kind:type_name -> sigmasource.v1.CheckKind
-	2,  // 17: sigmasource.v1.Check.outcome:type_name -> sigmasource.v1.CheckOutcome
-	25, // 18: sigmasource.v1.Check.reason:type_name -> sigmasource.v1.ErrorReason
-	22, // 19: sigmasource.v1.Check.facts:type_name -> sigmasource.v1.Check.FactsEntry
-	9,  // 20: sigmasource.v1.SigmaConnections.CreateConnection:input_type -> sigmasource.v1.CreateConnectionRequest
-	11, // 21: sigmasource.v1.SigmaConnections.GetConnection:input_type -> sigmasource.v1.GetConnectionRequest
-	13, // 22: sigmasource.v1.SigmaConnections.ListConnections:input_type -> sigmasource.v1.ListConnectionsRequest
-	15, // 23: sigmasource.v1.SigmaConnections.UpdateConnection:input_type -> sigmasource.v1.UpdateConnectionRequest
-	17, // 24: sigmasource.v1.SigmaConnections.DeleteConnection:input_type -> sigmasource.v1.DeleteConnectionRequest
-	19, // 25: sigmasource.v1.SigmaConnections.CheckConnection:input_type -> sigmasource.v1.CheckConnectionRequest
-	10, // 26: sigmasource.v1.SigmaConnections.CreateConnection:output_type -> sigmasource.v1.CreateConnectionResponse
-	12, // 27: sigmasource.v1.SigmaConnections.GetConnection:output_type -> sigmasource.v1.GetConnectionResponse
-	14, // 28: sigmasource.v1.SigmaConnections.ListConnections:output_type -> sigmasource.v1.ListConnectionsResponse
-	16, // 29: sigmasource.v1.SigmaConnections.UpdateConnection:output_type -> sigmasource.v1.UpdateConnectionResponse
-	18, // 30: sigmasource.v1.SigmaConnections.DeleteConnection:output_type -> sigmasource.v1.DeleteConnectionResponse
-	20, // 31: sigmasource.v1.SigmaConnections.CheckConnection:output_type -> sigmasource.v1.CheckConnectionResponse
-	26, // [26:32] is the sub-list for method output_type
-	20, // [20:26] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	5,  // 0: sigmasource.v1.Connection.sigma:type_name -> sigmasource.v1.SigmaCredentials
+	6,  // 1: sigmasource.v1.Connection.warehouse:type_name -> sigmasource.v1.Warehouse
+	24, // 2: sigmasource.v1.Connection.create_time:type_name -> google.protobuf.Timestamp
+	24, // 3: sigmasource.v1.Connection.update_time:type_name -> google.protobuf.Timestamp
+	4,  // 4: sigmasource.v1.Connection.scan_schedule:type_name -> sigmasource.v1.ScanSchedule
+	24, // 5: sigmasource.v1.Connection.next_scan_time:type_name -> google.protobuf.Timestamp
+	7,  // 6: sigmasource.v1.Warehouse.snowflake:type_name -> sigmasource.v1.SnowflakeWarehouse
+	9,  // 7: sigmasource.v1.Warehouse.duckdb:type_name -> sigmasource.v1.DuckDbWarehouse
+	8,  // 8: sigmasource.v1.SnowflakeWarehouse.key_pair:type_name -> sigmasource.v1.SnowflakeKeyPair
+	0,  // 9: sigmasource.v1.SnowflakeWarehouse.authentication_method:type_name -> sigmasource.v1.SnowflakeAuthenticationMethod
+	3,  // 10: sigmasource.v1.CreateConnectionRequest.connection:type_name -> sigmasource.v1.Connection
+	3,  // 11: sigmasource.v1.CreateConnectionResponse.connection:type_name -> sigmasource.v1.Connection
+	3,  // 12: sigmasource.v1.GetConnectionResponse.connection:type_name -> sigmasource.v1.Connection
+	3,  // 13: sigmasource.v1.ListConnectionsResponse.connections:type_name -> sigmasource.v1.Connection
+	3,  // 14: sigmasource.v1.UpdateConnectionRequest.connection:type_name -> sigmasource.v1.Connection
+	25, // 15: sigmasource.v1.UpdateConnectionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	3,  // 16: sigmasource.v1.UpdateConnectionResponse.connection:type_name -> sigmasource.v1.Connection
+	22, // 17: sigmasource.v1.CheckConnectionResponse.checks:type_name -> sigmasource.v1.Check
+	1,  // 18: sigmasource.v1.Check.kind:type_name -> sigmasource.v1.CheckKind
+	2,  // 19: sigmasource.v1.Check.outcome:type_name -> sigmasource.v1.CheckOutcome
+	26, // 20: sigmasource.v1.Check.reason:type_name -> sigmasource.v1.ErrorReason
+	23, // 21: sigmasource.v1.Check.facts:type_name -> sigmasource.v1.Check.FactsEntry
+	10, // 22: sigmasource.v1.SigmaConnections.CreateConnection:input_type -> sigmasource.v1.CreateConnectionRequest
+	12, // 23: sigmasource.v1.SigmaConnections.GetConnection:input_type -> sigmasource.v1.GetConnectionRequest
+	14, // 24: sigmasource.v1.SigmaConnections.ListConnections:input_type -> sigmasource.v1.ListConnectionsRequest
+	16, // 25: sigmasource.v1.SigmaConnections.UpdateConnection:input_type -> sigmasource.v1.UpdateConnectionRequest
+	18, // 26: sigmasource.v1.SigmaConnections.DeleteConnection:input_type -> sigmasource.v1.DeleteConnectionRequest
+	20, // 27: sigmasource.v1.SigmaConnections.CheckConnection:input_type -> sigmasource.v1.CheckConnectionRequest
+	11, // 28: sigmasource.v1.SigmaConnections.CreateConnection:output_type -> sigmasource.v1.CreateConnectionResponse
+	13, // 29: sigmasource.v1.SigmaConnections.GetConnection:output_type -> sigmasource.v1.GetConnectionResponse
+	15, // 30: sigmasource.v1.SigmaConnections.ListConnections:output_type -> sigmasource.v1.ListConnectionsResponse
+	17, // 31: sigmasource.v1.SigmaConnections.UpdateConnection:output_type -> sigmasource.v1.UpdateConnectionResponse
+	19, // 32: sigmasource.v1.SigmaConnections.DeleteConnection:output_type -> sigmasource.v1.DeleteConnectionResponse
+	21, // 33: sigmasource.v1.SigmaConnections.CheckConnection:output_type -> sigmasource.v1.CheckConnectionResponse
+	28, // [28:34] is the sub-list for method output_type
+	22, // [22:28] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_sigmasource_v1_connections_proto_init() }
@@ -1767,11 +1882,11 @@ func file_sigmasource_v1_connections_proto_init() {
 		return
 	}
 	file_sigmasource_v1_errors_proto_init()
-	file_sigmasource_v1_connections_proto_msgTypes[2].OneofWrappers = []any{
+	file_sigmasource_v1_connections_proto_msgTypes[3].OneofWrappers = []any{
 		(*Warehouse_Snowflake)(nil),
 		(*Warehouse_Duckdb)(nil),
 	}
-	file_sigmasource_v1_connections_proto_msgTypes[3].OneofWrappers = []any{
+	file_sigmasource_v1_connections_proto_msgTypes[4].OneofWrappers = []any{
 		(*SnowflakeWarehouse_KeyPair)(nil),
 		(*SnowflakeWarehouse_Password)(nil),
 		(*SnowflakeWarehouse_ProgrammaticAccessToken)(nil),
@@ -1783,7 +1898,7 @@ func file_sigmasource_v1_connections_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sigmasource_v1_connections_proto_rawDesc), len(file_sigmasource_v1_connections_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

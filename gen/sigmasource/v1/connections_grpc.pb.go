@@ -50,7 +50,7 @@ const (
 type SigmaConnectionsClient interface {
 	// CreateConnection stores a new connection. Unless `skip_check` is set it
 	// first signs in to Sigma and to the warehouse, and stores nothing when
-	// either refuses.
+	// either refuses. Unless `skip_scan` is set the first scan then begins.
 	//
 	// Errors: ALREADY_EXISTS (CONNECTION_EXISTS); INVALID_ARGUMENT
 	// (HOST_NOT_ALLOWED) for a host outside the allow-list, (REQUEST_ID_REUSED);
@@ -180,7 +180,7 @@ func (c *sigmaConnectionsClient) CheckConnection(ctx context.Context, in *CheckC
 type SigmaConnectionsServer interface {
 	// CreateConnection stores a new connection. Unless `skip_check` is set it
 	// first signs in to Sigma and to the warehouse, and stores nothing when
-	// either refuses.
+	// either refuses. Unless `skip_scan` is set the first scan then begins.
 	//
 	// Errors: ALREADY_EXISTS (CONNECTION_EXISTS); INVALID_ARGUMENT
 	// (HOST_NOT_ALLOWED) for a host outside the allow-list, (REQUEST_ID_REUSED);
