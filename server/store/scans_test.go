@@ -197,7 +197,7 @@ func testLeases(t *testing.T, open opener) {
 	check(t, s.ExpireLease(ctx, first.Scan))
 	rescue(1)
 	scan := &pb.Scan{Name: first.Scan, State: pb.ScanState_SCAN_STATE_RUNNING, WorkbooksDone: 3}
-	rescue(0) // it is asked for
+	rescue(0)                              // it is asked for
 	_, err := s.KeepScan(ctx, first, scan) // late, but nobody was faster
 	check(t, err)
 	rescue(0)
