@@ -119,7 +119,7 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	opener := &connections.Opener{Sigma: s.sigma, Hosts: config.Hosts, DuckDBDir: config.DuckDBDir, Logger: logger}
 	s.pool = connections.NewPool(config.Store, opener)
 	s.catalog = catalog.New(config.Store, s.pool, config.Limits.WorkspaceScans, config.Now, logger)
-	pb.RegisterSigmaConnectionsServer(s.grpc, connections.New(config.Store, s.pool, opener, s.catalog, logger))
+	pb.RegisterSigmaConnectionsServer(s.grpc, connections.New(config.Store, s.pool, opener, s.catalog, config.Now, logger))
 	pb.RegisterModelCatalogServer(s.grpc, s.catalog)
 	pb.RegisterModelQueryServer(s.grpc, query.New(s.pool, config.Store))
 	if config.Health != Nobody {

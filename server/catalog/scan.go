@@ -26,7 +26,7 @@ import (
 type Store interface {
 	Connection(ctx context.Context, name string) (*pb.Connection, error)
 	DueConnections(ctx context.Context, now time.Time) ([]*pb.Connection, error)
-	SetNextScan(ctx context.Context, connection *pb.Connection, next time.Time) error
+	StartDueScan(ctx context.Context, connection *pb.Connection, next time.Time, scan *pb.Scan, most int, ask store.Ask) (started bool, err error)
 	StartScan(ctx context.Context, scan *pb.Scan, most int, ask store.Ask) (running *pb.Scan, started bool, err error)
 	ClaimScan(ctx context.Context, name string) (*pb.Scan, store.Claim, error)
 	KeepScan(ctx context.Context, claim store.Claim, scan *pb.Scan) (cancel bool, err error)

@@ -42,21 +42,11 @@ func (s *Service) Begin(ctx context.Context, connection string) (string, error) 
 }
 
 func (s *Service) start(ctx context.Context, connection string, full bool, trigger pb.ScanTrigger) (*pb.Scan, error) {
-	if !full {
-		due, err := s.fullIsDue(ctx, connection)
-		if err != nil {
-			return nil, err
-		}
-		full = due
+	wanted, err := s.newScan(ctx, connection, full, trigger)
+	if err != nil {
+		return nil, err
 	}
-	scan, started, err := s.store.StartScan(ctx, &pb.Scan{
-		Name:       connection + "/scans/" + uuid.Must(uuid.NewV7()).String(),
-		State:      pb.ScanState_SCAN_STATE_RUNNING,
-		Phase:      pb.ScanPhase_SCAN_PHASE_QUEUED,
-		CreateTime: timestamppb.New(s.now()),
-		Full:       full,
-		Trigger:    trigger,
-	}, s.most, s.ask)
+	scan, started, err := s.store.StartScan(ctx, wanted, s.most, s.ask)
 	switch {
 	case errors.Is(err, store.ErrTooManyScans):
 		workspace, _, _ := strings.Cut(connection, "/connections/")
@@ -67,6 +57,25 @@ func (s *Service) start(ctx context.Context, connection string, full bool, trigg
 		return scan, nil
 	}
 	return s.latest(scan), nil
+}
+
+// newScan is a scan to be started, which is full if that is wanted or due.
+func (s *Service) newScan(ctx context.Context, connection string, full bool, trigger pb.ScanTrigger) (*pb.Scan, error) {
+	if !full {
+		due, err := s.fullIsDue(ctx, connection)
+		if err != nil {
+			return nil, err
+		}
+		full = due
+	}
+	return &pb.Scan{
+		Name:       connection + "/scans/" + uuid.Must(uuid.NewV7()).String(),
+		State:      pb.ScanState_SCAN_STATE_RUNNING,
+		Phase:      pb.ScanPhase_SCAN_PHASE_QUEUED,
+		CreateTime: timestamppb.New(s.now()),
+		Full:       full,
+		Trigger:    trigger,
+	}, nil
 }
 
 // GetScan returns a scan as it stands.

@@ -23,8 +23,7 @@ func (s *Service) Tick(ctx context.Context) error {
 	return errors.Join(err, s.startDue(ctx))
 }
 
-// startDue begins the scans of the connections that are due. The scan comes before
-// the next time is set: it may be begun twice by that, but not be left out.
+// startDue begins the scans of the connections that are due.
 func (s *Service) startDue(ctx context.Context) error {
 	now := s.now()
 	due, err := s.store.DueConnections(ctx, now)
@@ -32,27 +31,30 @@ func (s *Service) startDue(ctx context.Context) error {
 		return err
 	}
 	for _, connection := range due {
-		name := connection.GetName()
-		plan, err := schedule.Parse(connection.GetScanSchedule())
-		if err != nil { // it was valid when it was stored: the time zone is no longer known
-			s.logger.Error("a connection's schedule cannot be read any more", "connection", name, "error", err)
-			continue
-		}
-		_, err = s.start(ctx, name, false, pb.ScanTrigger_SCAN_TRIGGER_SCHEDULE)
-		if err != nil {
-			s.logger.Warn("a scan that is due did not begin", "connection", name, "error", err)
-			continue
-		}
-		// The replica whose clock is ahead must not leave its successor the same time.
-		after := connection.GetNextScanTime().AsTime()
-		if now.After(after) {
-			after = now
-		}
-		if err := s.store.SetNextScan(ctx, connection, plan.Next(after, name)); err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
+		// One connection's failure is not the others': it stays due.
+		if err := s.startOneDue(ctx, connection, now); err != nil && !errors.Is(err, store.ErrNotFound) {
+			s.logger.Warn("a scan that is due did not begin", "connection", connection.GetName(), "error", err)
 		}
 	}
 	return nil
+}
+
+func (s *Service) startOneDue(ctx context.Context, connection *pb.Connection, now time.Time) error {
+	plan, err := schedule.Parse(connection.GetScanSchedule())
+	if err != nil { // it was valid when it was stored: the time zone is no longer known
+		return err
+	}
+	scan, err := s.newScan(ctx, connection.GetName(), false, pb.ScanTrigger_SCAN_TRIGGER_SCHEDULE)
+	if err != nil {
+		return err
+	}
+	// A replica whose clock is ahead must not leave the others the same time.
+	after := connection.GetNextScanTime().AsTime()
+	if now.After(after) {
+		after = now
+	}
+	_, err = s.store.StartDueScan(ctx, connection, plan.Next(after, connection.GetName()), scan, s.most, s.ask)
+	return err
 }
 
 // fullIsDue reports whether it is time for a scan that reads everything. The first

@@ -51,12 +51,14 @@ type Service struct {
 	pool   *Pool
 	opener *Opener
 	scans  Scans
+	now    func() time.Time
 	logger *slog.Logger
 }
 
-// New returns a service over a store, whose links are kept in pool.
-func New(store Store, pool *Pool, opener *Opener, scans Scans, logger *slog.Logger) *Service {
-	return &Service{store: store, pool: pool, opener: opener, scans: scans, logger: logger}
+// New returns a service over a store, whose links are kept in pool. Schedules are by
+// the clock now.
+func New(store Store, pool *Pool, opener *Opener, scans Scans, now func() time.Time, logger *slog.Logger) *Service {
+	return &Service{store: store, pool: pool, opener: opener, scans: scans, now: now, logger: logger}
 }
 
 // CreateConnection checks a connection and stores it.
@@ -74,7 +76,7 @@ func (s *Service) CreateConnection(ctx context.Context, request *pb.CreateConnec
 	if err := requireSecrets(connection, secrets); err != nil {
 		return nil, err
 	}
-	if err := setNextScan(connection); err != nil {
+	if err := s.setNextScan(connection); err != nil {
 		return nil, err
 	}
 	if err := s.try(ctx, connection, secrets, request.GetSkipCheck()); err != nil {
@@ -114,12 +116,12 @@ func (s *Service) begin(ctx context.Context, name string) string {
 }
 
 // setNextScan sets when a connection is due by its schedule.
-func setNextScan(connection *pb.Connection) error {
+func (s *Service) setNextScan(connection *pb.Connection) error {
 	connection.NextScanTime = nil
 	if connection.GetScanSchedule() == nil {
 		return nil
 	}
-	s, err := schedule.Parse(connection.GetScanSchedule())
+	plan, err := schedule.Parse(connection.GetScanSchedule())
 	var wrong *schedule.Error
 	switch {
 	case errors.As(err, &wrong):
@@ -127,7 +129,7 @@ func setNextScan(connection *pb.Connection) error {
 	case err != nil:
 		return err
 	}
-	connection.NextScanTime = timestamppb.New(s.Next(time.Now(), connection.GetName()))
+	connection.NextScanTime = timestamppb.New(plan.Next(s.now(), connection.GetName()))
 	return nil
 }
 
@@ -203,7 +205,7 @@ func (s *Service) UpdateConnection(ctx context.Context, request *pb.UpdateConnec
 	if err := protovalidate.Validate(asNew); err != nil {
 		return nil, err
 	}
-	if err := setNextScan(updated); err != nil {
+	if err := s.setNextScan(updated); err != nil {
 		return nil, err
 	}
 	if err := s.try(ctx, updated, updatedSecrets, request.GetSkipCheck()); err != nil {

@@ -5,8 +5,9 @@
 package schedule
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
-	"hash/fnv"
 	"strings"
 	"time"
 
@@ -77,17 +78,16 @@ func Parse(schedule *pb.ScanSchedule) (*Schedule, error) {
 // Next returns when a connection is due after a time, later by a spread of its own,
 // which is the same at every time.
 func (s *Schedule) Next(after time.Time, connection string) time.Time {
-	hash := fnv.New64a()
-	_, _ = hash.Write([]byte(connection)) // it never fails
-	share := float64(hash.Sum64()>>11) / (1 << 53)
+	digest := sha256.Sum256([]byte(connection))
+	share := float64(binary.BigEndian.Uint32(digest[:])) / (1 << 32)
 	// A time whose spread has not passed yet is still to come.
 	for at := s.cron.Next(after.Add(-maxSpread).In(s.zone)); !at.IsZero(); at = s.cron.Next(at) {
 		due := at
 		if next := s.cron.Next(at); !next.IsZero() {
-			due = at.Add(time.Duration(share * float64(min(maxSpread, next.Sub(at)/10))))
+			due = at.Add(time.Duration(share * float64(min(maxSpread, next.Sub(at)/10)))).Truncate(time.Second)
 		}
 		if due.After(after) {
-			return due.Truncate(time.Second).UTC()
+			return due.UTC()
 		}
 	}
 	return time.Time{}

@@ -188,17 +188,20 @@ func testContext(t *testing.T, open opener) {
 		"CancelScan":            func() error { _, err := s.CancelScan(ctx, prod+"/scans/s"); return err },
 		"ScanChanges":           func() error { return s.ScanChanges(ctx, prod+"/scans/s", nil) },
 		"DueConnections":        func() error { _, err := s.DueConnections(ctx, time.Now()); return err },
-		"SetNextScan":           func() error { return s.SetNextScan(ctx, &pb.Connection{Name: prod}, time.Now()) },
-		"Scan":                  func() error { _, err := s.Scan(ctx, prod+"/scans/s"); return err },
-		"RescueScans":           func() error { _, err := s.RescueScans(ctx, nil); return err },
-		"PutWorkbook":           func() error { return put(ctx, s, w, nil) },
-		"RemoveWorkbook":        func() error { _, err := s.RemoveWorkbook(ctx, scanning(ctx, s, prod), w.GetName()); return err },
-		"KnownWorkbooks":        func() error { _, err := s.KnownWorkbooks(ctx, prod); return err },
-		"ListChanges":           func() error { _, err := s.ListChanges(ctx, prod, 0, 0); return err },
-		"ListScans":             func() error { _, _, err := s.ListScans(ctx, prod, store.Page{}); return err },
-		"ListWorkbooks":         func() error { _, _, err := s.ListWorkbooks(ctx, prod, store.ListOptions{}, store.Page{}); return err },
-		"ListModels":            func() error { _, _, err := s.ListModels(ctx, prod, store.ListOptions{}, store.Page{}); return err },
-		"Model":                 func() error { _, err := s.Model(ctx, prod+"/models/w.e"); return err },
+		"StartDueScan": func() error {
+			_, err := s.StartDueScan(ctx, &pb.Connection{Name: prod}, time.Now(), &pb.Scan{Name: prod + "/scans/s"}, 0, nil)
+			return err
+		},
+		"Scan":           func() error { _, err := s.Scan(ctx, prod+"/scans/s"); return err },
+		"RescueScans":    func() error { _, err := s.RescueScans(ctx, nil); return err },
+		"PutWorkbook":    func() error { return put(ctx, s, w, nil) },
+		"RemoveWorkbook": func() error { _, err := s.RemoveWorkbook(ctx, scanning(ctx, s, prod), w.GetName()); return err },
+		"KnownWorkbooks": func() error { _, err := s.KnownWorkbooks(ctx, prod); return err },
+		"ListChanges":    func() error { _, err := s.ListChanges(ctx, prod, 0, 0); return err },
+		"ListScans":      func() error { _, _, err := s.ListScans(ctx, prod, store.Page{}); return err },
+		"ListWorkbooks":  func() error { _, _, err := s.ListWorkbooks(ctx, prod, store.ListOptions{}, store.Page{}); return err },
+		"ListModels":     func() error { _, _, err := s.ListModels(ctx, prod, store.ListOptions{}, store.Page{}); return err },
+		"Model":          func() error { _, err := s.Model(ctx, prod+"/models/w.e"); return err },
 	} {
 		t.Run(name, func(t *testing.T) { wantError(t, call(), context.Canceled) })
 	}

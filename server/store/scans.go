@@ -49,6 +49,17 @@ func (a Ask) ask(ctx context.Context, tx *sql.Tx, scan string) error {
 // ErrTooManyScans if the workspace would have more than most scans running; 0
 // means any number.
 func (s *Store) StartScan(ctx context.Context, scan *pb.Scan, most int, ask Ask) (running *pb.Scan, started bool, err error) {
+	err = s.change(ctx, func(tx *sql.Tx) error {
+		running, started, err = s.startScan(ctx, tx, scan, most, ask)
+		return err
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("start scan: %w", err)
+	}
+	return running, started, nil
+}
+
+func (s *Store) startScan(ctx context.Context, tx *sql.Tx, scan *pb.Scan, most int, ask Ask) (running *pb.Scan, started bool, err error) {
 	name, err := resource.ParseScan(scan.GetName())
 	if err != nil {
 		return nil, false, err
@@ -57,42 +68,35 @@ func (s *Store) StartScan(ctx context.Context, scan *pb.Scan, most int, ask Ask)
 	running.State = pb.ScanState_SCAN_STATE_RUNNING
 	data, err := proto.Marshal(running)
 	if err != nil {
-		return nil, false, fmt.Errorf("encode scan: %w", err)
+		return nil, false, err
 	}
 	connection, workspace := name.Connection.String(), resource.WorkspaceName(name.Connection.Workspace)
-	err = s.change(ctx, func(tx *sql.Tx) error {
-		// So that those who count the workspace's scans count one after the other.
-		if err := s.dialect.lock(ctx, tx, "scans of "+workspace); err != nil {
-			return err
-		}
-		result, err := tx.ExecContext(ctx, `
-			INSERT INTO scans (name, connection, state, resource, lease, first_seq)
-			VALUES ($1, $2, $3, $4, -(`+s.dialect.now+` + $5), COALESCE((SELECT change_seq FROM connections WHERE name = $2), 0))
-			ON CONFLICT DO NOTHING`, scan.GetName(), connection, int32(running.GetState()), data, queueTime.Milliseconds())
-		switch err := changed(result, err); {
-		case s.dialect.isOrphan(err):
-			return ErrNotFound
-		case err == nil:
-			started = true
-			if err := refuseMoreScans(ctx, tx, workspace, most); err != nil {
-				return err
-			}
-			return ask.ask(ctx, tx, scan.GetName())
-		case !errors.Is(err, ErrNotFound):
-			return err
-		}
-		running.Reset()
-		err = readOne(ctx, tx, running, `SELECT resource FROM scans WHERE connection = $1 AND state = $2`,
-			connection, int32(pb.ScanState_SCAN_STATE_RUNNING))
-		if errors.Is(err, ErrNotFound) {
-			return ErrExists
-		}
-		return err
-	})
-	if err != nil {
-		return nil, false, fmt.Errorf("start scan: %w", err)
+	// So that those who count the workspace's scans count one after the other.
+	if err := s.dialect.lock(ctx, tx, "scans of "+workspace); err != nil {
+		return nil, false, err
 	}
-	return running, started, nil
+	result, err := tx.ExecContext(ctx, `
+		INSERT INTO scans (name, connection, state, resource, lease, first_seq)
+		VALUES ($1, $2, $3, $4, -(`+s.dialect.now+` + $5), COALESCE((SELECT change_seq FROM connections WHERE name = $2), 0))
+		ON CONFLICT DO NOTHING`, scan.GetName(), connection, int32(running.GetState()), data, queueTime.Milliseconds())
+	switch err := changed(result, err); {
+	case s.dialect.isOrphan(err):
+		return nil, false, ErrNotFound
+	case err == nil:
+		if err := refuseMoreScans(ctx, tx, workspace, most); err != nil {
+			return nil, false, err
+		}
+		return running, true, ask.ask(ctx, tx, scan.GetName())
+	case !errors.Is(err, ErrNotFound):
+		return nil, false, err
+	}
+	running.Reset()
+	err = readOne(ctx, tx, running, `SELECT resource FROM scans WHERE connection = $1 AND state = $2`,
+		connection, int32(pb.ScanState_SCAN_STATE_RUNNING))
+	if errors.Is(err, ErrNotFound) {
+		err = ErrExists
+	}
+	return running, false, err
 }
 
 func refuseMoreScans(ctx context.Context, tx *sql.Tx, workspace string, most int) error {

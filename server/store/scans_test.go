@@ -320,8 +320,25 @@ func testDueConnections(t *testing.T, open opener) {
 	equal(t, due(), []string{"early", "now"})
 	early, err := s.Connection(ctx, "workspaces/acme/connections/early")
 	check(t, err)
-	check(t, s.SetNextScan(ctx, early, now.Add(time.Hour)))
-	check(t, s.SetNextScan(ctx, early, now.Add(-time.Minute))) // of another replica, which had read it before
+	full := errors.New("the queue is full")
+	_, err = s.StartDueScan(ctx, early, now.Add(time.Hour), &pb.Scan{Name: early.GetName() + "/scans/s"}, 0, func(context.Context, *sql.Tx, string) error { return full })
+	wantError(t, err, full)
+	equal(t, due(), []string{"early", "now"}) // neither is done
+	var starts atomic.Int64
+	var group sync.WaitGroup
+	for i := range 8 { // replicas that have read it at the same moment
+		group.Go(func() {
+			started, err := s.StartDueScan(ctx, early, now.Add(time.Duration(i+1)*time.Hour), &pb.Scan{Name: fmt.Sprint(early.GetName(), "/scans/s", i)}, 0, nil)
+			if err != nil {
+				t.Error(err)
+			}
+			if started {
+				starts.Add(1)
+			}
+		})
+	}
+	group.Wait()
+	equal(t, starts.Load(), int64(1))
 	equal(t, due(), []string{"now"})
 	set, err := s.Connection(ctx, early.GetName())
 	check(t, err)
@@ -337,5 +354,6 @@ func testDueConnections(t *testing.T, open opener) {
 	check(t, err)
 	equal(t, len(due()), 2)
 	check(t, s.DeleteConnection(ctx, set.GetName(), ""))
-	wantError(t, s.SetNextScan(ctx, set, now), store.ErrNotFound)
+	_, err = s.StartDueScan(ctx, set, now, &pb.Scan{Name: set.GetName() + "/scans/t"}, 0, nil)
+	wantError(t, err, store.ErrNotFound)
 }

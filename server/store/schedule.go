@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -41,10 +42,16 @@ func (s *Store) DueConnections(ctx context.Context, now time.Time) ([]*pb.Connec
 	return due, nil
 }
 
-// SetNextScan sets when a connection is due next, if it is still as it was read. Its
-// etag stays: nobody who changes the connection need know. It fails with ErrNotFound.
-func (s *Store) SetNextScan(ctx context.Context, connection *pb.Connection, next time.Time) error {
-	err := s.change(ctx, func(tx *sql.Tx) error {
+// StartDueScan starts the scan of a connection that is due, as StartScan does, and
+// sets when it is due next, both or neither. A connection that is due at another time
+// than was read has been dealt with, and is left alone; its etag stays in any case,
+// since nobody who changes the connection need know. It fails as StartScan does.
+func (s *Store) StartDueScan(ctx context.Context, connection *pb.Connection, next time.Time, scan *pb.Scan, most int, ask Ask) (started bool, err error) {
+	err = s.change(ctx, func(tx *sql.Tx) error {
+		started = false
+		if err := s.dialect.lock(ctx, tx, "schedule of "+connection.GetName()); err != nil {
+			return err
+		}
 		current := &pb.Connection{}
 		if err := readOne(ctx, tx, current, `SELECT resource FROM connections WHERE name = $1`, connection.GetName()); err != nil {
 			return err
@@ -52,17 +59,27 @@ func (s *Store) SetNextScan(ctx context.Context, connection *pb.Connection, next
 		if !proto.Equal(current.GetNextScanTime(), connection.GetNextScanTime()) {
 			return nil
 		}
-		current.NextScanTime = timestamppb.New(next)
+		current.NextScanTime = nil
+		if !next.IsZero() {
+			current.NextScanTime = timestamppb.New(next)
+		}
 		data, err := proto.Marshal(current)
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE connections SET resource = $2, next_scan = $3 WHERE name = $1 AND etag = $4`,
+		result, err := tx.ExecContext(ctx, `UPDATE connections SET resource = $2, next_scan = $3 WHERE name = $1 AND etag = $4`,
 			current.GetName(), data, nextScan(current), current.GetEtag())
+		switch err := changed(result, err); {
+		case errors.Is(err, ErrNotFound): // it was changed at the same moment
+			return nil
+		case err != nil:
+			return err
+		}
+		_, started, err = s.startScan(ctx, tx, scan, most, ask)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("set the next scan: %w", err)
+		return false, fmt.Errorf("start a scan that is due: %w", err)
 	}
-	return nil
+	return started, nil
 }

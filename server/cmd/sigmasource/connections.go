@@ -34,13 +34,14 @@ func newConnectionsCommand() *cobra.Command {
 
 func (c *client) newConnectionsCreate() *cobra.Command {
 	var file string
-	var skipCheck, validateOnly bool
+	var skipCheck, skipScan, validateOnly bool
 	cmd := &cobra.Command{
 		Use:   "create workspaces/WORKSPACE/connections/ID -f FILE",
 		Short: "Create a connection from a JSON file (- for standard input)",
 		Example: `  sigmasource connections create workspaces/acme/connections/prod -f - <<'EOF'
   {"sigma": {"baseUrl": "https://aws-api.sigmacomputing.com", "clientId": "…", "clientSecret": "…"},
-   "warehouse": {"snowflake": {"account": "myorg-myaccount", "user": "SIGMASOURCE", "keyPair": {"privateKeyPem": "…"}}}}
+   "warehouse": {"snowflake": {"account": "myorg-myaccount", "user": "SIGMASOURCE", "keyPair": {"privateKeyPem": "…"}}},
+   "scanSchedule": {"cron": "*/15 * * * *", "timeZone": "Europe/Berlin"}}
   EOF`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -58,6 +59,7 @@ func (c *client) newConnectionsCreate() *cobra.Command {
 					ConnectionId: id,
 					Connection:   connection,
 					SkipCheck:    skipCheck,
+					SkipScan:     skipScan,
 					ValidateOnly: validateOnly,
 				})
 				if err != nil {
@@ -69,6 +71,7 @@ func (c *client) newConnectionsCreate() *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "", "the connection as JSON")
 	cmd.Flags().BoolVar(&skipCheck, "skip-check", false, "store it without signing in first")
+	cmd.Flags().BoolVar(&skipScan, "skip-scan", false, "do not scan it yet")
 	cmd.Flags().BoolVar(&validateOnly, "validate-only", false, "check it and store nothing")
 	if err := cmd.MarkFlagRequired("file"); err != nil {
 		panic(err)

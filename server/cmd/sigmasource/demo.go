@@ -97,13 +97,13 @@ func runDemo(ctx context.Context, listen string, once bool, out, stderr io.Write
 	if err != nil {
 		return err
 	}
-	s, err := server.New(ctx, server.Config{Store: kept, Callers: callers, Hosts: hosts, Logger: logger, Audit: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return err
-	}
 	listener, err := net.Listen("tcp", listen)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
+	}
+	s, err := server.New(ctx, server.Config{Store: kept, Callers: callers, Hosts: hosts, Logger: logger, Audit: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return errors.Join(err, listener.Close())
 	}
 	// The server ends with the walk if that is all, or fails.
 	serving, stop := context.WithCancel(ctx)
@@ -138,15 +138,16 @@ func (d *demonstration) walk(ctx context.Context, conn *grpc.ClientConn) error {
 	d.say("sigmasource serves gRPC at %s.\n", d.client.server)
 
 	d.say("1. Connect: %s", demoConnection)
-	if _, err := pb.NewSigmaConnectionsClient(conn).CreateConnection(ctx, d.createRequest("prod")); err != nil {
+	created, err := pb.NewSigmaConnectionsClient(conn).CreateConnection(ctx, d.createRequest("prod"))
+	if err != nil {
 		return err
 	}
 	if err := d.client.checkConnection(ctx, d.out, conn, demoConnection); err != nil {
 		return err
 	}
 
-	d.say("\n2. Scan Sigma for models")
-	scan, err := followScan(ctx, conn, demoConnection, d.stderr)
+	d.say("\n2. Scan Sigma for models, which a new connection begins with")
+	scan, err := followScan(ctx, conn, created.GetScan(), d.stderr)
 	if err != nil {
 		return err
 	}
@@ -199,6 +200,7 @@ Serving until interrupted. Next, in another terminal:
   %[3]s preview %[6]s --rows 5000 -o json | wc -l
   %[3]s connections check %[5]s
   %[3]s scan %[5]s
+  %[3]s changes %[5]s
 
   %[4]s %[1]s list
   %[4]s -d '%[7]s' %[1]s sigmasource.v1.SigmaConnections/CreateConnection

@@ -13,18 +13,18 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sigmasource/sigmasource/server/keyring"
-	"github.com/sigmasource/sigmasource/server/store"
 )
 
 // keyFlags say where the keyset is that seals credentials, and where the store.
 type keyFlags struct {
-	dataDir string
+	storageFlags
+
 	keyFile string
 	kms     string
 }
 
 func (k *keyFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&k.dataDir, "data-dir", "sigmasource-data", "folder of the embedded store")
+	k.storageFlags.register(flags)
 	flags.StringVar(&k.keyFile, "key-file", "", "Tink keyset that seals credentials (default DATA-DIR/keyset.json); SIGMASOURCE_KEYSET may hold it instead")
 	flags.StringVar(&k.kms, "kms", "", "URL of the key that wraps the keyset: awskms://, gcpkms:// or azurekeyvault:// (default SIGMASOURCE_KMS; without one it is in the clear)")
 }
@@ -37,8 +37,6 @@ func (k *keyFlags) source() keyring.Source {
 	// Not the flag's default, which the help would show: some URLs are keys.
 	return keyring.Source{Text: os.Getenv("SIGMASOURCE_KEYSET"), Path: path, KMS: cmp.Or(k.kms, os.Getenv("SIGMASOURCE_KMS"))}
 }
-
-func (k *keyFlags) storePath() string { return filepath.Join(k.dataDir, "sigmasource.db") }
 
 func newKeysCommand() *cobra.Command {
 	k := &keyFlags{}
@@ -92,15 +90,15 @@ func newKeysCommand() *cobra.Command {
 }
 
 func (k *keyFlags) reseal(cmd *cobra.Command) (err error) {
-	if _, err := os.Stat(k.storePath()); err != nil {
-		return fmt.Errorf("--data-dir: %w", err) // and do not make an empty store
+	if err := k.mustExist(); err != nil {
+		return err
 	}
 	keys, err := keyring.Open(cmd.Context(), k.source(), time.Hour, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, keys.Close()) }()
-	kept, err := store.OpenSQLite(cmd.Context(), k.storePath(), keys)
+	kept, err := k.open(cmd.Context(), keys)
 	if err != nil {
 		return err
 	}

@@ -59,6 +59,8 @@ func newRootCommand() *cobra.Command {
 		newKeysCommand(),
 		newConnectionsCommand(),
 		newScanCommand(),
+		newScansCommand(),
+		newChangesCommand(),
 		newModelsCommand(),
 		newPreviewCommand(),
 	)

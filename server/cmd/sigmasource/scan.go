@@ -18,15 +18,20 @@ import (
 
 func newScanCommand() *cobra.Command {
 	c := &client{}
+	var full bool
 	cmd := &cobra.Command{
 		Use:   "scan CONNECTION",
 		Short: "Scan a connection for models and follow the progress; exits 2 if the scan fails",
 		Long: "Starts a scan, or joins the one that runs, and follows it to its end.\n" +
-			"CONNECTION is workspaces/WORKSPACE/connections/ID. Interrupting stops following, not the scan.",
+			"CONNECTION is workspaces/WORKSPACE/connections/ID. Interrupting stops following, not the scan: see `scans cancel`.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withConn(func(conn *grpc.ClientConn) error {
-				scan, err := followScan(cmd.Context(), conn, args[0], cmd.ErrOrStderr())
+				started, err := pb.NewModelCatalogClient(conn).StartScan(cmd.Context(), &pb.StartScanRequest{Parent: args[0], Full: full})
+				if err != nil {
+					return err
+				}
+				scan, err := followScan(cmd.Context(), conn, started.GetScan().GetName(), cmd.ErrOrStderr())
 				if err != nil {
 					return err
 				}
@@ -42,19 +47,15 @@ func newScanCommand() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&full, "full", false, "read every workbook, changed or not")
 	c.register(cmd)
 	return cmd
 }
 
-// followScan starts a scan and shows its progress on w, as a bar where w is a
-// terminal. It returns the scan as it ended.
-func followScan(ctx context.Context, conn *grpc.ClientConn, connection string, w io.Writer) (*pb.Scan, error) {
-	catalog := pb.NewModelCatalogClient(conn)
-	started, err := catalog.StartScan(ctx, &pb.StartScanRequest{Parent: connection})
-	if err != nil {
-		return nil, err
-	}
-	stream, err := catalog.WatchScan(ctx, &pb.WatchScanRequest{Name: started.GetScan().GetName()})
+// followScan shows a scan's progress on w, as a bar where w is a terminal. It returns
+// the scan as it ended.
+func followScan(ctx context.Context, conn *grpc.ClientConn, name string, w io.Writer) (*pb.Scan, error) {
+	stream, err := pb.NewModelCatalogClient(conn).WatchScan(ctx, &pb.WatchScanRequest{Name: name})
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +92,11 @@ func scanProgress(w io.Writer) (show func(*pb.Scan), finish func()) {
 		if total := int(scan.GetWorkbooksTotal()); total > 0 && total != bar.GetMax() {
 			bar.ChangeMax(total)
 		}
-		bar.Describe(fmt.Sprintf("%s, %d models", enumName(scan.GetPhase().String(), "SCAN_PHASE_"), scan.GetModelsFound()))
+		left := ""
+		if scan.GetRemainingTime() != nil {
+			left = fmt.Sprintf(", about %s left", scan.GetRemainingTime().AsDuration().Round(time.Second))
+		}
+		bar.Describe(fmt.Sprintf("%s, %d models%s", enumName(scan.GetPhase().String(), "SCAN_PHASE_"), scan.GetModelsFound(), left))
 		// A bar that cannot be drawn is not worth failing a scan for.
 		_ = bar.Set(int(scan.GetWorkbooksDone()))
 	}
@@ -103,6 +108,8 @@ func printScan(w io.Writer, scan *pb.Scan) {
 		enumName(scan.GetState().String(), "SCAN_STATE_"),
 		scan.GetEndTime().AsTime().Sub(scan.GetCreateTime().AsTime()).Round(time.Millisecond),
 		scan.GetWorkbooksDone(), scan.GetModelsFound(), scan.GetModelsUnreadable(), scan.GetElementsSkipped())
+	fmt.Fprintf(w, "  %d calls to Sigma; %d workbooks had not changed; models: %d added, %d changed, %d removed, %d failed\n",
+		scan.GetCalls(), scan.GetWorkbooksUnchanged(), scan.GetModelsAdded(), scan.GetModelsChanged(), scan.GetModelsRemoved(), scan.GetModelsFailed())
 	if scan.GetError() != nil {
 		fmt.Fprintf(w, "  %s\n", scan.GetError().GetMessage())
 	}

@@ -18,7 +18,6 @@ import (
 	"github.com/sigmasource/sigmasource/server/auth"
 	"github.com/sigmasource/sigmasource/server/keyring"
 	"github.com/sigmasource/sigmasource/server/quota"
-	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 )
 
@@ -55,9 +54,10 @@ func newServeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the gRPC API",
-		Long: "Serves the gRPC API until it is interrupted. It keeps its data in a folder, seals credentials with a key\n" +
-			"that it makes at the first start, and lets in the callers of a file: by token (see: sigmasource token), by\n" +
-			"JWT of an issuer, or by client certificate. Changed certificates, keys and callers are taken up by themselves.",
+		Long: "Serves the gRPC API until it is interrupted. It keeps its data in a folder, or in a PostgreSQL database that any\n" +
+			"number of replicas share; seals credentials with a key, which it makes at the first start in a folder; and lets in\n" +
+			"the callers of a file: by token (see: sigmasource token), by JWT of an issuer, or by client certificate. Changed\n" +
+			"certificates, keys and callers are taken up by themselves.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -131,18 +131,18 @@ func (f *serveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, keys.Close()) }()
-	if config.Store, err = store.OpenSQLite(ctx, f.storePath(), keys); err != nil {
+	if config.Store, err = f.open(ctx, keys); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, config.Store.Close()) }()
 
-	s, err := server.New(ctx, config)
-	if err != nil {
-		return err
-	}
 	listener, err := net.Listen("tcp", f.listen)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
+	}
+	s, err := server.New(ctx, config) // from here on it runs jobs
+	if err != nil {
+		return errors.Join(err, listener.Close())
 	}
 	logger.Info("serving", "address", listener.Addr().String(), "tls", transport != nil)
 	return serveUntilDone(ctx, s, listener)
@@ -198,8 +198,8 @@ func (f *serveFlags) keys(ctx context.Context, logger *slog.Logger) (*keyring.Ri
 	if err == nil || !errors.Is(err, os.ErrNotExist) {
 		return keys, err
 	}
-	if _, statErr := os.Stat(f.storePath()); statErr == nil {
-		return nil, fmt.Errorf("%w; the store in %s was sealed with another key: restore it, or name it with --key-file", err, f.dataDir)
+	if why, may := f.exists(); may {
+		return nil, fmt.Errorf("%w; %s", err, why)
 	}
 	if err := keyring.Create(ctx, source); err != nil {
 		return nil, err
