@@ -53,6 +53,7 @@ func (s *Service) Scan(ctx context.Context, name string) error {
 	p := newProgress(scan, cancel)
 	s.remember(p)
 	defer s.forget(p)
+	s.logger.Info("scan taken up", "scan", name, "run", claim.Run)
 	failure := s.begin(ctx, p, claim)
 	if failure == nil {
 		kept := make(chan struct{})
@@ -177,6 +178,9 @@ func isFinal(failure error) bool {
 // end puts a scan into its last state. A nil failure means success.
 func end(scan *pb.Scan, failure error) {
 	scan.EndTime = timestamppb.Now()
+	if begun := scan.GetCreateTime(); begun.AsTime().After(scan.GetEndTime().AsTime()) { // by the clock of another replica
+		scan.EndTime = begun
+	}
 	scan.Phase = pb.ScanPhase_SCAN_PHASE_DONE
 	scan.RemainingTime = nil
 	switch {

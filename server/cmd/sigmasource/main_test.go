@@ -16,7 +16,12 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		program()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // run runs the command line, as main does.
 func run(ctx context.Context, stdin string, args ...string) (stdout, stderr string, err error) {

@@ -31,6 +31,9 @@ const (
 	reloadInterval = time.Second
 )
 
+// now is the clock by which connections are due. Tests have one that is wrong.
+var now = time.Now
+
 type serveFlags struct {
 	keyFlags
 
@@ -93,7 +96,7 @@ func (f *serveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err err
 	if err != nil {
 		return err
 	}
-	config := server.Config{DuckDBDir: f.duckdbDir, Limits: &f.limits, Logger: logger}
+	config := server.Config{DuckDBDir: f.duckdbDir, Limits: &f.limits, Logger: logger, Now: now}
 	if config.Reflection, err = parseAccess("--reflection", f.reflection); err != nil {
 		return err
 	}
