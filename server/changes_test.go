@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -313,5 +314,36 @@ func TestASchedule(t *testing.T) {
 	w.must(err)
 	if updated.GetNextScanTime() != nil {
 		t.Errorf("without a schedule the next scan is at %s", updated.GetNextScanTime())
+	}
+}
+
+func TestTheArchiveIsListedOnceAndNotAskedForOneByOne(t *testing.T) {
+	t.Parallel()
+	w := scanned(t)
+	w.sigma.Change(func(o *sigmatest.Organization) {
+		o.Workbook("One").Archived, o.Workbook("Two").Archived = true, true
+	})
+	w.scanChanged(snowflakeName)
+	const want = "One Three Two One/A=ARCHIVED One/B=ARCHIVED Three/D=READY Two/C=ARCHIVED"
+	if got := w.catalogOf(snowflakeName); got != want {
+		t.Errorf("the catalog is %s", got)
+	}
+	_, last := w.changes(snowflakeName, 0)
+	scan := w.scanChanged(snowflakeName)
+	if scan.GetCalls() != 5 {
+		t.Errorf("a scan of which two workbooks lie in the archive makes %d calls instead of five", scan.GetCalls())
+	}
+	if lines, _ := w.changes(snowflakeName, last); len(lines) != 0 || w.catalogOf(snowflakeName) != want {
+		t.Errorf("it changed %q, and the catalog is %s", lines, w.catalogOf(snowflakeName))
+	}
+}
+
+func TestCredentialsThatMayNotListDataModels(t *testing.T) {
+	t.Parallel()
+	w := scanned(t)
+	w.sigma.SetFaults(sigmatest.On("/v2/dataModels", sigmatest.Fail(http.StatusForbidden, "forbidden", "No")))
+	scan := w.mustScan(snowflakeName)
+	if len(scan.GetProblems()) != 1 || scan.GetProblems()[0].GetReason() != pb.ErrorReason_ERROR_REASON_SIGMA_FORBIDDEN || scan.GetWorkbooksDone() != 3 {
+		t.Errorf("the scan is %v", scan)
 	}
 }

@@ -136,7 +136,12 @@ func (s *scanner) list(ctx context.Context) (all []document, untagged map[string
 		return nil, nil, fmt.Errorf("list workbooks: %w", err)
 	}
 	dataModels, err := s.link.Sigma.DataModels(ctx)
-	if err != nil {
+	if isKind(err, sigmaclient.KindForbidden, sigmaclient.KindNotFound) {
+		// Not every organization or member has data models. Those that are known are
+		// asked for one by one, see removeGone.
+		problem := errmap.Problem(err, s.connection)
+		s.progress.update(func(scan *pb.Scan) { addProblem(scan, problem) })
+	} else if err != nil {
 		return nil, nil, fmt.Errorf("list data models: %w", err)
 	}
 	untagged = map[string]bool{}
@@ -301,14 +306,25 @@ func (s *scanner) removeGone(ctx context.Context, listed []document, untagged ma
 	for _, d := range listed {
 		isListed[d.described.GetName()] = true
 	}
+	var missing []string
 	for _, name := range slices.Sorted(maps.Keys(s.known)) {
-		workbook := s.known[name].Workbook
-		if isListed[name] || workbook.GetGoneTime() != nil {
-			continue
+		if !isListed[name] && s.known[name].Workbook.GetGoneTime() == nil {
+			missing = append(missing, name)
 		}
+	}
+	inArchive, err := s.listArchive(ctx, missing)
+	if err != nil {
+		return err
+	}
+	for _, name := range missing {
+		workbook := s.known[name].Workbook
 		now := gone
-		if !untagged[name] {
-			var err error
+		switch {
+		case inArchive[name] && workbook.GetArchived():
+			continue
+		case inArchive[name]:
+			now = archived
+		case !untagged[name]:
 			if now, err = fateOf(ctx, s.sigmaDocument(workbook)); err != nil {
 				return err
 			}
@@ -333,6 +349,27 @@ func (s *scanner) removeGone(ctx context.Context, listed []document, untagged ma
 		s.progress.update(func(scan *pb.Scan) { countChanges(scan, changes) })
 	}
 	return nil
+}
+
+// listArchive returns the names of all workbooks that are archived, if one of those
+// that are missing of the listing may be: so that what lies in the archive for years
+// is not asked for one by one in each scan.
+func (s *scanner) listArchive(ctx context.Context, missing []string) (map[string]bool, error) {
+	mayBe := func(name string) bool {
+		return s.known[name].Workbook.GetDocumentKind() != pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL
+	}
+	names := map[string]bool{}
+	if !slices.ContainsFunc(missing, mayBe) {
+		return names, nil
+	}
+	workbooks, err := s.link.Sigma.Workbooks(ctx, sigmaclient.OnlyArchived(), sigmaclient.WithoutTags())
+	if err != nil && !isElementary(err) {
+		return nil, fmt.Errorf("list archived workbooks: %w", err)
+	}
+	for _, workbook := range workbooks {
+		names[s.workbookName(workbook.WorkbookID)] = workbook.IsArchived
+	}
+	return names, nil
 }
 
 func (s *scanner) sigmaDocument(workbook *pb.Workbook) sigmaclient.Document {
