@@ -100,5 +100,6 @@ func (p *progress) ended() {
 func (p *progress) snapshot() (*pb.Scan, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.gauge()
 	return proto.CloneOf(p.scan), p.moved
 }
