@@ -489,7 +489,8 @@ const (
 	ChangeKind_CHANGE_KIND_WORKBOOK_RESTORED ChangeKind = 3
 	// A workbook has another name.
 	ChangeKind_CHANGE_KIND_WORKBOOK_RENAMED ChangeKind = 4
-	// A workbook lies in another folder, or the folder has another name.
+	// A workbook lies in another folder, or the folder has another name. Its models
+	// move with it.
 	ChangeKind_CHANGE_KIND_WORKBOOK_MOVED ChangeKind = 5
 	// A workbook has another owner.
 	ChangeKind_CHANGE_KIND_WORKBOOK_OWNER_CHANGED ChangeKind = 6
