@@ -240,14 +240,7 @@ func (c *changer) write(ctx context.Context, tx *sql.Tx) error {
 // ListChanges returns the changes of a connection after a sequence, in order, at
 // most as many as a page of that size has.
 func (s *Store) ListChanges(ctx context.Context, connection string, after int64, size int32) ([]*pb.Change, error) {
-	changes, err := readAll(ctx, s.read, func(rows *sql.Rows) (*pb.Change, error) {
-		var data []byte
-		if err := rows.Scan(&data); err != nil {
-			return nil, err
-		}
-		change := &pb.Change{}
-		return change, proto.Unmarshal(data, change)
-	}, `SELECT resource FROM changes WHERE connection = $1 AND seq > $2 ORDER BY seq LIMIT $3`, connection, after, Page{Size: size}.size())
+	changes, err := readResources[pb.Change](ctx, s.read, `SELECT resource FROM changes WHERE connection = $1 AND seq > $2 ORDER BY seq LIMIT $3`, connection, after, Page{Size: size}.size())
 	if err != nil {
 		return nil, fmt.Errorf("list changes: %w", err)
 	}

@@ -28,14 +28,7 @@ func nextScan(connection *pb.Connection) int64 {
 // DueConnections returns connections whose next_scan_time has come, the longest due
 // first.
 func (s *Store) DueConnections(ctx context.Context, now time.Time) ([]*pb.Connection, error) {
-	due, err := readAll(ctx, s.read, func(rows *sql.Rows) (*pb.Connection, error) {
-		var data []byte
-		if err := rows.Scan(&data); err != nil {
-			return nil, err
-		}
-		connection := &pb.Connection{}
-		return connection, proto.Unmarshal(data, connection)
-	}, `SELECT resource FROM connections WHERE next_scan > 0 AND next_scan <= $1 ORDER BY next_scan LIMIT $2`, now.UnixMilli(), maxDue)
+	due, err := readResources[pb.Connection](ctx, s.read, `SELECT resource FROM connections WHERE next_scan > 0 AND next_scan <= $1 ORDER BY next_scan LIMIT $2`, now.UnixMilli(), maxDue)
 	if err != nil {
 		return nil, fmt.Errorf("list connections that are due: %w", err)
 	}

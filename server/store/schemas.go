@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
@@ -50,23 +49,11 @@ const mostSchemas = 20
 // RecentSchemas returns the schemas that were given out for a model, the newest
 // first, without those of long ago.
 func (s *Store) RecentSchemas(ctx context.Context, model string) (schemas []*pb.Schema, err error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT resource FROM schemas WHERE model = $1 ORDER BY seq DESC LIMIT $2`, model, mostSchemas)
+	schemas, err = readResources[pb.Schema](ctx, s.read, `SELECT resource FROM schemas WHERE model = $1 ORDER BY seq DESC LIMIT $2`, model, mostSchemas)
 	if err != nil {
 		return nil, fmt.Errorf("read schemas: %w", err)
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var data []byte
-		if err := rows.Scan(&data); err != nil {
-			return nil, fmt.Errorf("read schemas: %w", err)
-		}
-		schema := &pb.Schema{}
-		if err := proto.Unmarshal(data, schema); err != nil {
-			return nil, fmt.Errorf("read schemas: %w", err)
-		}
-		schemas = append(schemas, schema)
-	}
-	return schemas, rows.Err()
+	return schemas, nil
 }
 
 // Schema returns a schema that was given out for a model. It fails with

@@ -165,6 +165,21 @@ func readAll[T any](ctx context.Context, db queryer, scan func(*sql.Rows) (T, er
 	return all, rows.Err()
 }
 
+// readResources reads all resources that a query selects the bytes of.
+func readResources[T any, M interface {
+	*T
+	proto.Message
+}](ctx context.Context, db queryer, query string, args ...any) ([]M, error) {
+	return readAll(ctx, db, func(rows *sql.Rows) (M, error) {
+		var data []byte
+		if err := rows.Scan(&data); err != nil {
+			return nil, err
+		}
+		resource := M(new(T))
+		return resource, proto.Unmarshal(data, resource)
+	}, query, args...)
+}
+
 // queryer is a database or a transaction.
 type queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
