@@ -56,6 +56,13 @@ type keptModel struct {
 	dirty bool
 }
 
+func modelsOf(kept []keptModel) (models []*pb.Model) {
+	for _, k := range kept {
+		models = append(models, k.model)
+	}
+	return models
+}
+
 // models brings a workbook's known models to what was seen.
 func (c *changer) models(known []*pb.Model, workbook *pb.Workbook, seen Seen) (kept []keptModel, err error) {
 	byName := map[string]*pb.Model{}

@@ -50,6 +50,7 @@ type Store struct {
 	read    *sql.DB
 	dialect dialect
 	sealer  sealer
+	effort  int // see find.go
 }
 
 // dialect is what the databases do differently.
@@ -59,18 +60,38 @@ type dialect struct {
 	isOrphan func(error) bool
 	// forget takes care that nothing is left of what was deleted.
 	forget func(ctx context.Context, write *sql.DB) error
+
+	// writeTerms notes the terms of entries, by their names, where the database does
+	// not keep them in a column; termsColumn is the value of that column for a
+	// parameter.
+	writeTerms  func(ctx context.Context, tx *sql.Tx, ids []entryID, tokens map[string]string) error
+	termsColumn string
+
+	// candidates is the source, and the condition, of the entries that match a
+	// parameter with a need, which is written with the rest.
+	candidates    func(parameter string) (from, where string)
+	and, or       string
+	quote, prefix string
+	position      string                   // the function that finds a text in another, from 1
+	wordsHolding  string                   // query for the terms of a catalog and a kind that hold a text
+	holding       func(text string) string // the text as its parameter
 }
 
 //go:embed migrations/*/*.sql
 var migrations embed.FS
 
-// migrate brings the tables up to date with the scripts of a folder.
-func migrate(ctx context.Context, d goose.Dialect, db *sql.DB, folder string) error {
+// indexMigration comes after the script that makes the tables of the index.
+const indexMigration = 11
+
+// migrate brings the tables up to date with the scripts of a folder, and fills the
+// index with what lay in the store before there was one.
+func (s *Store) migrate(ctx context.Context, d goose.Dialect, folder string) error {
 	files, err := fs.Sub(migrations, folder)
 	if err != nil {
 		return err
 	}
-	options := []goose.ProviderOption{goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true)}
+	options := []goose.ProviderOption{goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true),
+		goose.WithGoMigrations(goose.NewGoMigration(indexMigration, &goose.GoFunc{RunTx: s.indexAll}, nil))}
 	if d == goose.DialectPostgres {
 		locker, err := lock.NewPostgresSessionLocker()
 		if err != nil {
@@ -78,7 +99,7 @@ func migrate(ctx context.Context, d goose.Dialect, db *sql.DB, folder string) er
 		}
 		options = append(options, goose.WithSessionLocker(locker))
 	}
-	provider, err := goose.NewProvider(d, db, files, options...)
+	provider, err := goose.NewProvider(d, s.write, files, options...)
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}

@@ -53,6 +53,7 @@ var suite = map[string]func(t *testing.T, open opener){
 	"pages while the list changes":                 testPagesUnderChange,
 	"page sizes":                                   testPageSizes,
 	"page tokens":                                  testPageTokens,
+	"what is found is what plain Go picks":         testFind,
 	"names of any length":                          testLongNames,
 	"a context that is over":                       testContext,
 }
