@@ -170,6 +170,12 @@ const (
 	termLabel   = "l"
 )
 
+// Terms that stand for several.
+const (
+	anything   = "any"        // of a set that is not empty
+	unreadable = "unreadable" // of a state that is not READY
+)
+
 var listLetter = map[list]string{workbookList: "w", modelList: "m"}
 
 // term is something that entries have in common.
@@ -198,18 +204,23 @@ func (e *entry) terms() map[term]bool {
 	}
 	add(termOwner, digest(e.owner))
 	add(termState, strconv.Itoa(int(e.state)))
+	if e.state != int32(pb.ModelState_MODEL_STATE_READY) {
+		add(termState, unreadable)
+	}
 	add(termKind, strconv.Itoa(int(e.kind)))
 	add(termElement, digest(e.element))
 	add(termChart, digest(e.chart))
-	for _, tag := range members(e.tags) {
-		add(termTag, digest(tag))
+	addSet := func(kind, set string, term func(string) string) {
+		if set != "" {
+			add(kind, anything)
+		}
+		for _, member := range members(set) {
+			add(kind, term(member))
+		}
 	}
-	for _, finding := range members(e.findings) {
-		add(termFinding, finding)
-	}
-	for _, label := range members(e.labels) {
-		add(termLabel, digest(label))
-	}
+	addSet(termTag, e.tags, digest)
+	addSet(termFinding, e.findings, func(code string) string { return code })
+	addSet(termLabel, e.labels, digest)
 	return all
 }
 

@@ -159,10 +159,10 @@ func (f *finder) areFew(ctx context.Context, n *need) (bool, error) {
 	most := f.left / costOfGathered
 	number := n.most
 	if number > float64(most) && number <= maxProbed && n.likely <= float64(most) {
-		var args arguments
+		args := f.store.dialect.arguments()
 		from, having := f.store.dialect.candidates(args.add(n.match(f.store.dialect, f.catalog)))
 		err := f.store.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM `+from+` WHERE `+having+`
-			LIMIT `+strconv.Itoa(most+1)+`) AS counted`, args...).Scan(&number)
+			LIMIT `+strconv.Itoa(most+1)+`) AS counted`, args.values...).Scan(&number)
 		if err != nil {
 			return false, err
 		}
@@ -176,26 +176,26 @@ func (f *finder) areFew(ctx context.Context, n *need) (bool, error) {
 
 // gather looks at all entries that have the level's need.
 func (f *finder) gather(ctx context.Context, l *level, after *position, n int) ([]*position, error) {
-	var args arguments
+	args := f.store.dialect.arguments()
 	from, having := f.store.dialect.candidates(args.add(l.need.match(f.store.dialect, f.catalog)))
 	where := having + ` AND catalog = ` + args.add(f.catalog) + ` AND list = ` + args.add(f.list) + ` AND gone <= ` + args.add(slices.Max(f.gone)) +
-		l.order.between(&args, after, nil, l.bounds())
+		l.order.between(args, after, nil, l.bounds())
 	return f.rows(ctx, l, from, where, args, n)
 }
 
 // rows reads entries in a level's order.
-func (f *finder) rows(ctx context.Context, l *level, from, where string, args arguments, n int) ([]*position, error) {
-	if condition := f.store.dialect.levelCondition(&args, l); condition != "" {
+func (f *finder) rows(ctx context.Context, l *level, from, where string, args *arguments, n int) ([]*position, error) {
+	if condition := f.store.dialect.levelCondition(args, l); condition != "" {
 		where += " AND " + condition
 	}
 	return f.positions(ctx, `SELECT id, `+l.order.column+` FROM `+from+` WHERE `+where+` ORDER BY `+l.order.by()+` LIMIT `+strconv.Itoa(n), args)
 }
 
-func (f *finder) positions(ctx context.Context, query string, args arguments) ([]*position, error) {
+func (f *finder) positions(ctx context.Context, query string, args *arguments) ([]*position, error) {
 	return readAll(ctx, f.store.read, func(rows *sql.Rows) (*position, error) {
 		p := &position{}
 		return p, rows.Scan(&p.id, &p.key)
-	}, query, args...)
+	}, query, args.values...)
 }
 
 // walk looks at the entries of a level in their order. What is gone lies apart, so
@@ -262,8 +262,8 @@ func (l *level) isFree() bool {
 // ahead returns the position that lies so many entries ahead, nil if there are not
 // so many.
 func (f *finder) ahead(ctx context.Context, l *level, gone int, after *position, step int) (*position, error) {
-	var args arguments
-	where := f.part(&args, gone) + l.order.between(&args, after, nil, l.bounds())
+	args := f.store.dialect.arguments()
+	where := f.part(args, gone) + l.order.between(args, after, nil, l.bounds())
 	found, err := f.positions(ctx, `SELECT id, `+l.order.column+` FROM entries WHERE `+where+` ORDER BY `+l.order.by()+`
 		LIMIT 1 OFFSET `+strconv.Itoa(step-1), args)
 	if err != nil || len(found) == 0 {
@@ -273,8 +273,8 @@ func (f *finder) ahead(ctx context.Context, l *level, gone int, after *position,
 }
 
 func (f *finder) walkTo(ctx context.Context, l *level, gone int, after, end *position, n int) ([]*position, error) {
-	var args arguments
-	where := f.part(&args, gone) + l.order.between(&args, after, end, l.bounds())
+	args := f.store.dialect.arguments()
+	where := f.part(args, gone) + l.order.between(args, after, end, l.bounds())
 	return f.rows(ctx, l, "entries", where, args, n)
 }
 

@@ -218,6 +218,9 @@ func testFind(t *testing.T, open opener) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b := drawShelf(rt)
 		fill(rt, s, b)
+		if err := s.CheckIndex(ctx, prod); err != nil {
+			rt.Fatal(err)
+		}
 		s.SetEffort(rapid.SampledFrom([]int{6, 13, 20, 60, 30000}).Draw(rt, "effort"))
 		for range 8 {
 			checkFind(ctx, rt, s, b, store.ListOptions{

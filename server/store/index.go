@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/resource"
 )
 
 // The index is the tables entries and terms, and what the database itself keeps to
@@ -18,12 +19,17 @@ import (
 // resources, and only where an entry has become different.
 
 // arguments collects the parameters of a statement.
-type arguments []any
+type arguments struct {
+	mark   string
+	values []any
+}
+
+func (d dialect) arguments() *arguments { return &arguments{mark: d.parameter} }
 
 // add returns the placeholder of a further parameter.
 func (a *arguments) add(value any) string {
-	*a = append(*a, value)
-	return "$" + strconv.Itoa(len(*a))
+	a.values = append(a.values, value)
+	return a.mark + strconv.Itoa(len(a.values))
 }
 
 // entryColumns are the columns of an entry but for its id and its catalog, in the
@@ -69,7 +75,7 @@ func (s *Store) index(ctx context.Context, tx *sql.Tx, connection string, workbo
 	if err := s.writeEntries(ctx, tx, catalog, changed); err != nil {
 		return err
 	}
-	return writeCounts(ctx, tx, catalog, counts)
+	return s.writeCounts(ctx, tx, catalog, counts)
 }
 
 func count(counts map[term]int, e *entry, by int) {
@@ -111,7 +117,7 @@ const maxRows = 200
 
 func (s *Store) writeEntries(ctx context.Context, tx *sql.Tx, catalog int64, entries []*entry) error {
 	for part := range slices.Chunk(entries, maxRows) {
-		var args arguments
+		args := s.dialect.arguments()
 		var rows []string
 		tokens := map[string]string{}
 		for _, e := range part {
@@ -132,7 +138,7 @@ func (s *Store) writeEntries(ctx context.Context, tx *sql.Tx, catalog int64, ent
 		ids, err := readAll(ctx, tx, func(rows *sql.Rows) (id entryID, err error) {
 			return id, rows.Scan(&id.id, &id.name)
 		}, `INSERT INTO entries (`+columns+`) VALUES `+strings.Join(rows, ", ")+`
-			ON CONFLICT (name) DO UPDATE SET `+updates(columns)+` RETURNING id, name`, args...)
+			ON CONFLICT (name) DO UPDATE SET `+updates(columns)+` RETURNING id, name`, args.values...)
 		if err != nil {
 			return err
 		}
@@ -171,11 +177,11 @@ func (e *entry) tokens(catalog int64) string {
 
 // writeCounts adds to the numbers of entries that have a term. All writers take
 // the rows in one order, so that none waits for another that waits for it.
-func writeCounts(ctx context.Context, tx *sql.Tx, catalog int64, counts map[term]int) error {
+func (s *Store) writeCounts(ctx context.Context, tx *sql.Tx, catalog int64, counts map[term]int) error {
 	maps.DeleteFunc(counts, func(_ term, by int) bool { return by == 0 })
 	order := func(a, b term) int { return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.text, b.text)) }
 	for part := range slices.Chunk(slices.SortedFunc(maps.Keys(counts), order), maxRows) {
-		var args, fewer arguments
+		args, fewer := s.dialect.arguments(), s.dialect.arguments()
 		var rows, gone []string
 		id := fewer.add(catalog)
 		for _, t := range part {
@@ -185,67 +191,58 @@ func writeCounts(ctx context.Context, tx *sql.Tx, catalog int64, counts map[term
 			}
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO terms (catalog, kind, term, entries) VALUES `+strings.Join(rows, ", ")+`
-			ON CONFLICT (catalog, kind, term) DO UPDATE SET entries = terms.entries + excluded.entries`, args...); err != nil {
+			ON CONFLICT (catalog, kind, term) DO UPDATE SET entries = terms.entries + excluded.entries`, args.values...); err != nil {
 			return err
 		}
 		if len(gone) == 0 {
 			continue
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM terms WHERE catalog = `+id+`
-			AND (kind, term) IN (VALUES `+strings.Join(gone, ", ")+`) AND entries <= 0`, fewer...); err != nil {
+			AND (kind, term) IN (VALUES `+strings.Join(gone, ", ")+`) AND entries <= 0`, fewer.values...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// indexAll makes the index of all that is in the store.
-func (s *Store) indexAll(ctx context.Context, tx *sql.Tx) error {
-	connections, err := readAll(ctx, tx, scanText, `SELECT name FROM connections`)
+// indexAll brings the whole index up to date, some workbooks at a time: begun anew
+// after it was interrupted, it goes through what is done already, and on.
+func (s *Store) indexAll(ctx context.Context, db *sql.DB) error {
+	const atOnce = 50
+	names, err := readAll(ctx, db, scanText, `SELECT name FROM workbooks ORDER BY name`)
 	if err != nil {
 		return err
 	}
-	for _, connection := range connections {
-		if err := s.indexCatalog(ctx, tx, connection); err != nil {
-			return fmt.Errorf("index a catalog: %w", err)
+	for part := range slices.Chunk(names, atOnce) {
+		err := inTransaction(ctx, db, func(tx *sql.Tx) error {
+			for _, name := range part {
+				if err := s.indexWorkbook(ctx, tx, name); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("index workbooks: %w", err)
 		}
 	}
 	return nil
 }
 
-func (s *Store) indexCatalog(ctx context.Context, tx *sql.Tx, connection string) error {
-	catalog, err := makeCatalog(ctx, tx, connection)
+func (s *Store) indexWorkbook(ctx context.Context, tx *sql.Tx, name string) error {
+	parsed, err := resource.ParseWorkbook(name)
 	if err != nil {
 		return err
 	}
-	names, err := readAll(ctx, tx, scanText, `SELECT name FROM workbooks WHERE connection = $1`, connection)
+	workbook, err := readWorkbook(ctx, tx, name)
+	if err != nil || workbook == nil { // deleted since
+		return err
+	}
+	models, err := readModels(ctx, tx, name)
 	if err != nil {
 		return err
 	}
-	counts := map[term]int{}
-	var entries []*entry
-	for i, name := range names {
-		workbook, err := readWorkbook(ctx, tx, name)
-		if err != nil {
-			return err
-		}
-		models, err := readModels(ctx, tx, name)
-		if err != nil {
-			return err
-		}
-		entries = append(entries, entriesOf(workbook, models)...)
-		if len(entries) < maxRows && i < len(names)-1 {
-			continue
-		}
-		for _, e := range entries {
-			count(counts, e, 1)
-		}
-		if err := s.writeEntries(ctx, tx, catalog, entries); err != nil {
-			return err
-		}
-		entries = nil
-	}
-	return writeCounts(ctx, tx, catalog, counts)
+	return s.index(ctx, tx, parsed.Connection.String(), workbook, models)
 }
 
 func scanText(rows *sql.Rows) (text string, err error) { return text, rows.Scan(&text) }

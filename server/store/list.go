@@ -94,7 +94,7 @@ func listEntries[T any, M interface {
 	if err != nil {
 		return nil, "", err
 	}
-	resources, err := readResources[T, M](ctx, s.read, lists[l].table, ids)
+	resources, err := readResources[T, M](ctx, s, lists[l].table, ids)
 	if err != nil || next == nil {
 		return resources, "", err
 	}
@@ -147,17 +147,17 @@ func readOptions(l list, options ListOptions) (w wanted, err error) {
 func readResources[T any, M interface {
 	*T
 	proto.Message
-}](ctx context.Context, db queryer, table string, ids []int64) ([]M, error) {
+}](ctx context.Context, s *Store, table string, ids []int64) ([]M, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	var args arguments
+	args := s.dialect.arguments()
 	var places []string
 	for _, id := range ids {
 		places = append(places, args.add(id))
 	}
 	found := map[int64]M{}
-	_, err := readAll(ctx, db, func(rows *sql.Rows) (none struct{}, err error) {
+	_, err := readAll(ctx, s.read, func(rows *sql.Rows) (none struct{}, err error) {
 		var id int64
 		var data []byte
 		if err := rows.Scan(&id, &data); err != nil {
@@ -166,7 +166,7 @@ func readResources[T any, M interface {
 		found[id] = M(new(T))
 		return none, proto.Unmarshal(data, found[id])
 	}, `SELECT entries.id, r.resource FROM entries JOIN `+table+` AS r ON r.name = entries.name
-		WHERE entries.id IN (`+strings.Join(places, ", ")+`)`, args...)
+		WHERE entries.id IN (`+strings.Join(places, ", ")+`)`, args.values...)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/filter"
 )
 
@@ -33,8 +34,9 @@ func needOf(letter string, e filter.Expr) *need {
 	case filter.Or:
 		return needAny(needsOf(letter, e)...)
 	case filter.Not:
-		if t, ok := e.Expr.(filter.Test); ok && t.Field.Kind == filter.Enum {
-			return needOther(letter, t)
+		// Most models can be read, so that those that cannot are worth finding.
+		if t, ok := e.Expr.(filter.Test); ok && t.Field.Name == "state" && t.Number == int32(pb.ModelState_MODEL_STATE_READY) {
+			return &need{term: term{letter + termState, unreadable}}
 		}
 	case filter.Test:
 		return needTest(letter, e)
@@ -52,33 +54,14 @@ func needsOf(letter string, all []filter.Expr) (needs []*need) {
 func needTest(letter string, t filter.Test) *need {
 	kind := stored[t.Field.Name].kind
 	switch {
-	case kind == "" || t.Op == filter.Present && t.Field.Kind == filter.Set || t.Field.Kind == filter.Folder && t.Text == "":
+	case kind == "" || t.Field.Kind == filter.Folder && t.Text == "":
 		return nil
 	case t.Op == filter.Present:
-		return needValues(letter+kind, t.Field.Values())
+		return &need{term: term{letter + kind, anything}}
 	case t.Field.Kind == filter.Enum || t.Field.Kind == filter.EnumSet:
-		return needValues(letter+kind, []int32{t.Number})
+		return &need{term: term{letter + kind, strconv.Itoa(int(t.Number))}}
 	}
 	return &need{term: term{letter + kind, digest(plain(t.Text))}}
-}
-
-// needOther is for what is not one value of an enum: it is another.
-func needOther(letter string, t filter.Test) *need {
-	others := []int32{0}
-	for _, value := range t.Field.Values() {
-		if value != t.Number {
-			others = append(others, value)
-		}
-	}
-	return needValues(letter+stored[t.Field.Name].kind, others)
-}
-
-func needValues(kind string, values []int32) *need {
-	var needs []*need
-	for _, value := range values {
-		needs = append(needs, &need{term: term{kind, strconv.Itoa(int(value))}})
-	}
-	return needAny(needs...)
 }
 
 // needAll leaves out the needs that tell nothing.
@@ -172,7 +155,7 @@ func (s *Store) lookUp(ctx context.Context, catalog int64, counts map[term]int64
 	if len(counts) == 0 {
 		return nil
 	}
-	var args arguments
+	args := s.dialect.arguments()
 	var wanted []string
 	id := args.add(catalog)
 	for t := range counts {
@@ -184,7 +167,7 @@ func (s *Store) lookUp(ctx context.Context, catalog int64, counts map[term]int64
 	}
 	all, err := readAll(ctx, s.read, func(rows *sql.Rows) (c counted, err error) {
 		return c, rows.Scan(&c.term.kind, &c.term.text, &c.entries)
-	}, `SELECT kind, term, entries FROM terms WHERE catalog = `+id+` AND (kind, term) IN (VALUES `+strings.Join(wanted, ", ")+`)`, args...)
+	}, `SELECT kind, term, entries FROM terms WHERE catalog = `+id+` AND (kind, term) IN (VALUES `+strings.Join(wanted, ", ")+`)`, args.values...)
 	for _, c := range all {
 		counts[c.term] = c.entries
 	}

@@ -102,7 +102,7 @@ var postgres = dialect{
 		return `(SELECT * FROM entries WHERE terms @@ CAST(` + parameter + ` AS TEXT)::TSQUERY OFFSET 0) AS entries`, `TRUE`
 	},
 	and: " & ", or: " | ", quote: `'`, prefix: `:*`,
-	position:     "strpos",
+	position: "strpos", parameter: "$",
 	wordsHolding: `SELECT term, entries FROM terms WHERE catalog = $1 AND kind = $2 AND term LIKE $3`,
 	holding:      func(text string) string { return "%" + text + "%" },
 }

@@ -55,13 +55,11 @@ const (
 	columnText = "title || place_words || column_words"
 )
 
-// searchWords splits a search into its words.
+// searchWords splits a search into its words. One without a letter or a digit has
+// none, as if nothing was typed yet.
 func searchWords(search string) ([]string, error) {
 	found := strings.Fields(words(search))
-	switch {
-	case search != "" && len(found) == 0:
-		return nil, &RequestError{Field: "query", Problem: "there is no letter and no digit in it"}
-	case len(found) > maxSearchWords:
+	if len(found) > maxSearchWords {
 		return nil, &RequestError{Field: "query", Problem: fmt.Sprintf("it has %d words; at most %d are allowed", len(found), maxSearchWords)}
 	}
 	return found, nil

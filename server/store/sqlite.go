@@ -45,12 +45,12 @@ var sqliteDialect = dialect{
 	// The terms are in a table of FTS5, which can be written to but not joined in an
 	// upsert.
 	writeTerms: func(ctx context.Context, tx *sql.Tx, ids []entryID, tokens map[string]string) error {
-		var args arguments
+		args := arguments{mark: "?"}
 		var rows []string
 		for _, id := range ids {
 			rows = append(rows, "("+args.add(id.id)+", "+args.add(tokens[id.name])+")")
 		}
-		_, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO entry_terms (rowid, terms) VALUES `+strings.Join(rows, ", "), args...)
+		_, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO entry_terms (rowid, terms) VALUES `+strings.Join(rows, ", "), args.values...)
 		return err
 	},
 	// CROSS JOIN keeps SQLite from going through the entries first.
@@ -58,7 +58,7 @@ var sqliteDialect = dialect{
 		return `entry_terms CROSS JOIN entries ON entries.id = entry_terms.rowid`, `entry_terms MATCH ` + parameter
 	},
 	and: " AND ", or: " OR ", quote: `"`, prefix: `*`,
-	position: "instr",
+	position: "instr", parameter: "?",
 	wordsHolding: `SELECT terms.term, terms.entries FROM term_trigrams CROSS JOIN terms ON terms.id = term_trigrams.rowid
 		WHERE terms.catalog = $1 AND terms.kind = $2 AND term_trigrams MATCH $3`,
 	holding: func(text string) string { return `"` + text + `"` },
@@ -81,10 +81,10 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	s.write.SetMaxOpenConns(1)
 	if err := s.migrate(ctx, goose.DialectSQLite3, "migrations/sqlite"); err != nil {
 		return errors.Join(err, s.write.Close())
 	}
+	s.write.SetMaxOpenConns(1) // goose needs two
 	s.read, err = sql.Open("sqlite", dsn(path, "_pragma=query_only(ON)"))
 	if err != nil {
 		return errors.Join(err, s.write.Close())

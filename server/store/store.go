@@ -72,6 +72,7 @@ type dialect struct {
 	candidates    func(parameter string) (from, where string)
 	and, or       string
 	quote, prefix string
+	parameter     string                   // what stands before the number of a parameter; SQLite takes $ for a name, and looks through all
 	position      string                   // the function that finds a text in another, from 1
 	wordsHolding  string                   // query for the terms of a catalog and a kind that hold a text
 	holding       func(text string) string // the text as its parameter
@@ -91,7 +92,7 @@ func (s *Store) migrate(ctx context.Context, d goose.Dialect, folder string) err
 		return err
 	}
 	options := []goose.ProviderOption{goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true),
-		goose.WithGoMigrations(goose.NewGoMigration(indexMigration, &goose.GoFunc{RunTx: s.indexAll}, nil))}
+		goose.WithGoMigrations(goose.NewGoMigration(indexMigration, &goose.GoFunc{RunDB: s.indexAll}, nil))}
 	if d == goose.DialectPostgres {
 		locker, err := lock.NewPostgresSessionLocker()
 		if err != nil {
@@ -128,7 +129,11 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // change runs do in a transaction, which is undone if do fails.
 func (s *Store) change(ctx context.Context, do func(tx *sql.Tx) error) error {
-	tx, err := s.write.BeginTx(ctx, nil)
+	return inTransaction(ctx, s.write, do)
+}
+
+func inTransaction(ctx context.Context, db *sql.DB, do func(tx *sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
