@@ -2,11 +2,13 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
@@ -338,4 +340,86 @@ func checkFind(ctx context.Context, t *rapid.T, s *store.Store, b *shelf, option
 	if !sorted {
 		t.Fatalf("%+v: not in order: %v", options, names)
 	}
+}
+
+// FuzzFilter: whatever the text, it is refused with a reason, or picks what plain Go
+// picks.
+func FuzzFilter(f *testing.F) {
+	s, ctx := openSQLite(f), f.Context()
+	connect(f, s, prod)
+	b := &shelf{of: map[string]*pb.Workbook{}}
+	for i, text := range []string{"", "a", "a/b", `"'%_\*`, "x\x1fy\x1a\x00", "日本"} {
+		w := workbook(prod, fmt.Sprint("w", i), text, text)
+		w.OwnerId, w.Tags, w.UpdateTime = text, []string{text, "t"}, timestamppb.New(time.Unix(int64(i), 0))
+		m := model(w, prod, "e", text, text, "b")
+		m.ElementType, m.VisualizationType = text, text
+		m.Findings = []*pb.Finding{{Code: pb.FindingCode(i)}}
+		if i%2 == 0 {
+			m.State = pb.ModelState_MODEL_STATE_BROKEN
+		}
+		check(f, put(ctx, s, w, []*pb.Model{m}))
+		b.models, b.of[w.GetName()] = append(b.models, m), w
+	}
+	for _, seed := range []string{`state = READY AND NOT (path:"a" OR tags:"t")`, `columns.label:"x\x1fy\x1a\000" -owner_id=a`, `findings.code:* update_time>="1970-01-01T00:00:02Z"`,
+		`element_type != "a" visualization_type = "日本"`, `path = "" OR path:"" OR workbook = "x"`, `document_kind != WORKBOOK`, `tags:"'; DROP TABLE entries; --"`, `state`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		where, err := store.ModelFields.Parse(text)
+		list, _, listErr := s.ListModels(t.Context(), prod, store.ListOptions{Filter: text}, store.Page{})
+		if err != nil {
+			var wrong *store.RequestError
+			if !errors.As(listErr, &wrong) || wrong.Field != "filter" {
+				t.Fatalf("error %v, want %v", listErr, err)
+			}
+			return
+		}
+		if listErr != nil {
+			t.Fatal(listErr)
+		}
+		var want []string
+		for _, m := range b.models {
+			if b.holds(where, m) {
+				want = append(want, m.GetName())
+			}
+		}
+		if got := modelNames(list); !slices.Equal(slices.Sorted(slices.Values(got)), want) {
+			t.Fatalf("%s: got %v, want %v", text, got, want)
+		}
+	})
+}
+
+// FuzzQuery: whatever is searched for, what is found is what plain Go finds.
+func FuzzQuery(f *testing.F) {
+	s, ctx := openSQLite(f), f.Context()
+	connect(f, s, prod)
+	b := &shelf{of: map[string]*pb.Workbook{}}
+	w := workbook(prod, "w", "Finance/Årsregnskap", "Orders & more")
+	var models []*pb.Model
+	for i, text := range []string{"Revenue", "Ünïcode ﬁnds", "日本語 data", "a", "ab c", "Straße 12", `it's "quoted" AND (odd)`, "ΣΊΣΥΦΟΣ", "한국어"} {
+		models = append(models, model(w, prod, fmt.Sprint("e", i), text, text+" x", "Order Id"))
+	}
+	check(f, put(ctx, s, w, models))
+	b.models, b.of[w.GetName()] = models, w
+	for _, seed := range []string{"rev", `"quo`, "UNICODE", "日", "本語 d", "a", "strasse", "σίσυφος", "order id 12", "NEAR(a b)", "it's", "한국", "*", "a* OR b:", "fi"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if !utf8.ValidString(text) || len(strings.Fields(store.Words(text))) > 10 {
+			return
+		}
+		list, _, err := s.ListModels(t.Context(), prod, store.ListOptions{Query: text}, store.Page{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		for _, m := range b.models {
+			if store.Words(text) == "" || b.rank(text, m) > 0 {
+				want = append(want, m.GetName())
+			}
+		}
+		if got := modelNames(list); !slices.Equal(slices.Sorted(slices.Values(got)), want) {
+			t.Fatalf("%q: got %v, want %v", text, got, want)
+		}
+	})
 }
