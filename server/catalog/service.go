@@ -17,7 +17,6 @@ import (
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/connections"
 	"github.com/sigmasource/sigmasource/server/errmap"
-	"github.com/sigmasource/sigmasource/server/resource"
 	"github.com/sigmasource/sigmasource/server/store"
 )
 
@@ -67,39 +66,6 @@ func (s *Service) ask(ctx context.Context, tx *sql.Tx, scan string) error {
 
 // Close ends the streams that would go on for ever. Scans end with the queue.
 func (s *Service) Close() { s.close() }
-
-// ListWorkbooks returns a page of workbooks.
-func (s *Service) ListWorkbooks(ctx context.Context, request *pb.ListWorkbooksRequest) (*pb.ListWorkbooksResponse, error) {
-	if _, err := s.store.Connection(ctx, request.GetParent()); err != nil {
-		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, request.GetParent())
-	}
-	workbooks, next, err := s.store.ListWorkbooks(ctx, request.GetParent(), store.ListOptions{ShowGone: request.GetShowGone()}, store.Page{Size: request.GetPageSize(), Token: request.GetPageToken()})
-	if err != nil {
-		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, request.GetParent())
-	}
-	return &pb.ListWorkbooksResponse{Workbooks: workbooks, NextPageToken: next}, nil
-}
-
-// ListModels returns a page of models without their columns.
-func (s *Service) ListModels(ctx context.Context, request *pb.ListModelsRequest) (*pb.ListModelsResponse, error) {
-	if workbook := request.GetWorkbook(); workbook != "" {
-		name, err := resource.ParseWorkbook(workbook)
-		if err != nil {
-			return nil, errmap.InvalidField("workbook", err.Error())
-		}
-		if name.Connection.String() != request.GetParent() {
-			return nil, errmap.InvalidField("workbook", "it lies outside of the parent")
-		}
-	}
-	if _, err := s.store.Connection(ctx, request.GetParent()); err != nil {
-		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, request.GetParent())
-	}
-	models, next, err := s.store.ListModels(ctx, request.GetParent(), store.ListOptions{Workbook: request.GetWorkbook(), ShowGone: request.GetShowGone()}, store.Page{Size: request.GetPageSize(), Token: request.GetPageToken()})
-	if err != nil {
-		return nil, storeError(err, pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, request.GetParent())
-	}
-	return &pb.ListModelsResponse{Models: models, NextPageToken: next}, nil
-}
 
 // GetModel returns a model with its columns.
 func (s *Service) GetModel(ctx context.Context, request *pb.GetModelRequest) (*pb.GetModelResponse, error) {

@@ -65,11 +65,18 @@ func (s *Store) PutWorkbook(ctx context.Context, seen Seen) ([]*pb.Change, error
 		if err := writeWorkbook(ctx, tx, workbook, seen); err != nil {
 			return err
 		}
+		dirty := false
 		for _, m := range kept {
 			if !m.dirty {
 				continue
 			}
+			dirty = true
 			if err := writeModel(ctx, tx, workbook.GetName(), m.model); err != nil {
+				return err
+			}
+		}
+		if dirty || known == nil || *workbookEntry(known) != *workbookEntry(workbook) {
+			if err := s.index(ctx, tx, c.connection, workbook, modelsOf(kept)); err != nil {
 				return err
 			}
 		}
@@ -116,6 +123,9 @@ func (s *Store) RemoveWorkbook(ctx context.Context, claim Claim, name string) ([
 		known.GoneTime, known.Error = c.time, nil
 		known.ModelCount, known.UnreadableModelCount, known.SkippedElementCount = 0, 0, 0
 		if err := writeWorkbook(ctx, tx, known, Seen{Claim: claim}); err != nil {
+			return err
+		}
+		if err := s.index(ctx, tx, c.connection, known, models); err != nil {
 			return err
 		}
 		return c.write(ctx, tx)
@@ -202,13 +212,12 @@ func writeModel(ctx context.Context, tx *sql.Tx, workbook string, model *pb.Mode
 	if err != nil {
 		return err
 	}
-	key := sortKey(model.GetName(), model.GetPath(), model.GetWorkbookDisplayName(), name.WorkbookID, model.GetDisplayName())
 	_, err = tx.ExecContext(ctx, `
 		INSERT INTO models (name, connection, workbook, sort_key, resource, model_columns, gone)
 		VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (name) DO UPDATE SET sort_key = excluded.sort_key, resource = excluded.resource,
 			model_columns = excluded.model_columns, gone = excluded.gone`,
-		model.GetName(), name.Connection.String(), workbook, key, data, columns, number(model.GetState() == pb.ModelState_MODEL_STATE_GONE))
+		model.GetName(), name.Connection.String(), workbook, modelSortKey(model), data, columns, number(model.GetState() == pb.ModelState_MODEL_STATE_GONE))
 	return err
 }
 
@@ -276,49 +285,6 @@ func (s *Store) KnownWorkbooks(ctx context.Context, parent string) (map[string]K
 		known[k.Workbook.GetName()] = k
 	}
 	return known, nil
-}
-
-// ListOptions narrows a list.
-type ListOptions struct {
-	Workbook string // of models: only those of this workbook, by its resource name
-	ShowGone bool   // also what is no longer in Sigma
-}
-
-// mostGone is the greatest value of the column `gone` that is listed.
-func (o ListOptions) mostGone() int { return number(o.ShowGone) }
-
-// ListWorkbooks returns a page of a connection's workbooks, ordered by path, then
-// display name, and the token of the next page, empty after the last. It fails
-// with ErrBadPageToken; a connection that is not there has no workbooks.
-func (s *Store) ListWorkbooks(ctx context.Context, parent string, options ListOptions, page Page) ([]*pb.Workbook, string, error) {
-	list, next, err := listPage[pb.Workbook](ctx, s.read, page, listKey("workbooks", parent, fmt.Sprint(options)), `
-		SELECT sort_key, resource FROM workbooks
-		WHERE connection = $1 AND sort_key > $2 AND gone <= $4 ORDER BY sort_key LIMIT $3`, parent, options.mostGone())
-	if err != nil {
-		return nil, "", fmt.Errorf("list workbooks: %w", err)
-	}
-	return list, next, nil
-}
-
-// ListModels returns a page of a connection's models without their columns,
-// ordered by path, then the workbook's display name, then the model's, and the
-// token of the next page, empty after the last. It fails as ListWorkbooks does.
-func (s *Store) ListModels(ctx context.Context, parent string, options ListOptions, page Page) ([]*pb.Model, string, error) {
-	query := `
-		SELECT sort_key, resource FROM models
-		WHERE connection = $1 AND sort_key > $2 AND gone <= $4 ORDER BY sort_key LIMIT $3`
-	args := []any{parent, options.mostGone()}
-	if options.Workbook != "" {
-		query = `
-		SELECT sort_key, resource FROM models
-		WHERE connection = $1 AND workbook = $5 AND sort_key > $2 AND gone <= $4 ORDER BY sort_key LIMIT $3`
-		args = append(args, options.Workbook)
-	}
-	list, next, err := listPage[pb.Model](ctx, s.read, page, listKey("models", parent, fmt.Sprint(options)), query, args...)
-	if err != nil {
-		return nil, "", fmt.Errorf("list models: %w", err)
-	}
-	return list, next, nil
 }
 
 // Model returns a model with its columns, gone or not. It fails with ErrNotFound.

@@ -56,6 +56,13 @@ type keptModel struct {
 	dirty bool
 }
 
+func modelsOf(kept []keptModel) (models []*pb.Model) {
+	for _, k := range kept {
+		models = append(models, k.model)
+	}
+	return models
+}
+
 // models brings a workbook's known models to what was seen.
 func (c *changer) models(known []*pb.Model, workbook *pb.Workbook, seen Seen) (kept []keptModel, err error) {
 	byName := map[string]*pb.Model{}
@@ -240,7 +247,7 @@ func (c *changer) write(ctx context.Context, tx *sql.Tx) error {
 // ListChanges returns the changes of a connection after a sequence, in order, at
 // most as many as a page of that size has.
 func (s *Store) ListChanges(ctx context.Context, connection string, after int64, size int32) ([]*pb.Change, error) {
-	changes, err := readResources[pb.Change](ctx, s.read, `SELECT resource FROM changes WHERE connection = $1 AND seq > $2 ORDER BY seq LIMIT $3`, connection, after, Page{Size: size}.size())
+	changes, err := readMessages[pb.Change](ctx, s.read, `SELECT resource FROM changes WHERE connection = $1 AND seq > $2 ORDER BY seq LIMIT $3`, connection, after, Page{Size: size}.size())
 	if err != nil {
 		return nil, fmt.Errorf("list changes: %w", err)
 	}

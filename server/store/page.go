@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"strings"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -80,16 +79,7 @@ func sortKey(name string, parts ...string) []byte {
 	return append(key, name...)
 }
 
-func truncate(s string) string {
-	if len(s) <= maxSortPart {
-		return s
-	}
-	end := maxSortPart
-	for !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end]
-}
+func truncate(s string) string { return cut(s, maxSortPart) }
 
 // listPage reads a page with a query that selects keys and resources in the order
 // of the keys. Its parameters are args[0], the key to begin after, the most rows,

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
@@ -151,6 +153,14 @@ func testPageTokens(t *testing.T, open opener) {
 	check(t, err)
 	_, filtered, err := s.ListModels(ctx, prod, store.ListOptions{Workbook: prod + "/workbooks/w"}, store.Page{Size: 1})
 	check(t, err)
+	_, found, err := s.ListModels(ctx, prod, store.ListOptions{Filter: "state = READY"}, store.Page{Size: 1})
+	check(t, err)
+	_, ordered, err := s.ListModels(ctx, prod, store.ListOptions{OrderBy: "column_count"}, store.Page{Size: 1})
+	check(t, err)
+	_, backwards, err := s.ListModels(ctx, prod, store.ListOptions{OrderBy: "column_count desc"}, store.Page{Size: 1})
+	check(t, err)
+	_, searched, err := s.ListModels(ctx, prod, store.ListOptions{Query: "m"}, store.Page{Size: 1})
+	check(t, err)
 	_, workbooks, err := s.ListWorkbooks(ctx, prod, store.ListOptions{}, store.Page{Size: 1})
 	check(t, err)
 	_, connections, err := s.ListConnections(ctx, workspace, store.Page{Size: 1})
@@ -169,6 +179,22 @@ func testPageTokens(t *testing.T, open opener) {
 			_, _, err := s.ListModels(ctx, prod, store.ListOptions{Workbook: prod + "/workbooks/w"}, store.Page{Token: token})
 			return err
 		},
+		found: func(token string) error {
+			_, _, err := s.ListModels(ctx, prod, store.ListOptions{Filter: "state = READY"}, store.Page{Token: token})
+			return err
+		},
+		ordered: func(token string) error {
+			_, _, err := s.ListModels(ctx, prod, store.ListOptions{OrderBy: "column_count"}, store.Page{Token: token})
+			return err
+		},
+		backwards: func(token string) error {
+			_, _, err := s.ListModels(ctx, prod, store.ListOptions{OrderBy: "column_count desc"}, store.Page{Token: token})
+			return err
+		},
+		searched: func(token string) error {
+			_, _, err := s.ListModels(ctx, prod, store.ListOptions{Query: "m"}, store.Page{Token: token})
+			return err
+		},
 		connections: func(token string) error {
 			_, _, err := s.ListConnections(ctx, workspace, store.Page{Token: token})
 			return err
@@ -182,11 +208,11 @@ func testPageTokens(t *testing.T, open opener) {
 			return err
 		},
 	}
-	if len(lists) != 6 {
+	if len(lists) != 10 {
 		t.Fatal("two lists gave the same token")
 	}
 	for own, list := range lists {
-		for _, token := range []string{models, filtered, workbooks, connections, "x", "!", models + "A", models[:4]} {
+		for _, token := range []string{models, filtered, found, ordered, backwards, searched, workbooks, connections, "x", "!", models + "A", models[:4]} {
 			err := list(token)
 			switch {
 			case token == own:
@@ -222,6 +248,55 @@ func testLongNames(t *testing.T, open opener) {
 	equal(t, listed[0].GetDisplayName(), long+"1")
 }
 
+// testOrdersUnderChange: in every order, pages after changes of the list have what
+// stayed and was not given, and what is new after the place, each once.
+func testOrdersUnderChange(t *testing.T, open opener) {
+	for _, options := range []store.ListOptions{
+		{OrderBy: "path"}, {OrderBy: "path desc"}, {OrderBy: "display_name"}, {OrderBy: "display_name desc"}, {OrderBy: "update_time"},
+		{OrderBy: "update_time desc"}, {OrderBy: "column_count"}, {OrderBy: "column_count desc"}, {Query: "name"}, {Query: "name", OrderBy: "column_count"},
+		{Filter: "state = READY"}, {Filter: "state = READY", Query: "name", ShowGone: true},
+	} {
+		t.Run(fmt.Sprint(options), func(t *testing.T) {
+			s, ctx := open(t), t.Context()
+			connect(t, s, prod)
+			// All orders are that of the numbers.
+			add := func(numbers ...int) {
+				t.Helper()
+				for _, i := range numbers {
+					w := workbook(prod, fmt.Sprint("w", i), fmt.Sprint("p", i), "n")
+					w.UpdateTime = timestamppb.New(time.Unix(int64(i), 0))
+					check(t, put(ctx, s, w, []*pb.Model{model(w, prod, "e", fmt.Sprint("name ", i), make([]string, i)...)}))
+				}
+			}
+			add(2, 4, 6, 8)
+			given, next, err := s.ListModels(ctx, prod, options, store.Page{Size: 2})
+			check(t, err)
+			want := []string{"name 2", "name 4", "name 5", "name 6", "name 8", "name 9"}
+			last := "w4"
+			add(1, 5, 9)
+			if strings.HasSuffix(options.OrderBy, "desc") {
+				want, last = []string{"name 8", "name 6", "name 5", "name 4", "name 2", "name 1"}, "w6"
+			}
+			_, err = s.RemoveWorkbook(ctx, scanning(ctx, s, prod), prod+"/workbooks/"+last)
+			check(t, err)
+			for calls := 0; next != ""; calls++ {
+				var list []*pb.Model
+				list, next, err = s.ListModels(ctx, prod, options, store.Page{Size: 2, Token: next})
+				check(t, err)
+				given = append(given, list...)
+				if calls > 10 {
+					t.Fatal("no end")
+				}
+			}
+			var names []string
+			for _, m := range given {
+				names = append(names, m.GetDisplayName())
+			}
+			equal(t, names, want)
+		})
+	}
+}
+
 func FuzzPageToken(f *testing.F) {
 	s := openSQLite(f)
 	connect(f, s, prod)
@@ -229,16 +304,23 @@ func FuzzPageToken(f *testing.F) {
 	check(f, put(f.Context(), s, w, []*pb.Model{model(w, prod, "e", "m"), model(w, prod, "f", "m")}))
 	_, token, err := s.ListModels(f.Context(), prod, store.ListOptions{}, store.Page{Size: 1})
 	check(f, err)
+	for _, options := range []store.ListOptions{{OrderBy: "display_name"}, {OrderBy: "column_count desc"}, {OrderBy: "update_time"}, {Query: "m"}} {
+		_, token, err := s.ListModels(f.Context(), prod, options, store.Page{Size: 1})
+		check(f, err)
+		f.Add(token)
+	}
 	for _, seed := range []string{"", token, token[:len(token)-1], token + "AAAA", "====", "\x00", strings.Repeat("A", 2000)} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, token string) {
-		list, _, err := s.ListModels(t.Context(), prod, store.ListOptions{}, store.Page{Token: token})
-		if err != nil && !errors.Is(err, store.ErrBadPageToken) {
-			t.Fatal(err)
-		}
-		if len(list) > 2 {
-			t.Fatalf("%d models", len(list))
+		for _, options := range []store.ListOptions{{}, {OrderBy: "display_name"}, {OrderBy: "column_count desc"}, {OrderBy: "update_time"}, {Query: "m"}} {
+			list, _, err := s.ListModels(t.Context(), prod, options, store.Page{Token: token})
+			if err != nil && !errors.Is(err, store.ErrBadPageToken) {
+				t.Fatal(err)
+			}
+			if len(list) > 2 {
+				t.Fatalf("%d models", len(list))
+			}
 		}
 	})
 }

@@ -50,7 +50,7 @@ func OpenPostgres(ctx context.Context, url string, keys Keys) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), db.Close())
 	}
 	s := &Store{write: db, read: db, dialect: postgres, queue: riverdatabasesql.NewWithPgxListener(db, listener),
-		closeQueue: listener.Close, sealer: sealer{keys}}
+		closeQueue: listener.Close, sealer: sealer{keys}, effort: effort}
 	if err := s.migratePostgres(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
 	}
@@ -59,7 +59,7 @@ func OpenPostgres(ctx context.Context, url string, keys Keys) (*Store, error) {
 
 // openPool opens a pool whose connections prepare each statement once.
 func openPool(config pgx.ConnConfig) *sql.DB {
-	db := stdlib.OpenDB(config)
+	db := stdlib.OpenDB(config, stdlib.OptionAfterConnect(prepare))
 	db.SetMaxOpenConns(maxPostgresConnections)
 	db.SetMaxIdleConns(maxPostgresConnections)
 	db.SetConnMaxIdleTime(5 * time.Minute)
@@ -91,7 +91,47 @@ func (s *Store) migratePostgres(ctx context.Context) (err error) {
 		_, unlockErr := conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, int64(migrationLock))
 		err = errors.Join(err, unlockErr)
 	}()
-	return migrate(ctx, goose.DialectPostgres, s.write, "migrations/postgres", s.queue)
+	if err := s.migrate(ctx, goose.DialectPostgres, "migrations/postgres"); err != nil {
+		return err
+	}
+	return addTrigrams(ctx, s.write)
+}
+
+// prepare has PostgreSQL plan each statement for its parameters: whether a term is
+// rare decides how it is looked for. Compiling takes longer than any of ours runs.
+func prepare(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, `SET plan_cache_mode = force_custom_plan; SET jit = off; SET random_page_cost = 1.1`)
+	return err
+}
+
+// addTrigrams makes the index that finds words by what they hold, with the extension
+// pg_trgm. Where the extension is missing and may not be created, words are found
+// without it by reading all that the catalog has.
+func addTrigrams(ctx context.Context, db *sql.DB) error {
+	_, err := db.ExecContext(ctx, `
+		DO $$
+		DECLARE
+			place TEXT;
+		BEGIN
+			PERFORM pg_advisory_xact_lock(hashtext('sigmasource trigrams'));
+			IF to_regclass('terms_by_trigram') IS NOT NULL THEN
+				RETURN;
+			END IF;
+			BEGIN
+				CREATE EXTENSION IF NOT EXISTS pg_trgm;
+			EXCEPTION WHEN insufficient_privilege OR undefined_file OR feature_not_supported OR duplicate_object OR unique_violation THEN
+				NULL;
+			END;
+			SELECT nspname INTO place FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'pg_trgm';
+			IF place IS NOT NULL THEN
+				EXECUTE format('CREATE INDEX terms_by_trigram ON terms USING gin (term %I.gin_trgm_ops)
+					WITH (fastupdate = off) WHERE kind IN (''mn'', ''mp'', ''mc'', ''wn'', ''wp'')', place);
+			END IF;
+		END $$`)
+	if err != nil {
+		return fmt.Errorf("make the index of trigrams: %w", err)
+	}
+	return nil
 }
 
 var postgres = dialect{
@@ -107,4 +147,15 @@ var postgres = dialect{
 	// What is deleted stays in the server's files until it is vacuumed, and in its
 	// log: who may read those is for its operator to say.
 	forget: func(context.Context, *sql.DB) error { return nil },
+
+	writeTerms:  func(context.Context, *sql.Tx, []entryID, map[string]string) error { return nil },
+	termsColumn: `CAST(%s AS TEXT)::TSVECTOR`,
+	// OFFSET keeps the conditions that follow from being used in place of the index.
+	candidates: func(parameter string) (from, where string) {
+		return `(SELECT * FROM entries WHERE terms @@ CAST(` + parameter + ` AS TEXT)::TSQUERY OFFSET 0) AS entries`, `TRUE`
+	},
+	and: " & ", or: " | ", quote: `'`, prefix: `:*`,
+	position: "strpos", parameter: "$",
+	wordsHolding: `SELECT term, entries FROM terms WHERE catalog = $1 AND kind = $2 AND term LIKE $3`,
+	holding:      func(text string) string { return "%" + text + "%" },
 }

@@ -305,7 +305,7 @@ func (s *Store) ListScans(ctx context.Context, parent string, page Page) (scans 
 	}
 	size := page.size()
 	// Names begin with the time, and so order scans by their age.
-	scans, err = readResources[pb.Scan](ctx, s.read, `
+	scans, err = readMessages[pb.Scan](ctx, s.read, `
 		SELECT resource FROM scans WHERE connection = $1 AND name < $2 ORDER BY name DESC LIMIT $3`, parent, string(before), size+1)
 	if err != nil {
 		return nil, "", fmt.Errorf("list scans: %w", err)

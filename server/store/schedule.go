@@ -28,7 +28,7 @@ func nextScan(connection *pb.Connection) int64 {
 // DueConnections returns connections whose next_scan_time has come, the longest due
 // first.
 func (s *Store) DueConnections(ctx context.Context, now time.Time) ([]*pb.Connection, error) {
-	due, err := readResources[pb.Connection](ctx, s.read, `SELECT resource FROM connections WHERE next_scan > 0 AND next_scan <= $1 ORDER BY next_scan LIMIT $2`, now.UnixMilli(), maxDue)
+	due, err := readMessages[pb.Connection](ctx, s.read, `SELECT resource FROM connections WHERE next_scan > 0 AND next_scan <= $1 ORDER BY next_scan LIMIT $2`, now.UnixMilli(), maxDue)
 	if err != nil {
 		return nil, fmt.Errorf("list connections that are due: %w", err)
 	}

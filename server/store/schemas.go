@@ -49,7 +49,7 @@ const mostSchemas = 20
 // RecentSchemas returns the schemas that were given out for a model, the newest
 // first, without those of long ago.
 func (s *Store) RecentSchemas(ctx context.Context, model string) (schemas []*pb.Schema, err error) {
-	schemas, err = readResources[pb.Schema](ctx, s.read, `SELECT resource FROM schemas WHERE model = $1 ORDER BY seq DESC LIMIT $2`, model, mostSchemas)
+	schemas, err = readMessages[pb.Schema](ctx, s.read, `SELECT resource FROM schemas WHERE model = $1 ORDER BY seq DESC LIMIT $2`, model, mostSchemas)
 	if err != nil {
 		return nil, fmt.Errorf("read schemas: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strings"
 
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
@@ -20,11 +21,11 @@ const maxReaders = 8
 // OpenSQLite opens the SQLite database at a path, creates it if there is none, and
 // brings its tables up to date. Secrets are sealed with keys.
 func OpenSQLite(ctx context.Context, path string, keys Keys) (*Store, error) {
-	write, read, err := openSQLite(ctx, path)
-	if err != nil {
+	s := &Store{dialect: sqliteDialect, sealer: sealer{keys}, effort: effort}
+	if err := s.openSQLite(ctx, path); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	return &Store{write: write, read: read, dialect: sqliteDialect, queue: riversqlite.New(write), sealer: sealer{keys}}, nil
+	return s, nil
 }
 
 var sqliteDialect = dialect{
@@ -44,36 +45,58 @@ var sqliteDialect = dialect{
 		}
 		return nil
 	},
+
+	// The terms are in a table of FTS5, which can be written to but not joined in an
+	// upsert.
+	writeTerms: func(ctx context.Context, tx *sql.Tx, ids []entryID, tokens map[string]string) error {
+		args := arguments{mark: "?"}
+		var rows []string
+		for _, id := range ids {
+			rows = append(rows, "("+args.add(id.id)+", "+args.add(tokens[id.name])+")")
+		}
+		_, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO entry_terms (rowid, terms) VALUES `+strings.Join(rows, ", "), args.values...)
+		return err
+	},
+	// CROSS JOIN keeps SQLite from going through the entries first.
+	candidates: func(parameter string) (from, where string) {
+		return `entry_terms CROSS JOIN entries ON entries.id = entry_terms.rowid`, `entry_terms MATCH ` + parameter
+	},
+	and: " AND ", or: " OR ", quote: `"`, prefix: `*`,
+	position: "instr", parameter: "?",
+	wordsHolding: `SELECT terms.term, terms.entries FROM term_trigrams CROSS JOIN terms ON terms.id = term_trigrams.rowid
+		WHERE terms.catalog = $1 AND terms.kind = $2 AND term_trigrams MATCH $3`,
+	holding: func(text string) string { return `"` + text + `"` },
 }
 
-// openSQLite returns two pools on one file: in WAL mode readers and the writer do
+// openSQLite opens two pools on one file: in WAL mode readers and the writer do
 // not wait for each other, and a pool of one connection makes writers wait in
 // line instead of failing with SQLITE_BUSY.
-func openSQLite(ctx context.Context, path string) (write, read *sql.DB, err error) {
+func (s *Store) openSQLite(ctx context.Context, path string) error {
 	// SQLite creates the files beside the database with the database's mode.
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	if err := file.Close(); err != nil {
-		return nil, nil, err
+		return err
 	}
-	write, err = sql.Open("sqlite", dsn(path, "_txlock=immediate",
+	s.write, err = sql.Open("sqlite", dsn(path, "_txlock=immediate",
 		"_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)", "_pragma=secure_delete(ON)"))
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	write.SetMaxOpenConns(1)
-	if err := migrate(ctx, goose.DialectSQLite3, write, "migrations/sqlite", riversqlite.New(write)); err != nil {
-		return nil, nil, errors.Join(err, write.Close())
+	s.queue = riversqlite.New(s.write)
+	if err := s.migrate(ctx, goose.DialectSQLite3, "migrations/sqlite"); err != nil {
+		return errors.Join(err, s.write.Close())
 	}
-	read, err = sql.Open("sqlite", dsn(path, "_pragma=query_only(ON)"))
+	s.write.SetMaxOpenConns(1) // goose needs two
+	s.read, err = sql.Open("sqlite", dsn(path, "_pragma=query_only(ON)"))
 	if err != nil {
-		return nil, nil, errors.Join(err, write.Close())
+		return errors.Join(err, s.write.Close())
 	}
-	read.SetMaxOpenConns(maxReaders)
-	read.SetMaxIdleConns(maxReaders)
-	return write, read, nil
+	s.read.SetMaxOpenConns(maxReaders)
+	s.read.SetMaxIdleConns(maxReaders)
+	return nil
 }
 
 func dsn(path string, parameters ...string) string {

@@ -53,6 +53,7 @@ type Store struct {
 	dialect dialect
 	queue   riverdriver.Driver[*sql.Tx]
 	sealer  sealer
+	effort  int // see find.go
 
 	closeQueue func() // closes what only the queue uses; nil if that is nothing
 }
@@ -69,26 +70,47 @@ type dialect struct {
 	isOrphan func(error) bool
 	// forget takes care that nothing is left of what was deleted.
 	forget func(ctx context.Context, write *sql.DB) error
+
+	// writeTerms notes the terms of entries, by their names, where the database does
+	// not keep them in a column; termsColumn is the value of that column for a
+	// parameter.
+	writeTerms  func(ctx context.Context, tx *sql.Tx, ids []entryID, tokens map[string]string) error
+	termsColumn string
+
+	// candidates is the source, and the condition, of the entries that match a
+	// parameter with a need, which is written with the rest.
+	candidates    func(parameter string) (from, where string)
+	and, or       string
+	quote, prefix string
+	parameter     string                   // what stands before the number of a parameter; SQLite takes $ for a name, and looks through all
+	position      string                   // the function that finds a text in another, from 1
+	wordsHolding  string                   // query for the terms of a catalog and a kind that hold a text
+	holding       func(text string) string // the text as its parameter
 }
 
 //go:embed migrations/*/*.sql
 var migrations embed.FS
 
-// migrate brings the tables up to date: the store's own, with the scripts of a
-// folder, and the queue's.
-func migrate(ctx context.Context, d goose.Dialect, db *sql.DB, folder string, queue riverdriver.Driver[*sql.Tx]) error {
+// indexMigration comes after the script that makes the tables of the index.
+const indexMigration = 11
+
+// migrate brings the tables up to date: the store's own, with the scripts of a folder,
+// whose index it fills with what lay in the store before there was one, and the
+// queue's.
+func (s *Store) migrate(ctx context.Context, d goose.Dialect, folder string) error {
 	files, err := fs.Sub(migrations, folder)
 	if err != nil {
 		return err
 	}
-	provider, err := goose.NewProvider(d, db, files, goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true))
+	provider, err := goose.NewProvider(d, s.write, files, goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true),
+		goose.WithGoMigrations(goose.NewGoMigration(indexMigration, &goose.GoFunc{RunDB: s.indexAll}, nil)))
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
-	migrator, err := rivermigrate.New(queue, &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
+	migrator, err := rivermigrate.New(s.queue, &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return fmt.Errorf("read the queue's migrations: %w", err)
 	}
@@ -123,7 +145,11 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // change runs do in a transaction, which is undone if do fails.
 func (s *Store) change(ctx context.Context, do func(tx *sql.Tx) error) error {
-	tx, err := s.write.BeginTx(ctx, nil)
+	return inTransaction(ctx, s.write, do)
+}
+
+func inTransaction(ctx context.Context, db *sql.DB, do func(tx *sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -165,8 +191,8 @@ func readAll[T any](ctx context.Context, db queryer, scan func(*sql.Rows) (T, er
 	return all, rows.Err()
 }
 
-// readResources reads all resources that a query selects the bytes of.
-func readResources[T any, M interface {
+// readMessages reads all resources that a query selects the bytes of.
+func readMessages[T any, M interface {
 	*T
 	proto.Message
 }](ctx context.Context, db queryer, query string, args ...any) ([]M, error) {

@@ -57,8 +57,10 @@ var suite = map[string]func(t *testing.T, open opener){
 	"order":                                        testOrder,
 	"pages":                                        testPages,
 	"pages while the list changes":                 testPagesUnderChange,
+	"pages of any order while the list changes":    testOrdersUnderChange,
 	"page sizes":                                   testPageSizes,
 	"page tokens":                                  testPageTokens,
+	"what is found is what plain Go picks":         testFind,
 	"names of any length":                          testLongNames,
 	"a context that is over":                       testContext,
 }

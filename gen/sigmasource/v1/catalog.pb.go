@@ -1862,7 +1862,23 @@ type ListWorkbooksRequest struct {
 	// other fields must be as they were.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Also those that are no longer in Sigma.
-	ShowGone      bool `protobuf:"varint,4,opt,name=show_gone,json=showGone,proto3" json:"show_gone,omitempty"`
+	ShowGone bool `protobuf:"varint,4,opt,name=show_gone,json=showGone,proto3" json:"show_gone,omitempty"`
+	// Only the workbooks for which this holds, in the language of ListModels'
+	// `filter` (AIP-160). Optional. The fields:
+	//
+	// - `name`: the resource name
+	// - `path`: the folder; `path:"Finance"` is in it or below it
+	// - `tags:"Certified"`, or `tags:*` for any tag at all
+	// - `owner_id`
+	// - `document_kind`: `WORKBOOK` or `DATA_MODEL`
+	// - `update_time`: when it was last changed in Sigma
+	Filter string `protobuf:"bytes,5,opt,name=filter,proto3" json:"filter,omitempty"`
+	// `path` (the default: path, then name), `display_name`, `update_time` or
+	// `model_count`, with ` desc` behind it for the greatest first (AIP-132).
+	OrderBy string `protobuf:"bytes,6,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	// Only the workbooks in whose name or path these words are found, as ListModels'
+	// `query` has it. Optional.
+	Query         string `protobuf:"bytes,7,opt,name=query,proto3" json:"query,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1925,10 +1941,31 @@ func (x *ListWorkbooksRequest) GetShowGone() bool {
 	return false
 }
 
+func (x *ListWorkbooksRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListWorkbooksRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
+func (x *ListWorkbooksRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
 // ListWorkbooksResponse is a page of workbooks.
 type ListWorkbooksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Ordered by path, then name.
+	// In the order asked for.
 	Workbooks []*Workbook `protobuf:"bytes,1,rep,name=workbooks,proto3" json:"workbooks,omitempty"`
 	// Empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -1988,12 +2025,62 @@ type ListModelsRequest struct {
 	// The most to return. 0 means 50; more than 1000 is taken as 1000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The `next_page_token` of the page before. Empty for the first page. The
-	// other fields must be as they were.
+	// other fields but `page_size` must be as they were.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Only the models of this workbook, by its resource name. Optional.
 	Workbook string `protobuf:"bytes,4,opt,name=workbook,proto3" json:"workbook,omitempty"`
 	// Also those that are no longer in Sigma.
-	ShowGone      bool `protobuf:"varint,5,opt,name=show_gone,json=showGone,proto3" json:"show_gone,omitempty"`
+	ShowGone bool `protobuf:"varint,5,opt,name=show_gone,json=showGone,proto3" json:"show_gone,omitempty"`
+	// Only the models for which this holds (AIP-160). Optional. For example
+	// `path:"Finance" AND columns.label:"Order Id" AND NOT state = READY`.
+	//
+	// Conditions are joined with AND, OR and NOT; OR binds more tightly than AND,
+	// and parentheses help. Values stand in quotes, single words need none; `\"` is a
+	// quote in a value. Texts are compared as they are, with their case; a star has
+	// a meaning only in `:*`. At most 50 conditions, and 10 levels of parentheses.
+	//
+	//   - `workbook`: the resource name of the workbook
+	//   - `path`: the folder of the workbook; `path = "Finance"` is in that folder,
+	//     `path:"Finance"` in it or below it
+	//   - `tags:"Certified"`: the workbook has this version tag; `tags:*`: any
+	//   - `owner_id`: Sigma's id of the workbook's owner
+	//   - `state`: a ModelState such as `READY`. What is `GONE` is found only with
+	//     `show_gone`
+	//   - `element_type`, such as `"pivot-table"`, and `visualization_type`
+	//   - `document_kind`: `WORKBOOK` or `DATA_MODEL`
+	//   - `columns.label:"Order Id"`: a column has this label
+	//   - `findings.code:COLUMN_BROKEN`: it has this finding; `findings.code:*`: any
+	//   - `update_time`: when the workbook was last changed in Sigma, compared by `=`,
+	//     `!=`, `<`, `<=`, `>`, `>=` with a time such as `"2026-01-31T08:00:00Z"`. A
+	//     workbook of which Sigma does not tell counts as changed before all others
+	//
+	// All but `update_time` and what has `:` alone are compared by `=` and `!=`. What
+	// is wrong in a filter, where, and what is allowed there, is in the description of
+	// the violated field.
+	Filter string `protobuf:"bytes,6,opt,name=filter,proto3" json:"filter,omitempty"`
+	// What the models are ordered by, with ` desc` behind it for the greatest first
+	// (AIP-132). Models that are equal in it keep the same order from call to call.
+	//
+	// - `path` (the default): path, then workbook, then name, letter by letter
+	// - `display_name`: the words of the name, whatever their case
+	// - `update_time`: when the workbook was last changed in Sigma
+	// - `column_count`
+	//
+	// A `query` without an order has the best first.
+	OrderBy string `protobuf:"bytes,7,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	// Only the models in which all of these words are found: in the name, the
+	// workbook's name, the path and the labels of columns. Optional; at most 10 words.
+	//
+	// Case, accents and signs make no difference. A word of three letters or more is
+	// found anywhere in a word, so that `rev` finds Revenue and `venue` does, too; a
+	// shorter one only where a word begins. Quotes and operators have no meaning, and a
+	// text without a letter or a digit is as if there was none.
+	//
+	// The best come first: names that begin with the text as a whole, then names in
+	// which all words are, each ordered by name; then what the workbook's name and the
+	// path complete, then what columns complete, each ordered by path. Nothing is left
+	// out, however many there are.
+	Query         string `protobuf:"bytes,8,opt,name=query,proto3" json:"query,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2063,10 +2150,31 @@ func (x *ListModelsRequest) GetShowGone() bool {
 	return false
 }
 
+func (x *ListModelsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListModelsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
+func (x *ListModelsRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
 // ListModelsResponse is a page of models.
 type ListModelsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Without columns; ordered by path, workbook and name.
+	// In the order asked for, without columns.
 	Models []*Model `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
 	// Empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -2862,23 +2970,29 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\x10WatchScanRequest\x12\x92\x01\n" +
 	"\x04name\x18\x01 \x01(\tB~\xe0A\x02\xbaHxrv2t^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/scans/[a-z0-9-]{1,63}$R\x04name\"=\n" +
 	"\x11WatchScanResponse\x12(\n" +
-	"\x04scan\x18\x01 \x01(\v2\x14.sigmasource.v1.ScanR\x04scan\"\x85\x02\n" +
+	"\x04scan\x18\x01 \x01(\v2\x14.sigmasource.v1.ScanR\x04scan\"\xeb\x02\n" +
 	"\x14ListWorkbooksRequest\x12\x80\x01\n" +
 	"\x06parent\x18\x01 \x01(\tBh\xe0A\x02\xbaHbr`2^^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x06parent\x12$\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\tpageToken\x12\x1b\n" +
-	"\tshow_gone\x18\x04 \x01(\bR\bshowGone\"w\n" +
+	"\tshow_gone\x18\x04 \x01(\bR\bshowGone\x12 \n" +
+	"\x06filter\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\x06filter\x12\"\n" +
+	"\border_by\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18dR\aorderBy\x12\x1e\n" +
+	"\x05query\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05query\"w\n" +
 	"\x15ListWorkbooksResponse\x126\n" +
 	"\tworkbooks\x18\x01 \x03(\v2\x18.sigmasource.v1.WorkbookR\tworkbooks\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa8\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8e\x03\n" +
 	"\x11ListModelsRequest\x12\x80\x01\n" +
 	"\x06parent\x18\x01 \x01(\tBh\xe0A\x02\xbaHbr`2^^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x06parent\x12$\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\tpageToken\x12$\n" +
 	"\bworkbook\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\bworkbook\x12\x1b\n" +
-	"\tshow_gone\x18\x05 \x01(\bR\bshowGone\"k\n" +
+	"\tshow_gone\x18\x05 \x01(\bR\bshowGone\x12 \n" +
+	"\x06filter\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\x06filter\x12\"\n" +
+	"\border_by\x18\a \x01(\tB\a\xbaH\x04r\x02\x18dR\aorderBy\x12\x1e\n" +
+	"\x05query\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05query\"k\n" +
 	"\x12ListModelsResponse\x12-\n" +
 	"\x06models\x18\x01 \x03(\v2\x15.sigmasource.v1.ModelR\x06models\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc6\x01\n" +

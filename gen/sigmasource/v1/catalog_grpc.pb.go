@@ -92,10 +92,18 @@ type ModelCatalogClient interface {
 	// Errors: UNAVAILABLE (SHUTTING_DOWN).
 	WatchChanges(ctx context.Context, in *WatchChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchChangesResponse], error)
 	// ListWorkbooks returns the workbooks that the last scan saw, ordered by
-	// path and name.
+	// path and name unless something else is asked for. It is filtered, searched
+	// and paged like ListModels.
 	ListWorkbooks(ctx context.Context, in *ListWorkbooksRequest, opts ...grpc.CallOption) (*ListWorkbooksResponse, error)
 	// ListModels returns the models that the last scan saw, ordered by path,
-	// workbook and name, without their columns.
+	// workbook and name unless something else is asked for, without their columns.
+	//
+	// Pages stay right while scans change the catalog: no model is given twice, and
+	// none is left out that matched and kept its place all along. The work for one
+	// page is bounded, so that a call is quick whatever it asks for. In a large
+	// catalog a page of a filter or search that few of many candidates pass can
+	// therefore have fewer models than asked for, even none, though there are more:
+	// only an empty `next_page_token` means the end.
 	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
 	// GetModel returns a model with its columns.
 	//
@@ -290,10 +298,18 @@ type ModelCatalogServer interface {
 	// Errors: UNAVAILABLE (SHUTTING_DOWN).
 	WatchChanges(*WatchChangesRequest, grpc.ServerStreamingServer[WatchChangesResponse]) error
 	// ListWorkbooks returns the workbooks that the last scan saw, ordered by
-	// path and name.
+	// path and name unless something else is asked for. It is filtered, searched
+	// and paged like ListModels.
 	ListWorkbooks(context.Context, *ListWorkbooksRequest) (*ListWorkbooksResponse, error)
 	// ListModels returns the models that the last scan saw, ordered by path,
-	// workbook and name, without their columns.
+	// workbook and name unless something else is asked for, without their columns.
+	//
+	// Pages stay right while scans change the catalog: no model is given twice, and
+	// none is left out that matched and kept its place all along. The work for one
+	// page is bounded, so that a call is quick whatever it asks for. In a large
+	// catalog a page of a filter or search that few of many candidates pass can
+	// therefore have fewer models than asked for, even none, though there are more:
+	// only an empty `next_page_token` means the end.
 	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
 	// GetModel returns a model with its columns.
 	//

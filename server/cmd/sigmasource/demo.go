@@ -196,6 +196,7 @@ Serving until interrupted. Next, in another terminal:
   export SIGMASOURCE_SERVER=%[1]s SIGMASOURCE_TOKEN=%[2]s
 
   %[3]s models list %[5]s
+  %[3]s models list %[5]s --search revenue --filter path:Shops
   %[3]s preview %[6]s --rows 20
   %[3]s preview %[6]s --rows 5000 -o json | wc -l
   %[3]s connections check %[5]s

@@ -140,7 +140,7 @@ func TestWhatTheDemoPrintsWorks(t *testing.T) {
 	connection := out.await(t, `"connection": (\{.*\})\}' \S+ \S+/CreateConnection`)[1]
 	out.await(t, `"DATA_FORMAT_ARROW"`)
 	printed := regexp.MustCompile(`(?m)^  go run \./server/cmd/sigmasource ([^|\n]*)`).FindAllStringSubmatch(out.String(), -1)
-	if len(printed) != 5 {
+	if len(printed) != 7 {
 		t.Fatalf("it prints %d lines", len(printed))
 	}
 	for _, line := range printed {
@@ -163,6 +163,7 @@ func TestWhatTheDemoPrintsWorks(t *testing.T) {
 
 	t.Run("connections", func(t *testing.T) { connectionCommands(t, connection) })
 	t.Run("models", modelCommands)
+	t.Run("find", findCommands)
 	t.Run("mistakes", mistakes)
 }
 
@@ -252,6 +253,32 @@ func modelCommands(t *testing.T) {
 	answer, _, err := run(t.Context(), "", "models", "list", demoConnection, "--workbook", workbook)
 	if err != nil || strings.Count(answer, "/models/") == 0 || strings.Count(answer, "/models/") >= strings.Count(out, "/models/") {
 		t.Errorf("of one workbook: %v\n%s", err, answer)
+	}
+}
+
+// findCommands runs what the README tells about the demonstration.
+func findCommands(t *testing.T) {
+	for _, test := range []struct {
+		want, not string
+		args      []string
+	}{
+		{"Shop 01: Berlin", "Paris", []string{"models", "list", demoConnection, "--search", "berlin rev"}},
+		{"Orders", "Tickets", []string{"models", "list", demoConnection, "--filter", `path:"Sales" AND columns.label:"Order Id" AND state = READY`}},
+		{"broken", "Subscriptions", []string{"models", "list", demoConnection, "--filter", `NOT state = READY OR findings.code:*`, "--order-by", "update_time desc"}},
+		{"Shop 01: Berlin", "Paris", []string{"workbooks", "list", demoConnection, "--filter", `tags:"Production" OR path:"Shops/Berlin"`}},
+		{"Production", "Tickets", []string{"workbooks", "list", demoConnection, "--filter", `tags:"Production" OR path:"Shops/Berlin"`}},
+		{`"displayName": "Orders"`, "Tickets", []string{"workbooks", "list", demoConnection, "--search", "ord", "--order-by", "display_name", "-o", "json"}},
+	} {
+		out, _, err := run(t.Context(), "", test.args...)
+		if err != nil || !strings.Contains(out, test.want) || strings.Contains(out, test.not) {
+			t.Errorf("%v: %v, want %s, not %s:\n%s", test.args, err, test.want, test.not, out)
+		}
+	}
+	_, _, err := run(t.Context(), "", "models", "list", demoConnection, "--filter", "colour = red")
+	var told bytes.Buffer
+	printError(&told, err)
+	if !strings.Contains(told.String(), "at character 1") || !strings.Contains(told.String(), "columns.label") {
+		t.Errorf("a wrong filter: %s", told.String())
 	}
 }
 

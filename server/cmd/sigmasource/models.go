@@ -24,16 +24,21 @@ func newModelsCommand() *cobra.Command {
 }
 
 func (c *client) newModelsList() *cobra.Command {
-	var workbook string
+	request := &pb.ListModelsRequest{PageSize: 1000}
 	cmd := &cobra.Command{
 		Use:   "list CONNECTION",
 		Short: "List the models that the last scan saw",
-		Args:  cobra.ExactArgs(1),
+		Long: "Lists the models that the last scan saw: all, or those that a filter or a search leaves.\n\n" +
+			"  --search \"revenue region\"\n" +
+			"  --filter 'path:\"Finance\" AND columns.label:\"Order Id\" AND NOT state = READY'\n" +
+			"  --filter 'tags:\"Certified\" OR owner_id = \"m-7\"' --order-by \"update_time desc\"\n\n" +
+			"A filter may speak of workbook, path, tags, owner_id, state, element_type, visualization_type, document_kind,\n" +
+			"columns.label, findings.code and update_time.",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withConn(func(conn *grpc.ClientConn) error {
 				var all []*pb.Model
-				request := &pb.ListModelsRequest{Parent: args[0], Workbook: workbook, PageSize: 1000}
-				for {
+				for request.Parent = args[0]; ; {
 					response, err := pb.NewModelCatalogClient(conn).ListModels(cmd.Context(), request)
 					if err != nil {
 						return err
@@ -46,7 +51,11 @@ func (c *client) newModelsList() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&workbook, "workbook", "", "only the models of this workbook (its resource name)")
+	cmd.Flags().StringVar(&request.Workbook, "workbook", "", "only the models of this workbook (its resource name)")
+	cmd.Flags().StringVar(&request.Filter, "filter", "", "only the models for which this holds")
+	cmd.Flags().StringVar(&request.Query, "search", "", "only the models in which these words are found, the best first")
+	cmd.Flags().StringVar(&request.OrderBy, "order-by", "", "path, display_name, update_time or column_count; with \" desc\" behind it the greatest first")
+	cmd.Flags().BoolVar(&request.ShowGone, "show-gone", false, "also those that are no longer in Sigma")
 	return cmd
 }
 

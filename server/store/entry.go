@@ -1,0 +1,235 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/resource"
+)
+
+// list tells the lists of a catalog apart.
+type list int
+
+const (
+	workbookList list = 1
+	modelList    list = 2
+)
+
+// entry is what a model or workbook is found by: the values that filters compare,
+// the words that searches look for, and what lists are ordered by. It holds nothing
+// that cannot be made anew from the resources.
+type entry struct {
+	list       list
+	gone       int
+	name       string
+	workbook   string // of a workbook its own name
+	pathKey    string
+	title      string // words of the display name
+	updateTime string // see timeKey
+	size       int32
+	folder     string
+	owner      string
+	state      int32
+	kind       int32
+	element    string
+	chart      string
+	tags       string // a set, as are the next two
+	findings   string
+	labels     string
+	place      string // words
+	columns    string // words
+}
+
+// maxTitle bounds the part of a display name that is searched and ordered by, in
+// bytes: it is a part of page tokens.
+const maxTitle = 480
+
+func workbookEntry(w *pb.Workbook) *entry {
+	return &entry{
+		list:       workbookList,
+		gone:       number(w.GetGoneTime() != nil),
+		name:       w.GetName(),
+		workbook:   w.GetName(),
+		pathKey:    string(sortKey(w.GetName(), w.GetPath(), w.GetDisplayName())),
+		title:      cut(words(w.GetDisplayName()), maxTitle),
+		updateTime: timeKey(w.GetUpdateTime()),
+		size:       w.GetModelCount(),
+		folder:     plain(w.GetPath()),
+		owner:      plain(w.GetOwnerId()),
+		kind:       int32(w.GetDocumentKind()),
+		tags:       set(w.GetTags()),
+		place:      words(w.GetPath()),
+	}
+}
+
+func modelEntry(w *pb.Workbook, m *pb.Model) *entry {
+	e := &entry{
+		list:       modelList,
+		gone:       number(m.GetState() == pb.ModelState_MODEL_STATE_GONE),
+		name:       m.GetName(),
+		workbook:   w.GetName(),
+		pathKey:    string(modelSortKey(m)),
+		title:      cut(words(m.GetDisplayName()), maxTitle),
+		updateTime: timeKey(w.GetUpdateTime()),
+		size:       int32(len(m.GetColumns())),
+		folder:     plain(m.GetPath()),
+		owner:      plain(w.GetOwnerId()),
+		state:      int32(m.GetState()),
+		kind:       int32(m.GetDocumentKind()),
+		element:    plain(m.GetElementType()),
+		chart:      plain(m.GetVisualizationType()),
+		tags:       set(w.GetTags()),
+		place:      words(m.GetWorkbookDisplayName()) + words(m.GetPath()),
+	}
+	var findings, labels []string
+	for _, finding := range m.GetFindings() {
+		findings = append(findings, strconv.Itoa(int(finding.GetCode())))
+	}
+	for _, column := range m.GetColumns() {
+		labels = append(labels, column.GetLabel())
+		e.columns += words(column.GetLabel())
+	}
+	e.findings, e.labels = set(findings), set(labels)
+	return e
+}
+
+func modelSortKey(m *pb.Model) []byte {
+	workbookID := ""
+	if name, err := resource.ParseModel(m.GetName()); err == nil {
+		workbookID = name.WorkbookID
+	}
+	return sortKey(m.GetName(), m.GetPath(), m.GetWorkbookDisplayName(), workbookID, m.GetDisplayName())
+}
+
+// separator parts the members of a set.
+const separator = "\x1f"
+
+// set writes texts so that one of them is found by member.
+func set(texts []string) string {
+	if len(texts) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	for _, text := range texts {
+		b.WriteString(separator)
+		b.WriteString(plain(text))
+	}
+	b.WriteString(separator)
+	return b.String()
+}
+
+// member is what a set holds if it holds the text.
+func member(text string) string { return separator + plain(text) + separator }
+
+func members(set string) []string {
+	if set == "" {
+		return nil
+	}
+	return strings.Split(set[1:len(set)-1], separator)
+}
+
+// plain writes a text without the separator, and without the zero that PostgreSQL
+// does not store in one.
+var plain = strings.NewReplacer("\x00", "\x1a0", separator, "\x1a1", "\x1a", "\x1a2").Replace
+
+// timeKey writes a time so that its bytes order as times do: seconds, then
+// nanoseconds. No time comes before all others.
+func timeKey(t *timestamppb.Timestamp) string {
+	key := make([]byte, 12)
+	if t != nil {
+		binary.BigEndian.PutUint64(key, uint64(t.GetSeconds()-minSeconds)+1)
+		binary.BigEndian.PutUint32(key[8:], uint32(t.GetNanos()))
+	}
+	return string(key)
+}
+
+// minSeconds is the first second that a Timestamp may tell, 0001-01-01T00:00:00Z.
+const minSeconds = -62135596800
+
+// The kinds of terms. In the database the letter of a list stands before them.
+const (
+	termTitle   = "n" // a word of the display name
+	termPlace   = "p" // a word of the path or the workbook's display name
+	termColumn  = "c" // a word of a column's label
+	termAll     = "a" // what every entry has
+	termBook    = "b"
+	termFolder  = "d" // the folder, and those that it lies in
+	termOwner   = "o"
+	termState   = "s"
+	termKind    = "k"
+	termElement = "e"
+	termChart   = "v"
+	termTag     = "t"
+	termFinding = "f"
+	termLabel   = "l"
+)
+
+// Terms that stand for several.
+const (
+	anything   = "any"        // of a set that is not empty
+	unreadable = "unreadable" // of a state that is not READY
+)
+
+var listLetter = map[list]string{workbookList: "w", modelList: "m"}
+
+// term is something that entries have in common.
+type term struct {
+	kind string // with the list's letter
+	text string
+}
+
+// terms are those by which the index finds the entry.
+func (e *entry) terms() map[term]bool {
+	letter, all := listLetter[e.list], map[term]bool{}
+	add := func(kind, text string) { all[term{letter + kind, text}] = true }
+	addWords := func(kind, words string) {
+		for word := range strings.FieldsSeq(words) {
+			add(kind, word)
+		}
+	}
+	addWords(termTitle, e.title)
+	addWords(termPlace, e.place)
+	addWords(termColumn, e.columns)
+	add(termAll, "")
+	add(termBook, digest(e.workbook))
+	for folder := e.folder; folder != ""; {
+		add(termFolder, digest(folder))
+		folder = folder[:max(strings.LastIndexByte(folder, '/'), 0)]
+	}
+	add(termOwner, digest(e.owner))
+	add(termState, strconv.Itoa(int(e.state)))
+	if e.state != int32(pb.ModelState_MODEL_STATE_READY) {
+		add(termState, unreadable)
+	}
+	add(termKind, strconv.Itoa(int(e.kind)))
+	add(termElement, digest(e.element))
+	add(termChart, digest(e.chart))
+	addSet := func(kind, set string, term func(string) string) {
+		if set != "" {
+			add(kind, anything)
+		}
+		for _, member := range members(set) {
+			add(kind, term(member))
+		}
+	}
+	addSet(termTag, e.tags, digest)
+	addSet(termFinding, e.findings, func(code string) string { return code })
+	addSet(termLabel, e.labels, digest)
+	return all
+}
+
+// digest stands for a text of any length and any characters. What is found by it is
+// compared with the text itself.
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
+}
+
+// token is how the database's index knows a term of a catalog.
+func (t term) token(catalog int64) string { return strconv.FormatInt(catalog, 10) + t.kind + t.text }
