@@ -34,7 +34,10 @@ type Shape struct {
 type Scenario struct {
 	Faults  Faults
 	Verdict Verdict
-	tale    []string
+	// Alters tells that rows may come with other values before the damage shows:
+	// gzip tells it at a chunk's end.
+	Alters bool
+	tale   []string
 }
 
 // String tells it to people.
@@ -120,12 +123,14 @@ func (d *draw) chunks(s *Scenario) {
 		const always = 1 << 30
 		t := trouble{d.fault(d.shape.Gzip), []int{1, 2, always}[d.IntN(3)]}
 		troubles[index] = t
+		alters := t.Do == Corrupt && d.shape.Gzip
+		s.Alters = s.Alters || alters
 		verdict := Whole
 		switch {
-		case t.times < always && t.Do == Corrupt && d.shape.Gzip:
-			verdict = Open // it may be noticed when rows of it were delivered
+		case t.times < always && alters:
+			verdict = Open // when it shows, rows may be delivered
 		case t.times < always:
-		case t.At == ChunkEnd && t.Do != Lose && !(t.Do == Corrupt && d.shape.Gzip):
+		case t.At == ChunkEnd && t.Do != Lose && !alters:
 			verdict = Open // all rows come, and no proof that this is the end
 		default:
 			verdict = Lost
