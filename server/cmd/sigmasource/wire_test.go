@@ -184,11 +184,11 @@ func TestAStreamThatIsCutOnTheWayFails(t *testing.T) {
 	model := serveDemo(t)
 	p := newProxy(t, os.Getenv("SIGMASOURCE_SERVER"))
 	preview := func(output string) (string, error) {
-		out, _, err := run(t.Context(), "", "preview", model, "--rows", "20000", "-o", output, "--server", p.Addr().String())
+		out, _, err := run(t.Context(), "", "preview", model, "--rows", "7000", "-o", output, "--server", p.Addr().String())
 		return out, err
 	}
 	whole, err := preview("json")
-	if n := strings.Count(whole, "\n"); err != nil || n != 20000 {
+	if n := strings.Count(whole, "\n"); err != nil || n != 7000 {
 		t.Fatalf("%d rows, %v", n, err)
 	}
 	kinds := p.came()
@@ -221,7 +221,7 @@ func TestAConnectionThatBreaksAnywhereFails(t *testing.T) {
 	model := serveDemo(t)
 	pipe := newWire(t, os.Getenv("SIGMASOURCE_SERVER"))
 	preview := func() error {
-		_, _, err := run(t.Context(), "", "preview", model, "--rows", "3000", "-o", "json", "--server", pipe.Addr().String())
+		_, _, err := run(t.Context(), "", "preview", model, "--rows", "1500", "-o", "json", "--server", pipe.Addr().String())
 		return err
 	}
 	pipe.most.Store(1 << 40)
@@ -232,7 +232,7 @@ func TestAConnectionThatBreaksAnywhereFails(t *testing.T) {
 	all := pipe.passed.Load() - ending
 	t.Logf("%d bytes, seed %d", all, seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	for range 100 {
+	for range 60 {
 		most := random.Int64N(all)
 		pipe.most.Store(most)
 		if err := preview(); err == nil {
