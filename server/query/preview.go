@@ -115,7 +115,7 @@ func (s *Service) deliver(ctx context.Context, p *preview, plan *plan, result wa
 func (p *preview) deliverRows(ctx context.Context, result warehouse.Result, encode func(arrow.RecordBatch, sendBatch) error) error {
 	for {
 		batch, err := result.Next(ctx)
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { // itself: a failure may have one for its cause
 			return nil
 		}
 		if err != nil {

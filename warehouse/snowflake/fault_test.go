@@ -140,6 +140,9 @@ func readSeries(t *testing.T, w warehouse.Warehouse, n int, altered bool) (rows 
 			return rows, nil
 		}
 		if err != nil {
+			if errors.Is(err, io.EOF) {
+				t.Errorf("a failure could be taken for the end: %v", err)
+			}
 			return rows, err
 		}
 		for i := range int(batch.NumRows()) {
