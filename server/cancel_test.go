@@ -188,6 +188,46 @@ func (w *world) wantNothingStarted(model string, aborted bool) {
 	}
 }
 
+// TestWhoLeavesACheckLeavesNothingRunning does the same with a check, which
+// compiles the model, and counts its key.
+func TestWhoLeavesACheckLeavesNothingRunning(t *testing.T) {
+	t.Parallel()
+	for _, p := range phases {
+		if p.config.InlineRows != 0 || p.sql != "" { // a check reads a row or two
+			continue
+		}
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			w := shop(t, p.config)
+			model := w.model(snowflakeName, plainOrders)
+			w.mustPreview(&pb.PreviewModelRequest{Name: model, RowLimit: 1}) // logs in
+			there := make(chan struct{}, 1000)
+			p.hold(w, func() { there <- struct{}{} })
+			ctx, cancel := context.WithCancel(w.ctx)
+			defer cancel()
+			ended := make(chan error, 1)
+			go func() {
+				_, err := w.query.CheckModel(ctx, &pb.CheckModelRequest{Name: model, KeyColumns: []string{"Order Id"}})
+				ended <- err
+			}()
+			<-there
+			if running := len(w.snowflake.Running()); (running > 0) != p.aborted {
+				t.Errorf("before that, %d queries run", running)
+			}
+			cancel()
+			bound, stop := context.WithTimeout(t.Context(), withinCancel)
+			defer stop()
+			if err := w.snowflake.WaitIdle(bound); err != nil {
+				t.Errorf("after %s there run %v", withinCancel, w.snowflake.Running())
+			}
+			if err := <-ended; status.Code(err) != codes.Canceled {
+				t.Errorf("the check ended with %v", err)
+			}
+			w.stop()
+		})
+	}
+}
+
 // TestAQuietStreamTellsThatItLives waits for several heartbeats in each phase of
 // one preview, which then ends well.
 func TestAQuietStreamTellsThatItLives(t *testing.T) {

@@ -43,7 +43,7 @@ type harmed struct {
 func newHarmed(t *testing.T, gzip bool) *harmed {
 	t.Helper()
 	w := shop(t, snowflaketest.Config{InlineRows: harmedInline, ChunkRows: harmedChunk, BatchRows: harmedBatch, GzipChunks: gzip})
-	w.restart(func(c *server.Config) { c.ReadTimeout = 100 * time.Millisecond })
+	w.restart(func(c *server.Config) { c.ReadTimeout = 150 * time.Millisecond })
 	return &harmed{world: w, model: w.model(snowflakeName, plainOrders), gzip: gzip}
 }
 
