@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -65,7 +66,7 @@ func TestAResultThatIsNotWholeIsAnError(t *testing.T) {
 				if r.stats != nil {
 					t.Errorf("%s: a result that is not whole ended with %v", format, r.stats)
 				}
-				if test.name != "no rows are declared" && r.count == 0 {
+				if strings.HasPrefix(test.name, "a chunk") && r.count == 0 {
 					t.Errorf("%s: no rows came before the error: %v", format, err)
 				}
 				if len(test.codes) == 1 || status.Code(err) == incomplete {

@@ -236,7 +236,7 @@ func TestPreviewTellsHowItWent(t *testing.T) {
 	for _, p := range r.progress {
 		states = append(states, p.GetState())
 	}
-	if states[0] != pb.ReadState_READ_STATE_PREPARING || states[len(states)-1] != pb.ReadState_READ_STATE_RUNNING || r.progress[len(states)-1].GetQueryId() == "" {
+	if states[0] != pb.ReadState_READ_STATE_PREPARING || states[len(states)-1] != pb.ReadState_READ_STATE_FETCHING || r.progress[len(states)-1].GetQueryId() == "" {
 		t.Errorf("the progress is %v", r.progress)
 	}
 	s := r.stats

@@ -61,8 +61,14 @@ type Config struct {
 	// Reflection and Health say who may ask for the contract, and how the server
 	// does. Empty means Authenticated for the first and Anyone for the second.
 	Reflection, Health Access
-	Logger             *slog.Logger // nil means slog.Default
-	Audit              *slog.Logger // nil means Logger
+	// Heartbeat is after how long without a message a stream of rows repeats its
+	// progress. 0 means 5 seconds.
+	Heartbeat time.Duration
+	// ReadTimeout is for how long a download from a warehouse may stand still. 0
+	// means a minute.
+	ReadTimeout time.Duration
+	Logger      *slog.Logger // nil means slog.Default
+	Audit       *slog.Logger // nil means Logger
 	// Now is the clock by which connections are due. Nil means the machine's.
 	Now func() time.Time
 }
@@ -116,12 +122,14 @@ func New(ctx context.Context, config Config) (*Server, error) {
 		logger: logger,
 	}
 	s.sigma = sigmaclient.New(sigmaclient.Options{Hosts: config.Hosts, Transport: config.SigmaTransport, Logger: logger})
-	opener := &connections.Opener{Sigma: s.sigma, Hosts: config.Hosts, DuckDBDir: config.DuckDBDir, Logger: logger}
+	opener := &connections.Opener{Sigma: s.sigma, Hosts: config.Hosts, DuckDBDir: config.DuckDBDir, ReadTimeout: config.ReadTimeout, Logger: logger}
 	s.pool = connections.NewPool(config.Store, opener)
 	s.catalog = catalog.New(config.Store, s.pool, config.Limits.WorkspaceScans, config.Now, logger)
 	pb.RegisterSigmaConnectionsServer(s.grpc, connections.New(config.Store, s.pool, opener, s.catalog, config.Now, logger))
 	pb.RegisterModelCatalogServer(s.grpc, s.catalog)
-	pb.RegisterModelQueryServer(s.grpc, query.New(s.pool, config.Store))
+	queries := query.New(s.pool, config.Store)
+	queries.Heartbeat = config.Heartbeat
+	pb.RegisterModelQueryServer(s.grpc, queries)
 	if config.Health != Nobody {
 		healthpb.RegisterHealthServer(s.grpc, s.health)
 	}

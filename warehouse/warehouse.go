@@ -81,6 +81,7 @@ type Result interface {
 	// Next returns the next batch, which the caller releases, or io.EOF after
 	// the last. io.EOF is returned only when as many rows were delivered as
 	// were declared; a shorter or longer result is a *Error of KindIncomplete.
+	// No other error wraps io.EOF.
 	// Memory is bounded: batches are fetched as they are asked for.
 	Next(ctx context.Context) (arrow.RecordBatch, error)
 

@@ -33,7 +33,10 @@ type Opener struct {
 	Hosts *sigmaclient.Hosts
 	// DuckDBDir is the folder of DuckDB files. Empty refuses DuckDB warehouses.
 	DuckDBDir string
-	Logger    *slog.Logger
+	// ReadTimeout is for how long a download from a warehouse may stand still. 0
+	// leaves it to the adapter.
+	ReadTimeout time.Duration
+	Logger      *slog.Logger
 }
 
 // Open makes no call: it only checks the settings.
@@ -73,6 +76,7 @@ func (o *Opener) openSnowflake(w *pb.SnowflakeWarehouse, secrets *store.Secrets)
 		Database:         w.GetDatabase(),
 		Schema:           w.GetSchema(),
 		StatementTimeout: statementTimeout,
+		ReadTimeout:      o.ReadTimeout,
 	}
 	if w.GetUrl() != "" {
 		u, err := o.Hosts.Check(w.GetUrl(), isSnowflakeHost)

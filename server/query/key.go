@@ -87,7 +87,7 @@ func (p *plan) each(ctx context.Context, house warehouse.Warehouse, sql string, 
 	encoder := &rowEncoder{schema: result.Schema()}
 	for {
 		batch, err := result.Next(ctx)
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { // itself: a failure may have one for its cause
 			return nil
 		}
 		if err != nil {

@@ -3,9 +3,7 @@ package query
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"strconv"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -33,7 +31,7 @@ func (s *Service) PreviewModel(request *pb.PreviewModelRequest, stream grpc.Serv
 		return errmap.InvalidField("name", err.Error())
 	}
 	p := &preview{
-		stream: stream,
+		stream: newHeart(stream.Send, s.Heartbeat),
 		format: request.GetFormat(),
 		limit:  int64(request.GetRowLimit()),
 		start:  time.Now(),
@@ -41,6 +39,7 @@ func (s *Service) PreviewModel(request *pb.PreviewModelRequest, stream grpc.Serv
 	if p.limit == 0 {
 		p.limit = defaultPreviewRows
 	}
+	defer p.stream.Stop()
 	if err := p.progress(pb.ReadState_READ_STATE_PREPARING, ""); err != nil {
 		return err
 	}
@@ -54,10 +53,11 @@ func (s *Service) PreviewModel(request *pb.PreviewModelRequest, stream grpc.Serv
 
 // preview is one call of PreviewModel.
 type preview struct {
-	stream grpc.ServerStreamingServer[pb.PreviewModelResponse]
+	stream *heart[*pb.PreviewModelResponse]
 	format pb.DataFormat
 	limit  int64 // rows
 	start  time.Time
+	rows   tally
 	stats  pb.Statistics
 }
 
@@ -77,14 +77,14 @@ func (s *Service) preview(ctx context.Context, p *preview, link *connections.Lin
 		return withGrants(ctx, err, link, plan.query.Tables())
 	}
 	p.stats.WarehouseTime = durationpb.New(time.Since(asked))
-	p.stats.QueryId = result.QueryID()
+	p.stats.QueryId, p.rows.queryID = result.QueryID(), result.QueryID()
 	return errors.Join(s.deliver(ctx, p, plan, result, request.GetExpectedFingerprint()), result.Close())
 }
 
 // deliver sends the schema, the rows and, if they are all there, the
 // statistics.
 func (s *Service) deliver(ctx context.Context, p *preview, plan *plan, result warehouse.Result, expected string) error {
-	if err := p.progress(pb.ReadState_READ_STATE_RUNNING, result.QueryID()); err != nil {
+	if err := p.progress(pb.ReadState_READ_STATE_FETCHING, result.QueryID()); err != nil {
 		return err
 	}
 	result, err := plan.project(result)
@@ -115,13 +115,15 @@ func (s *Service) deliver(ctx context.Context, p *preview, plan *plan, result wa
 func (p *preview) deliverRows(ctx context.Context, result warehouse.Result, encode func(arrow.RecordBatch, sendBatch) error) error {
 	for {
 		batch, err := result.Next(ctx)
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { // itself: a failure may have one for its cause
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		err = encode(batch, p.sendBatch)
+		if err = encode(batch, p.sendBatch); err == nil {
+			err = p.rows.batch(batch.NumRows())
+		}
 		batch.Release()
 		if err != nil {
 			return err
@@ -136,25 +138,20 @@ func (p *preview) sendBatch(message *pb.PreviewModelResponse, rows int64) error 
 	if err := p.stream.Send(message); err != nil {
 		return err
 	}
-	p.stats.RowCount += rows
+	p.rows.message(rows)
 	p.stats.ByteCount += int64(proto.Size(message))
 	return nil
 }
 
-// finish compares what was sent with what the warehouse declared. The adapter
-// has compared what it delivered already; this guards the way from there to
-// the wire.
+// finish sends the statistics, if what was sent is the whole result.
 func (p *preview) finish(result warehouse.Result) error {
-	p.stats.Proof = pb.CompletenessProof_COMPLETENESS_PROOF_END_OF_CURSOR
-	if declared, ok := result.DeclaredRows(); ok {
-		if declared != p.stats.GetRowCount() {
-			return &errmap.Error{
-				Reason:   pb.ErrorReason_ERROR_REASON_RESULT_INCOMPLETE,
-				Message:  fmt.Sprintf("%d rows were sent and the warehouse declared %d: what was received is not the result", p.stats.GetRowCount(), declared),
-				Metadata: map[string]string{"query_id": result.QueryID(), "declared_rows": strconv.FormatInt(declared, 10), "delivered_rows": strconv.FormatInt(p.stats.GetRowCount(), 10)},
-			}
-		}
-		p.stats.Proof = pb.CompletenessProof_COMPLETENESS_PROOF_DECLARED_COUNT
+	declared, ok := result.DeclaredRows()
+	proof, err := p.rows.finish(declared, ok)
+	if err != nil {
+		return err
+	}
+	p.stats.RowCount, p.stats.Proof = p.rows.sent, proof
+	if ok {
 		p.stats.DeclaredRowCount = &declared
 	}
 	p.stats.TotalTime = durationpb.New(time.Since(p.start))
@@ -162,7 +159,7 @@ func (p *preview) finish(result warehouse.Result) error {
 }
 
 func (p *preview) progress(state pb.ReadState, queryID string) error {
-	return p.stream.Send(&pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Progress{
+	return p.stream.Tell(&pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Progress{
 		Progress: &pb.Progress{State: state, QueryId: queryID},
 	}})
 }

@@ -8,6 +8,7 @@ package query
 
 import (
 	"context"
+	"time"
 
 	"github.com/sigmasource/sigmasource/server/connections"
 
@@ -40,6 +41,11 @@ type Store interface {
 // Service implements the contract's ModelQuery.
 type Service struct {
 	pb.UnimplementedModelQueryServer
+
+	// Heartbeat is after how long without a message a stream repeats its
+	// progress. 0 means 5 seconds.
+	Heartbeat time.Duration
+
 	links Links
 	store Store
 }

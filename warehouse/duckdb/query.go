@@ -276,10 +276,13 @@ func (r *result) fetch() (more bool, err error) {
 		return false, r.ctx.Err()
 	}
 	r.size = int(bindings.DataChunkGetSize(r.chunk))
+	if r.size == 0 {
+		return r.fetch() // only a chunk that is not there is the end
+	}
 	for i := range r.types {
 		r.vectors = append(r.vectors, bind(&r.types[i], bindings.DataChunkGetVector(r.chunk, bindings.IdxT(i))))
 	}
-	return r.size > 0, nil
+	return true, nil
 }
 
 // checkColumns makes sure that the vectors are what the statement was compiled

@@ -1,48 +1,79 @@
 package snowflake
 
 import (
+	"compress/flate"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
+	"hash"
+	"hash/crc32"
 	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/snowflakedb/gosnowflake"
 )
 
-// chunkAttempts is how often a chunk is downloaded until it is complete, on
-// top of what the driver repeats before the first byte.
+// chunkAttempts is how often a chunk is downloaded until it is complete, on top
+// of what the driver repeats before the first byte.
 const chunkAttempts = 3
 
-// maxBuffer bounds what one damaged length may make the Arrow reader allocate.
-// Snowflake's chunks are far smaller.
-const maxBuffer = 1 << 30
-
-// chunk reads one part of a result, an Arrow stream, and makes sure that as
-// many rows come as were declared: the Arrow reader takes a stream that is cut
-// between two batches for complete. A download that fails is begun again, and
-// skips the batches that were delivered.
+// chunk reads one part of a result, an Arrow stream, and makes sure that all of
+// it came: as many rows as were declared, since the Arrow reader takes a stream
+// that is cut between two batches for complete; and the download to its end,
+// since only there does gzip, in which Snowflake mostly packs it, tell whether
+// what came is what was packed.
+//
+// A download that fails is begun again. The batches that were delivered are
+// skipped, if they come as they came before.
 type chunk struct {
-	source    gosnowflake.ArrowStreamBatch
+	download  func(context.Context) (io.ReadCloser, error)
+	declared  int64 // rows
 	allocator memory.Allocator
 
 	stream io.ReadCloser
 	reader *ipc.Reader
+	sum    hash.Hash32 // of what reader took from stream
 
 	attempts  int
-	delivered int   // batches
-	rows      int64 // rows in them
+	delivered int    // batches
+	rows      int64  // in them
+	prefix    uint32 // the sum of them and what came before
 }
 
-var errDamaged = errors.New("snowflake: the chunk is damaged")
+func newChunk(part gosnowflake.ArrowStreamBatch, declared int64, allocator memory.Allocator) *chunk {
+	download := func(ctx context.Context) (io.ReadCloser, error) {
+		again := part // a copy, since the driver keeps a stream that was read
+		return again.GetStream(ctx)
+	}
+	return &chunk{download: download, declared: declared, allocator: allocator}
+}
+
+var (
+	errDamaged = errors.New("snowflake: the chunk is damaged")
+	errAltered = errors.New("snowflake: what was delivered of the chunk comes otherwise the second time")
+)
 
 // countError is a chunk with another number of rows than was declared.
 type countError struct{ rows, declared int64 }
 
 func (e *countError) Error() string {
 	return fmt.Sprintf("has %d rows instead of %d", e.rows, e.declared)
+}
+
+// isDamage reports whether an error says that the bytes are not those that
+// Snowflake wrote, and not that they did not come.
+func isDamage(err error) bool {
+	var corrupt flate.CorruptInputError
+	for _, known := range []error{errDamaged, errAltered, gzip.ErrChecksum, gzip.ErrHeader} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return errors.As(err, &corrupt)
 }
 
 // next returns the chunk's next batch, which the caller releases, or io.EOF
@@ -52,21 +83,18 @@ func (c *chunk) next(ctx context.Context) (arrow.RecordBatch, error) {
 	for {
 		batch, err := c.read(ctx)
 		if err == nil {
-			c.delivered++
-			c.rows += batch.NumRows()
-			return batch, nil
-		}
-		if err == io.EOF && c.rows == c.source.NumRows() {
-			return nil, io.EOF
+			return c.deliver(batch)
 		}
 		if err == io.EOF {
-			err = &countError{c.rows, c.source.NumRows()}
+			if err = c.complete(); err == nil {
+				return nil, io.EOF
+			}
 		}
 		c.close()
-		if failed == nil {
+		if failed == nil || errors.Is(err, errAltered) {
 			failed = err // the later ones may be its consequence: a part that came with the answer is read once
 		}
-		if c.attempts >= chunkAttempts || ctx.Err() != nil || c.rows > c.source.NumRows() {
+		if c.attempts >= chunkAttempts || ctx.Err() != nil || errors.Is(err, errAltered) {
 			return nil, failed
 		}
 	}
@@ -85,29 +113,64 @@ func (c *chunk) read(ctx context.Context) (arrow.RecordBatch, error) {
 		return nil, io.EOF
 	}
 	batch := c.reader.RecordBatch()
+	if err := validate(batch); err != nil {
+		return nil, err
+	}
 	batch.Retain()
 	return batch, nil
 }
 
+// deliver counts a batch, and keeps one back that goes beyond what was declared.
+func (c *chunk) deliver(batch arrow.RecordBatch) (arrow.RecordBatch, error) {
+	c.delivered++
+	c.rows += batch.NumRows()
+	c.prefix = c.sum.Sum32()
+	if c.rows > c.declared {
+		batch.Release()
+		return nil, &countError{c.rows, c.declared}
+	}
+	return batch, nil
+}
+
+// complete makes sure that the chunk came to its end.
+func (c *chunk) complete() error {
+	if c.rows != c.declared {
+		return &countError{c.rows, c.declared}
+	}
+	if c.stream == nil { // the driver found no byte, and no rows were declared
+		return nil
+	}
+	_, err := io.Copy(io.Discard, c.stream)
+	return err
+}
+
+// castagnoli is computed by an instruction of most processors.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // open starts a download and skips what was delivered.
 func (c *chunk) open(ctx context.Context) (err error) {
 	c.attempts++
-	source := c.source // a copy, since the driver keeps a stream that was read
-	if c.stream, err = source.GetStream(ctx); err != nil {
+	if c.stream, err = c.download(ctx); err != nil {
 		return err
 	}
-	if c.reader, err = ipc.NewReader(c.stream, ipc.WithAllocator(bounded{c.allocator})); err != nil {
+	c.sum = crc32.New(castagnoli)
+	source := &messages{source: io.TeeReader(c.stream, c.sum)}
+	if c.reader, err = ipc.NewReader(source, ipc.WithAllocator(bounded{c.allocator})); err != nil {
+		if errors.Is(err, io.EOF) && c.delivered == 0 {
+			return io.EOF // it is empty
+		}
 		return err
 	}
-	var skipped int64
 	for range c.delivered {
 		if !c.reader.Next() {
-			return errors.Join(errDamaged, c.reader.Err())
+			if err := c.reader.Err(); err != nil && err != io.EOF {
+				return err
+			}
+			return errDamaged
 		}
-		skipped += c.reader.RecordBatch().NumRows()
 	}
-	if skipped != c.rows {
-		return errDamaged
+	if c.delivered > 0 && c.sum.Sum32() != c.prefix {
+		return errAltered
 	}
 	return nil
 }
@@ -125,20 +188,31 @@ func (c *chunk) close() {
 	}
 }
 
-// bounded refuses buffers beyond maxBuffer; the Arrow reader returns its panic
-// as an error.
-type bounded struct{ memory.Allocator }
-
-func (b bounded) Allocate(size int) []byte {
-	if size < 0 || size > maxBuffer {
-		panic(errDamaged)
+// validate finds buffers that are too short and offsets that lead out of them,
+// which the Arrow reader takes as they come. Its own full validation also reads
+// every text and quotes what it dislikes.
+func validate(batch arrow.RecordBatch) error {
+	if err := array.ValidateRecord(batch); err != nil {
+		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	return b.Allocator.Allocate(size)
-}
-
-func (b bounded) Reallocate(size int, buffer []byte) []byte {
-	if size < 0 || size > maxBuffer {
-		panic(errDamaged)
+	for _, column := range batch.Columns() {
+		if column.Len() == 0 {
+			continue
+		}
+		var offsets []int32
+		switch a := column.(type) {
+		case *array.String:
+			offsets = a.ValueOffsets()
+		case *array.Binary:
+			offsets = a.ValueOffsets()
+		}
+		last := int32(0)
+		for _, offset := range offsets {
+			if offset < last {
+				return fmt.Errorf("%w: its texts overlap", errDamaged)
+			}
+			last = offset
+		}
 	}
-	return b.Allocator.Reallocate(size, buffer)
+	return nil
 }

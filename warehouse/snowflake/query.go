@@ -23,7 +23,7 @@ type result struct {
 	queryID   string
 	schema    *arrow.Schema
 	columns   []column
-	declared  int64
+	manifest  manifest
 
 	ctx    context.Context // of the whole read
 	cancel context.CancelCauseFunc
@@ -147,7 +147,7 @@ func (w *Warehouse) execute(ctx context.Context, session any, query, tag string)
 	if err != nil {
 		return nil, err
 	}
-	r := &result{allocator: w.config.Allocator, declared: loader.TotalRows()}
+	r := &result{allocator: w.config.Allocator}
 	select {
 	case r.queryID = <-queryID:
 	default:
@@ -169,6 +169,7 @@ func (w *Warehouse) execute(ctx context.Context, session any, query, tag string)
 	if r.chunks, err = loader.GetBatches(); err != nil {
 		return nil, r.failed(warehouse.KindIncomplete, "the first part of the result cannot be read")
 	}
+	r.manifest = newManifest(loader.TotalRows(), r.chunks)
 	return r, nil
 }
 
@@ -212,7 +213,7 @@ func (r *result) QueryID() string { return r.queryID }
 func (r *result) Schema() *arrow.Schema { return r.schema }
 
 // DeclaredRows implements [warehouse.Result].
-func (r *result) DeclaredRows() (int64, bool) { return r.declared, true }
+func (r *result) DeclaredRows() (int64, bool) { return r.manifest.rows, true }
 
 // Next implements [warehouse.Result].
 func (r *result) Next(ctx context.Context) (arrow.RecordBatch, error) {
@@ -238,6 +239,11 @@ func (r *result) Next(ctx context.Context) (arrow.RecordBatch, error) {
 }
 
 func (r *result) next() (arrow.RecordBatch, error) {
+	if r.number == 0 {
+		if problem := r.manifest.problem(); problem != "" {
+			return nil, r.failed(warehouse.KindIncomplete, problem)
+		}
+	}
 	for {
 		if r.ctx.Err() != nil {
 			return nil, ended(r.ctx)
@@ -246,7 +252,7 @@ func (r *result) next() (arrow.RecordBatch, error) {
 			if len(r.chunks) == 0 {
 				return nil, r.atEnd()
 			}
-			r.chunk = &chunk{source: r.chunks[0], allocator: r.allocator}
+			r.chunk = newChunk(r.chunks[0], r.manifest.parts[r.number], r.allocator)
 			r.number++
 		}
 		raw, err := r.chunk.next(r.ctx)
@@ -258,14 +264,16 @@ func (r *result) next() (arrow.RecordBatch, error) {
 			return nil, r.chunkFailed(err)
 		case raw.NumRows() > 0:
 			return r.convert(raw)
+		default:
+			raw.Release()
 		}
 	}
 }
 
 // atEnd returns io.EOF if all rows came.
 func (r *result) atEnd() error {
-	if r.read != r.declared {
-		return r.failed(warehouse.KindIncomplete, fmt.Sprintf("%d rows came of the %d that Snowflake declared", r.read, r.declared))
+	if r.read != r.manifest.rows {
+		return r.failed(warehouse.KindIncomplete, fmt.Sprintf("%d rows came of the %d that Snowflake declared", r.read, r.manifest.rows))
 	}
 	return io.EOF
 }
@@ -280,13 +288,16 @@ func (r *result) chunkFailed(err error) error {
 	switch {
 	case errors.As(err, &count):
 		kind, reason = warehouse.KindIncomplete, count.Error()
-	case errors.Is(err, errDamaged):
+	case isDamage(err):
 		kind, reason = warehouse.KindIncomplete, "is damaged"
 	case errors.Is(err, errStalled):
 		reason = "cannot be fetched: the download stands still"
 	}
 	e := r.failed(kind, fmt.Sprintf("part %d of the result, of %d, %s", r.number, r.number+len(r.chunks)-1, reason))
 	e.Err = withoutURL(err)
+	if errors.Is(err, io.EOF) { // such as of a connection that closes before its answer
+		e.Err = io.ErrUnexpectedEOF // whoever looks for the end must not find it in a failure
+	}
 	return e
 }
 

@@ -396,65 +396,6 @@ func TestCloseAbortsWhatRuns(t *testing.T) {
 	}
 }
 
-func TestChunkFaults(t *testing.T) {
-	const rows = 9_000 // 1,000 inline and four chunks of three batches
-	s := account(t, snowflaketest.Config{ChunkRows: 2_000, BatchRows: 700})
-	c := config(s)
-	c.ReadTimeout = 100 * time.Millisecond
-	w := open(t, c)
-	for _, do := range []snowflaketest.ChunkAction{
-		snowflaketest.Stall, snowflaketest.Cut, snowflaketest.Truncate, snowflaketest.Corrupt, snowflaketest.Lose,
-	} {
-		for _, at := range []snowflaketest.ChunkPlace{snowflaketest.AfterHeaders, snowflaketest.MidBatch, snowflaketest.BatchBoundary} {
-			fault := snowflaketest.ChunkFault{Do: do, At: at}
-			name := fmt.Sprintf("action %d at %d", do, at)
-			s.SetFaults(snowflaketest.Faults{Chunk: func(_ string, index, attempt int) snowflaketest.ChunkFault {
-				if index == 2 && attempt == 0 {
-					return fault
-				}
-				return snowflaketest.ChunkFault{}
-			}})
-			// Arrow has no checksum: a change within a batch's values cannot be seen.
-			unseen := do == snowflaketest.Corrupt && at == snowflaketest.MidBatch
-			if got, err := read(t.Context(), w, series(rows)); !unseen && (got != rows || err != nil) {
-				t.Errorf("%s, once: %d rows, %v (cause: %v)", name, got, err, errors.Unwrap(err))
-			}
-			s.SetFaults(snowflaketest.Faults{Chunk: func(_ string, index, _ int) snowflaketest.ChunkFault {
-				if index == 2 {
-					return fault
-				}
-				return snowflaketest.ChunkFault{}
-			}})
-			got, err := read(t.Context(), w, series(rows))
-			var e *warehouse.Error
-			switch {
-			case unseen:
-			case !errors.As(err, &e) || e.Kind != warehouse.KindIncomplete && e.Kind != warehouse.KindUnavailable:
-				t.Errorf("%s, always: %d rows, %v", name, got, err)
-			case e.QueryID == "" || !strings.Contains(e.Message, "part 4 of the result, of 5"):
-				t.Errorf("%s, always: %v", name, e)
-			}
-		}
-	}
-	s.SetFaults(snowflaketest.Faults{})
-	if got, err := read(t.Context(), w, series(rows)); got != rows || err != nil {
-		t.Errorf("without faults: %d rows, %v", got, err)
-	}
-}
-
-func TestDeclaredRowsMustCome(t *testing.T) {
-	s := account(t, snowflaketest.Config{})
-	w := open(t, config(s))
-	for _, n := range []int{0, 10, 3_000} {
-		for _, difference := range []int64{-1, 1} {
-			s.SetFaults(snowflaketest.Faults{DeclaredRows: func(_ snowflaketest.Query, rows int64) int64 { return rows + difference }})
-			if e := failure(t, w, series(n)); e.Kind != warehouse.KindIncomplete {
-				t.Errorf("%d rows and %d declared: %v", n, int64(n)+difference, e)
-			}
-		}
-	}
-}
-
 func TestTimestamps(t *testing.T) {
 	s := account(t, snowflaketest.Config{})
 	w := open(t, config(s))

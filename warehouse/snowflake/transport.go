@@ -17,7 +17,8 @@ const (
 	// for a running query waiting.
 	headerTimeout = 90 * time.Second
 	// farewellTimeout bounds an abort and a logout, which the driver sends
-	// without the caller's context.
+	// without the caller's context: the wait for the answer, and each wait for
+	// more of it.
 	farewellTimeout = 5 * time.Second
 )
 
@@ -66,7 +67,9 @@ var errStalled = errors.New("snowflake: the download stands still")
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(request.Context())
+	readTimeout := t.readTimeout
 	if isFarewell(request) {
+		readTimeout = min(readTimeout, farewellTimeout)
 		timer := time.AfterFunc(farewellTimeout, func() { cancel(context.DeadlineExceeded) })
 		defer timer.Stop()
 	}
@@ -83,7 +86,7 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		cancel(err)
 		return nil, err
 	}
-	response.Body = &watchedBody{ReadCloser: response.Body, ctx: ctx, cancel: cancel, timeout: t.readTimeout}
+	response.Body = &watchedBody{ReadCloser: response.Body, ctx: ctx, cancel: cancel, timeout: readTimeout}
 	return response, nil
 }
 

@@ -1,9 +1,12 @@
 package snowflake
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
+	"net"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,6 +71,55 @@ func TestReadTimeout(t *testing.T) {
 				if ctx.Err() == nil {
 					t.Error("a closed body keeps its request alive")
 				}
+			})
+		})
+	}
+}
+
+// TestAnAnswerThatStopsIsGivenUp asks a host that begins with each answer, or
+// not even that. Whoever closes a warehouse waits for the driver's farewells.
+func TestAnAnswerThatStopsIsGivenUp(t *testing.T) {
+	for _, test := range []struct {
+		name, path, answer string
+		after              time.Duration
+	}{
+		{"a chunk, before its body", "/results/1/0", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", time.Minute},
+		{"a chunk, within its body", "/results/1/0", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", time.Minute},
+		{"a chunk, before its headers", "/results/1/0", "", headerTimeout},
+		{"an abort, before its headers", "/queries/v1/abort-request", "", farewellTimeout},
+		{"an abort, within its body", "/queries/v1/abort-request", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", farewellTimeout},
+		{"a logout, within its body", "/session?delete=true", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", farewellTimeout},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				transport := newTransport(time.Minute)
+				transport.base.Proxy = nil
+				transport.base.DialContext = func(context.Context, string, string) (net.Conn, error) {
+					client, host := net.Pipe()
+					go func() { // ends when the client closes the connection
+						if _, err := http.ReadRequest(bufio.NewReader(host)); err == nil {
+							_, _ = io.WriteString(host, test.answer)
+						}
+						_, _ = io.Copy(io.Discard, host)
+					}()
+					return client, nil
+				}
+				request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://snowflake.example"+test.path, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				response, err := transport.RoundTrip(request)
+				if err == nil {
+					_, err = io.ReadAll(response.Body)
+					if closeErr := response.Body.Close(); closeErr != nil {
+						t.Error(closeErr)
+					}
+				}
+				if took := time.Since(start); err == nil || took != test.after {
+					t.Errorf("after %s: %v", took, err)
+				}
+				transport.CloseIdleConnections()
 			})
 		})
 	}

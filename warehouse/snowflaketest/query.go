@@ -10,37 +10,6 @@ import (
 	"time"
 )
 
-// State is the state of a query, in the words of Snowflake's query history.
-type State string
-
-// The states.
-const (
-	StateRunning State = "RUNNING"
-	StateSuccess State = "SUCCESS"
-	StateFailed  State = "FAILED_WITH_ERROR"
-	StateAborted State = "ABORTED"
-)
-
-// Query is a row of the account's query history.
-type Query struct {
-	ID           string
-	RequestID    string // the driver's name for it; retries of a request share it
-	SessionID    int64
-	User         string
-	Role         string
-	Warehouse    string
-	Database     string
-	Schema       string
-	SQL          string
-	Tag          string
-	Parameters   map[string]string // the session's at the start, by upper-case name; not to be changed
-	DescribeOnly bool
-	State        State
-	Error        *Error // of a query that failed or was aborted
-	Rows         int64  // of a query that succeeded
-	Start, End   time.Time
-}
-
 // query is a query with what it runs on. The Query in it is guarded by
 // Server.mu; result is set before done is closed.
 type query struct {
@@ -54,61 +23,6 @@ type query struct {
 	names        sessionNames // after the query
 	sessionQuery bool         // USE or ALTER SESSION
 	attempts     map[int]int  // downloads of each chunk, guarded by Server.mu
-}
-
-// Queries is the history of the last 10,000 queries in the order of their arrival.
-func (s *Server) Queries() []Query { return s.list(func(Query) bool { return true }) }
-
-// Running is the list of queries that have not ended.
-func (s *Server) Running() []Query {
-	return s.list(func(q Query) bool { return q.State == StateRunning })
-}
-
-func (s *Server) list(match func(Query) bool) []Query {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var list []Query
-	for _, q := range s.order {
-		if match(q.Query) {
-			list = append(list, q.Query)
-		}
-	}
-	return list
-}
-
-// WaitQuery returns the first query in the history that matches, as soon as
-// there is one.
-func (s *Server) WaitQuery(ctx context.Context, match func(Query) bool) (Query, error) {
-	for {
-		s.mu.Lock()
-		changed := s.changed
-		s.mu.Unlock()
-		if list := s.list(match); len(list) > 0 {
-			return list[0], nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return Query{}, context.Cause(ctx)
-		}
-	}
-}
-
-// WaitIdle returns as soon as no query runs.
-func (s *Server) WaitIdle(ctx context.Context) error {
-	for {
-		s.mu.Lock()
-		changed := s.changed
-		s.mu.Unlock()
-		if len(s.Running()) == 0 {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
 }
 
 // change applies f to what mu guards and wakes those who wait for a change.
@@ -247,6 +161,9 @@ func (s *Server) execute(ctx context.Context, ses *session, q *query, state sess
 
 // query compiles and runs a SELECT.
 func (s *Server) query(ctx context.Context, q *query, state sessionState, nodes []token) (err error) {
+	if err := s.hold(ctx, q, s.currentFaults().BeforeCompile); err != nil {
+		return err
+	}
 	state.names.session = strconv.FormatInt(q.SessionID, 10)
 	sql, err := translate(nodes, state.names)
 	if err != nil {
@@ -275,13 +192,8 @@ func (s *Server) query(ctx context.Context, q *query, state sessionState, nodes 
 		q.result = &result{columns: columns, format: format}
 		return nil
 	}
-	if hold := s.currentFaults().BeforeRun; hold != nil {
-		if fail := hold(ctx, s.snapshot(q)); fail != nil {
-			return fail
-		}
-		if err := context.Cause(ctx); err != nil {
-			return err
-		}
+	if err := s.hold(ctx, q, s.currentFaults().BeforeRun); err != nil {
+		return err
 	}
 	b := newResultBuilder(s.cfg, s.spool, columns, format)
 	q.result = b.result
@@ -289,6 +201,17 @@ func (s *Server) query(ctx context.Context, q *query, state sessionState, nodes 
 		return err
 	}
 	return b.finish()
+}
+
+// hold lets a fault hold a query up.
+func (s *Server) hold(ctx context.Context, q *query, fault func(context.Context, Query) *Error) error {
+	if fault == nil {
+		return nil
+	}
+	if fail := fault(ctx, s.snapshot(q)); fail != nil {
+		return fail
+	}
+	return context.Cause(ctx)
 }
 
 func (s *Server) snapshot(q *query) Query {
@@ -319,7 +242,11 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, ses *session, q 
 		writeError(w, snapshot.Error, q.ID)
 		return
 	}
-	data, err := s.resultData(r, q, snapshot)
+	var fault ChunkFault
+	if inline := s.currentFaults().Inline; inline != nil {
+		fault = inline(snapshot)
+	}
+	data, err := s.resultData(r, q, snapshot, fault)
 	if err != nil {
 		writeError(w, fromDuckDB(err), q.ID)
 		return
@@ -328,6 +255,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, ses *session, q 
 		s.mu.Lock()
 		data.Parameters = ses.parameters()
 		s.mu.Unlock()
+	}
+	if fault.Do == Cut || fault.Do == Stall {
+		s.breakOffAnswer(w, r, data, fault)
+		return
 	}
 	writeData(w, data)
 }
@@ -342,7 +273,7 @@ func (s *Server) inProgress(w http.ResponseWriter, q *query) {
 }
 
 // resultData is the answer with the first rows and the way to the others.
-func (s *Server) resultData(r *http.Request, q *query, snapshot Query) (queryData, error) {
+func (s *Server) resultData(r *http.Request, q *query, snapshot Query, fault ChunkFault) (queryData, error) {
 	res := q.result
 	data := queryData{
 		Total: res.rows, Returned: res.inlineRows, QueryID: q.ID, QueryResultFormat: string(res.format), Version: 1,
@@ -355,14 +286,24 @@ func (s *Server) resultData(r *http.Request, q *query, snapshot Query) (queryDat
 	for _, col := range res.columns {
 		data.RowType = append(data.RowType, col.rowType())
 	}
-	if declared := s.currentFaults().DeclaredRows; declared != nil {
-		data.Total = declared(snapshot, data.Total)
+	faults := s.currentFaults()
+	if faults.DeclaredRows != nil {
+		data.Total = faults.DeclaredRows(snapshot, data.Total)
 	}
 	if res.format == jsonFormat {
 		data.RowSet = res.json
 		return data, nil
 	}
-	data.RowSetBase64 = new(base64.StdEncoding.EncodeToString(res.inline))
+	inline := res.inline
+	switch at := fault.offset(int64(len(inline)), res.inlineEnds); fault.Do {
+	case Truncate:
+		inline = inline[:at]
+	case Corrupt:
+		inline = corrupt(inline, at)
+	case Lose:
+		inline = nil
+	}
+	data.RowSetBase64 = new(base64.StdEncoding.EncodeToString(inline))
 	if len(res.chunks) == 0 {
 		return data, nil
 	}
@@ -376,6 +317,9 @@ func (s *Server) resultData(r *http.Request, q *query, snapshot Query) (queryDat
 		scheme = "https://"
 	}
 	for i, c := range res.chunks {
+		if faults.Unlisted != nil && faults.Unlisted(snapshot, i) {
+			continue
+		}
 		data.Chunks = append(data.Chunks, chunkData{
 			URL:      scheme + r.Host + "/results/" + q.ID + "/" + strconv.Itoa(i) + "?sig=" + key.signature,
 			RowCount: c.rows, UncompressedSize: c.size, CompressedSize: c.size,

@@ -28,6 +28,7 @@ type result struct {
 	rows       int64
 	inlineRows int64
 	inline     []byte      // Arrow stream of the first rows
+	inlineEnds []int64     // offsets within it at which record batches end
 	json       [][]*string // all rows, in place of Arrow
 	chunks     []chunk
 
@@ -143,11 +144,14 @@ func (s *Server) chunk(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "NoSuchKey", http.StatusNotFound)
 		return
 	}
-	s.mu.Lock()
-	attempt := q.attempts[i]
-	q.attempts[i]++
-	faulty := s.faults.Chunk
-	s.mu.Unlock()
+	var attempt int
+	var faulty func(string, int, int) ChunkFault
+	s.change(func() {
+		attempt, faulty = q.attempts[i], s.faults.Chunk
+		q.attempts[i]++
+		s.sending++
+	})
+	defer s.change(func() { s.sending-- })
 	var fault ChunkFault
 	if faulty != nil {
 		fault = faulty(q.ID, i, attempt)
@@ -223,7 +227,7 @@ func (b *resultBuilder) flush() error {
 		return err
 	}
 	if b.inlineOpen() {
-		b.inline, b.inlineRows = body.Bytes(), int64(b.pending)
+		b.inline, b.inlineEnds, b.inlineRows = body.Bytes(), ends, int64(b.pending)
 		return nil
 	}
 	if b.spool == nil {

@@ -50,6 +50,7 @@ type Server struct {
 	queries   map[string]*query
 	order     []*query // in order of arrival
 	lastID    int64
+	sending   int // chunks under way
 	telemetry int
 	closed    bool
 }

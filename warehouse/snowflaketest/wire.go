@@ -170,5 +170,9 @@ func writeError(w http.ResponseWriter, err *Error, queryID string) {
 
 func writeEnvelope(w http.ResponseWriter, e envelope) {
 	w.Header().Set("Content-Type", "application/json")
+	writeJSON(w, e)
+}
+
+func writeJSON(w io.Writer, e envelope) {
 	_ = json.NewEncoder(w).Encode(e) // a client that has gone needs no answer
 }

@@ -108,8 +108,9 @@ const (
 	ErrorReason_ERROR_REASON_WAREHOUSE_THROTTLED ErrorReason = 29
 	// UNAVAILABLE: the warehouse cannot be reached or failed in passing.
 	ErrorReason_ERROR_REASON_WAREHOUSE_UNAVAILABLE ErrorReason = 30
-	// DATA_LOSS: fewer or more rows arrived than the warehouse declared. What was
-	// received is not the whole result.
+	// DATA_LOSS: fewer or more rows arrived than the warehouse declared, or a part
+	// of the result is damaged, also after it was fetched again. What was received
+	// is not the result: keep nothing of it. Metadata: `query_id`.
 	ErrorReason_ERROR_REASON_RESULT_INCOMPLETE ErrorReason = 31
 	// FAILED_PRECONDITION: a value cannot be delivered exactly. Metadata:
 	// `column`, `row`.

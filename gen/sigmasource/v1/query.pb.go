@@ -144,8 +144,10 @@ const (
 	ReadState_READ_STATE_UNSPECIFIED ReadState = 0
 	// Asking Sigma for the element's SQL.
 	ReadState_READ_STATE_PREPARING ReadState = 1
-	// The query is at the warehouse.
+	// The query is at the warehouse: it waits there, is compiled, or runs.
 	ReadState_READ_STATE_RUNNING ReadState = 2
+	// The columns are known, and rows are fetched as the caller takes them.
+	ReadState_READ_STATE_FETCHING ReadState = 3
 )
 
 // Enum value maps for ReadState.
@@ -154,11 +156,13 @@ var (
 		0: "READ_STATE_UNSPECIFIED",
 		1: "READ_STATE_PREPARING",
 		2: "READ_STATE_RUNNING",
+		3: "READ_STATE_FETCHING",
 	}
 	ReadState_value = map[string]int32{
 		"READ_STATE_UNSPECIFIED": 0,
 		"READ_STATE_PREPARING":   1,
 		"READ_STATE_RUNNING":     2,
+		"READ_STATE_FETCHING":    3,
 	}
 )
 
@@ -356,9 +360,11 @@ type CompletenessProof int32
 const (
 	// Never sent.
 	CompletenessProof_COMPLETENESS_PROOF_UNSPECIFIED CompletenessProof = 0
-	// The warehouse declared the number of rows, and as many were delivered.
+	// The warehouse declared the number of rows when the query had run, and as many
+	// were delivered.
 	CompletenessProof_COMPLETENESS_PROOF_DECLARED_COUNT CompletenessProof = 1
-	// The warehouse declares no number; its cursor came to its end.
+	// The warehouse declares no number; its cursor came to its end, which it tells
+	// apart from a failure.
 	CompletenessProof_COMPLETENESS_PROOF_END_OF_CURSOR CompletenessProof = 2
 )
 
@@ -719,7 +725,8 @@ type isPreviewModelResponse_Message interface {
 }
 
 type PreviewModelResponse_Progress struct {
-	// Where the read stands. May be ignored.
+	// Where the read stands. Sent at once, when that changes, and again whenever
+	// nothing else was sent for some seconds. May be ignored.
 	Progress *Progress `protobuf:"bytes,1,opt,name=progress,proto3,oneof"`
 }
 
@@ -1134,7 +1141,8 @@ type RowBatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In the result's order.
 	Rows []*Row `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
-	// The number of rows in this batch, as the server counted them.
+	// The number of rows in this batch, as the server counted them. Fail if `rows`
+	// has another number.
 	RowCount      int64 `protobuf:"varint,2,opt,name=row_count,json=rowCount,proto3" json:"row_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1494,7 +1502,8 @@ type ArrowBatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One or more encapsulated Arrow IPC messages, record batches of the schema.
 	Ipc []byte `protobuf:"bytes,1,opt,name=ipc,proto3" json:"ipc,omitempty"`
-	// The number of rows in this batch, as the server counted them.
+	// The number of rows in this batch, as the server counted them. Fail if the
+	// decoded messages have another number.
 	RowCount      int64 `protobuf:"varint,2,opt,name=row_count,json=rowCount,proto3" json:"row_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1547,7 +1556,8 @@ func (x *ArrowBatch) GetRowCount() int64 {
 // Statistics ends a stream and proves that it is complete.
 type Statistics struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// All rows sent. Compare it with what was received.
+	// All rows sent. Compare it with the rows received, as decoded: a stream with
+	// any other number is not the result, and nothing of it may be kept.
 	RowCount int64 `protobuf:"varint,1,opt,name=row_count,json=rowCount,proto3" json:"row_count,omitempty"`
 	// The rows that the warehouse declared, if it did. Equal to `row_count`, or
 	// the stream would have failed with RESULT_INCOMPLETE.
@@ -2458,11 +2468,12 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"DataFormat\x12\x1b\n" +
 	"\x17DATA_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10DATA_FORMAT_ROWS\x10\x01\x12\x15\n" +
-	"\x11DATA_FORMAT_ARROW\x10\x02*Y\n" +
+	"\x11DATA_FORMAT_ARROW\x10\x02*r\n" +
 	"\tReadState\x12\x1a\n" +
 	"\x16READ_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14READ_STATE_PREPARING\x10\x01\x12\x16\n" +
-	"\x12READ_STATE_RUNNING\x10\x02*\xd2\x01\n" +
+	"\x12READ_STATE_RUNNING\x10\x02\x12\x17\n" +
+	"\x13READ_STATE_FETCHING\x10\x03*\xd2\x01\n" +
 	"\x10SchemaChangeKind\x12\"\n" +
 	"\x1eSCHEMA_CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18SCHEMA_CHANGE_KIND_ADDED\x10\x01\x12\x1e\n" +

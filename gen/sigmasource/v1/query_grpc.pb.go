@@ -43,13 +43,26 @@ const (
 type ModelQueryClient interface {
 	// PreviewModel streams the first rows of a model.
 	//
-	// The stream begins at once with progress messages, then comes one schema,
-	// then batches, and last, always, the statistics. Progress messages may also
-	// come between batches. **A stream without statistics is not complete,
-	// however it ended**: count the rows of the batches, compare them with
-	// `statistics.row_count`, and treat any difference as an error.
+	// The stream begins at once with a progress message, then comes one schema,
+	// then batches, and last, always, the statistics. The latest progress is
+	// repeated whenever nothing was sent for 5 seconds, at any place before the
+	// statistics: while Sigma prepares the SQL, while the query waits or runs in
+	// the warehouse, and between batches.
 	//
-	// Cancel the call to cancel the query in the warehouse.
+	// **A stream without statistics is not complete, however it ended.** The status
+	// OK proves nothing by itself, as something between the server and the caller
+	// may end a stream well that was cut; and a reader of Arrow takes a stream that
+	// is cut between two batches for whole. So, in every language:
+	//
+	//  1. Count the rows of each batch as decoded, and compare with its `row_count`.
+	//  2. At the end, compare the sum with `statistics.row_count`.
+	//  3. Fail on any difference, on an end without statistics, and on a message
+	//     that comes after them.
+	//  4. Keep nothing of a stream that failed: rows that came before are not proven.
+	//
+	// Cancel the call to cancel the query in the warehouse: it is aborted at once,
+	// in whatever state it is. The same happens when the caller's deadline passes
+	// or its connection breaks.
 	//
 	// Errors, besides those of every method: NOT_FOUND (CONNECTION_NOT_FOUND,
 	// MODEL_GONE); FAILED_PRECONDITION (MODEL_ARCHIVED, MODEL_BROKEN,
@@ -134,13 +147,26 @@ func (c *modelQueryClient) CheckModel(ctx context.Context, in *CheckModelRequest
 type ModelQueryServer interface {
 	// PreviewModel streams the first rows of a model.
 	//
-	// The stream begins at once with progress messages, then comes one schema,
-	// then batches, and last, always, the statistics. Progress messages may also
-	// come between batches. **A stream without statistics is not complete,
-	// however it ended**: count the rows of the batches, compare them with
-	// `statistics.row_count`, and treat any difference as an error.
+	// The stream begins at once with a progress message, then comes one schema,
+	// then batches, and last, always, the statistics. The latest progress is
+	// repeated whenever nothing was sent for 5 seconds, at any place before the
+	// statistics: while Sigma prepares the SQL, while the query waits or runs in
+	// the warehouse, and between batches.
 	//
-	// Cancel the call to cancel the query in the warehouse.
+	// **A stream without statistics is not complete, however it ended.** The status
+	// OK proves nothing by itself, as something between the server and the caller
+	// may end a stream well that was cut; and a reader of Arrow takes a stream that
+	// is cut between two batches for whole. So, in every language:
+	//
+	//  1. Count the rows of each batch as decoded, and compare with its `row_count`.
+	//  2. At the end, compare the sum with `statistics.row_count`.
+	//  3. Fail on any difference, on an end without statistics, and on a message
+	//     that comes after them.
+	//  4. Keep nothing of a stream that failed: rows that came before are not proven.
+	//
+	// Cancel the call to cancel the query in the warehouse: it is aborted at once,
+	// in whatever state it is. The same happens when the caller's deadline passes
+	// or its connection breaks.
 	//
 	// Errors, besides those of every method: NOT_FOUND (CONNECTION_NOT_FOUND,
 	// MODEL_GONE); FAILED_PRECONDITION (MODEL_ARCHIVED, MODEL_BROKEN,

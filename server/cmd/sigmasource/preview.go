@@ -50,11 +50,12 @@ func (c *client) preview(ctx context.Context, conn *grpc.ClientConn, model strin
 		return err
 	}
 	printFindings(messages, statistics.GetFindings())
-	fmt.Fprintf(messages, "%d rows in %s (Sigma %s, warehouse %s), query %s\n",
+	fmt.Fprintf(messages, "%d rows in %s (Sigma %s, warehouse %s), %s, query %s\n",
 		statistics.GetRowCount(),
 		statistics.GetTotalTime().AsDuration().Round(100*time.Microsecond),
 		statistics.GetSigmaTime().AsDuration().Round(100*time.Microsecond),
 		statistics.GetWarehouseTime().AsDuration().Round(100*time.Microsecond),
+		proofText(statistics),
 		statistics.GetQueryId())
 	return nil
 }
@@ -75,9 +76,7 @@ func readPreview(ctx context.Context, conn *grpc.ClientConn, request *pb.Preview
 	if err != nil {
 		return nil, err
 	}
-	var statistics *pb.Statistics
-	var columns int
-	var received int64
+	var came receipt
 	for {
 		response, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -86,51 +85,25 @@ func readPreview(ctx context.Context, conn *grpc.ClientConn, request *pb.Preview
 		if err != nil {
 			return nil, err
 		}
-		switch m := response.GetMessage().(type) {
-		case *pb.PreviewModelResponse_Schema:
-			columns = len(m.Schema.GetColumns())
-			err = sink.columns(m.Schema.GetColumns())
-		case *pb.PreviewModelResponse_Rows:
-			if got := int64(len(m.Rows.GetRows())); got != m.Rows.GetRowCount() {
-				return nil, fmt.Errorf("a message holds %d rows and says %d: the stream is damaged", got, m.Rows.GetRowCount())
-			}
-			for _, row := range m.Rows.GetRows() {
-				received++
-				if err := checkRow(row.GetValues(), columns); err != nil {
-					return nil, err
-				}
-				if err := sink.row(row.GetValues()); err != nil {
-					return nil, err
-				}
-			}
-		case *pb.PreviewModelResponse_Statistics:
-			statistics = m.Statistics
-		}
-		if err != nil {
+		if err := came.take(response); err != nil {
 			return nil, err
 		}
-	}
-	if statistics == nil {
-		return nil, fmt.Errorf("the stream ended after %d rows without its last message: the rows are not complete", received)
-	}
-	if statistics.GetRowCount() != received {
-		return nil, fmt.Errorf("%d rows arrived of %d: the rows are not complete", received, statistics.GetRowCount())
-	}
-	return statistics, sink.end()
-}
-
-// checkRow refuses a row that would be shown under the wrong columns, or with a
-// null where there is none.
-func checkRow(values []*pb.Value, columns int) error {
-	if len(values) != columns {
-		return fmt.Errorf("a row has %d values for %d columns: the stream is damaged", len(values), columns)
-	}
-	for _, value := range values {
-		if value.GetKind() == nil {
-			return errors.New("a value is of a kind that this program does not know: the server is newer, or the stream is damaged")
+		if schema := response.GetSchema(); schema != nil {
+			if err := sink.columns(schema.GetColumns()); err != nil {
+				return nil, err
+			}
+		}
+		for _, row := range response.GetRows().GetRows() {
+			if err := sink.row(row.GetValues()); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return nil
+	statistics, err := came.whole()
+	if err != nil {
+		return nil, err
+	}
+	return statistics, sink.end()
 }
 
 // tableSink prints a table once all rows are there: only then its widths are

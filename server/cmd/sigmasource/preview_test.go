@@ -78,8 +78,17 @@ func row(values ...*pb.Value) *pb.Row { return &pb.Row{Values: values} }
 func number(n int64) *pb.Value { return &pb.Value{Kind: &pb.Value_Int64Value{Int64Value: n}} }
 
 func statistics(rows int64) *pb.PreviewModelResponse {
-	return &pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Statistics{Statistics: &pb.Statistics{RowCount: rows}}}
+	return last(&pb.Statistics{RowCount: rows, Proof: pb.CompletenessProof_COMPLETENESS_PROOF_END_OF_CURSOR})
 }
+
+func last(statistics *pb.Statistics) *pb.PreviewModelResponse {
+	return &pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Statistics{Statistics: statistics}}
+}
+
+var (
+	arrowRows = &pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Arrow{Arrow: &pb.ArrowBatch{RowCount: 1}}}
+	progress  = &pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Progress{Progress: &pb.Progress{}}}
+)
 
 func TestAStreamThatIsNotProvenWholeFails(t *testing.T) {
 	for _, test := range []struct {
@@ -93,7 +102,17 @@ func TestAStreamThatIsNotProvenWholeFails(t *testing.T) {
 		{"a message cut", "holds 1 rows and says 2", []*pb.PreviewModelResponse{schema("No"), rows(2, row(number(1))), statistics(2)}},
 		{"a value lost", "1 values for 2 columns", []*pb.PreviewModelResponse{schema("No", "Name"), rows(1, row(number(1))), statistics(1)}},
 		{"a value too many", "2 values for 1 columns", []*pb.PreviewModelResponse{schema("No"), rows(1, row(number(1), number(2))), statistics(1)}},
-		{"no schema", "1 values for 0 columns", []*pb.PreviewModelResponse{rows(1, row(number(1))), statistics(1)}},
+		{"no schema", "before the columns", []*pb.PreviewModelResponse{rows(1, row(number(1))), statistics(1)}},
+		{"no schema and no rows", "columns are missing", []*pb.PreviewModelResponse{statistics(0)}},
+		{"two schemas", "columns came twice", []*pb.PreviewModelResponse{schema("No"), schema("No"), statistics(0)}},
+		{"rows behind the last message", "after the last one", []*pb.PreviewModelResponse{schema("No"), statistics(1), rows(1, row(number(1)))}},
+		{"progress behind the last message", "after the last one", []*pb.PreviewModelResponse{schema("No"), statistics(0), progress}},
+		{"two last messages", "after the last one", []*pb.PreviewModelResponse{schema("No"), statistics(0), statistics(0)}},
+		{"another format", "not asked for", []*pb.PreviewModelResponse{schema("No"), arrowRows, statistics(1)}},
+		{"more declared", "declared 2", []*pb.PreviewModelResponse{schema("No"), rows(1, row(number(1))),
+			last(&pb.Statistics{RowCount: 1, DeclaredRowCount: new(int64(2)), Proof: pb.CompletenessProof_COMPLETENESS_PROOF_DECLARED_COUNT})}},
+		{"declared, and not how many", "declared number", []*pb.PreviewModelResponse{schema("No"), last(&pb.Statistics{Proof: pb.CompletenessProof_COMPLETENESS_PROOF_DECLARED_COUNT})}},
+		{"no proof", "does not know", []*pb.PreviewModelResponse{schema("No"), last(&pb.Statistics{})}},
 		{"an unknown kind", "a kind that this program does not know", []*pb.PreviewModelResponse{schema("No"), rows(1, row(&pb.Value{})), statistics(1)}},
 	} {
 		for _, output := range []string{"table", "json"} {

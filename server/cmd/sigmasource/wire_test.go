@@ -1,0 +1,302 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+)
+
+// harm is what a proxy does to a preview's messages.
+type harm int
+
+const (
+	pass  harm = iota
+	end        // ends the stream well in place of a message
+	sever      // breaks the caller's connection in place of a message
+	lose       // leaves a message out
+	twice      // sends a message twice
+)
+
+func (h harm) String() string {
+	return [...]string{"passed on", "stream ended well", "connection broken", "lost", "sent twice"}[h]
+}
+
+// proxy stands between a client and a server as a load balancer does: it takes
+// streams apart into messages.
+type proxy struct {
+	net.Listener
+	backend *grpc.ClientConn
+
+	mu    sync.Mutex
+	conns []net.Conn
+	harm  harm
+	at    int      // the message that is harmed
+	kinds []string // of the messages that came last
+}
+
+// Accept implements net.Listener.
+func (p *proxy) Accept() (net.Conn, error) {
+	conn, err := p.Listener.Accept()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil {
+		p.conns = append(p.conns, conn)
+	}
+	return conn, err
+}
+
+// raw passes messages through as they are.
+type raw struct{}
+
+func (raw) Name() string                  { return "raw" }
+func (raw) Marshal(v any) ([]byte, error) { return *v.(*[]byte), nil }
+func (raw) Unmarshal(data []byte, v any) error {
+	*v.(*[]byte) = append([]byte{}, data...)
+	return nil
+}
+
+// newProxy serves until the test's end.
+func newProxy(t *testing.T, server string) *proxy {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	backend, err := grpc.NewClient(server, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{Listener: listener, backend: backend}
+	s := grpc.NewServer(grpc.UnknownServiceHandler(p.handle), grpc.ForceServerCodec(raw{}))
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(p) }()
+	t.Cleanup(func() {
+		s.Stop()
+		if err := errors.Join(<-served, backend.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func (p *proxy) handle(_ any, caller grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(caller)
+	ctx, cancel := context.WithCancel(caller.Context())
+	defer cancel()
+	incoming, _ := metadata.FromIncomingContext(ctx)
+	server, err := p.backend.NewStream(metadata.NewOutgoingContext(ctx, metadata.MD{"authorization": incoming.Get("authorization")}),
+		&grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method, grpc.ForceCodec(raw{}))
+	if err != nil {
+		return err
+	}
+	var message []byte
+	if err := caller.RecvMsg(&message); err != nil {
+		return err
+	}
+	if err := errors.Join(server.SendMsg(&message), server.CloseSend()); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	do, at := p.harm, p.at
+	p.kinds = nil
+	p.mu.Unlock()
+	for i := 0; ; i++ {
+		if err := server.RecvMsg(&message); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		p.note(message)
+		times := 1
+		if i == at {
+			switch do {
+			case end:
+				return nil
+			case sever:
+				return p.sever()
+			case lose:
+				times = 0
+			case twice:
+				times = 2
+			}
+		}
+		for range times {
+			if err := caller.SendMsg(&message); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (p *proxy) note(message []byte) {
+	var response pb.PreviewModelResponse
+	kind := "damaged"
+	if proto.Unmarshal(message, &response) == nil {
+		kind = strings.TrimPrefix(fmt.Sprintf("%T", response.GetMessage()), "*sigmasourcev1.PreviewModelResponse_")
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.kinds = append(p.kinds, kind)
+}
+
+// came returns the kinds of the messages of the last preview.
+func (p *proxy) came() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.kinds
+}
+
+func (p *proxy) sever() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var err error
+	for _, conn := range p.conns {
+		err = errors.Join(err, conn.Close())
+	}
+	p.conns = nil
+	return err
+}
+
+func (p *proxy) set(do harm, at int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.harm, p.at = do, at
+}
+
+// TestAStreamThatIsCutOnTheWayFails harms a preview at each of its messages,
+// between server and client.
+func TestAStreamThatIsCutOnTheWayFails(t *testing.T) {
+	model := serveDemo(t)
+	p := newProxy(t, os.Getenv("SIGMASOURCE_SERVER"))
+	preview := func(output string) (string, error) {
+		out, _, err := run(t.Context(), "", "preview", model, "--rows", "7000", "-o", output, "--server", p.Addr().String())
+		return out, err
+	}
+	whole, err := preview("json")
+	if n := strings.Count(whole, "\n"); err != nil || n != 7000 {
+		t.Fatalf("%d rows, %v", n, err)
+	}
+	kinds := p.came()
+	if len(kinds) < 8 || kinds[0] != "Progress" || kinds[len(kinds)-1] != "Statistics" {
+		t.Fatalf("the messages are %v", kinds)
+	}
+	for at, kind := range kinds {
+		for _, do := range []harm{end, sever, lose, twice} {
+			p.set(do, at)
+			out, err := preview("table")
+			harmless := kind == "Progress" && (do == lose || do == twice)
+			switch {
+			case harmless && err != nil:
+				t.Errorf("message %d (%s) %s: %v", at, kind, do, err)
+			case !harmless && err == nil:
+				t.Errorf("message %d (%s) %s: the client ends well", at, kind, do)
+			case !harmless && out != "":
+				t.Errorf("message %d (%s) %s: it prints %d bytes of a table", at, kind, do, len(out))
+			}
+		}
+	}
+	p.set(pass, 0)
+	if again, err := preview("json"); err != nil || again != whole {
+		t.Errorf("in the end: %v", err)
+	}
+}
+
+// TestAConnectionThatBreaksAnywhereFails cuts between any two bytes.
+func TestAConnectionThatBreaksAnywhereFails(t *testing.T) {
+	model := serveDemo(t)
+	pipe := newWire(t, os.Getenv("SIGMASOURCE_SERVER"))
+	preview := func() error {
+		_, _, err := run(t.Context(), "", "preview", model, "--rows", "1500", "-o", "json", "--server", pipe.Addr().String())
+		return err
+	}
+	pipe.most.Store(1 << 40)
+	if err := preview(); err != nil {
+		t.Fatal(err)
+	}
+	const seed, ending = 7, 100 // the trailers, and lengths of time that differ
+	all := pipe.passed.Load() - ending
+	t.Logf("%d bytes, seed %d", all, seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	for range 60 {
+		most := random.Int64N(all)
+		pipe.most.Store(most)
+		if err := preview(); err == nil {
+			t.Errorf("after %d bytes: the client ends well", most)
+		}
+	}
+}
+
+// wire passes bytes between clients and a server, and breaks each connection
+// once so many went to the client.
+type wire struct {
+	net.Listener
+	server       string
+	most, passed atomic.Int64
+	under        sync.WaitGroup
+}
+
+func newWire(t *testing.T, server string) *wire {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{Listener: listener, server: server}
+	w.under.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			w.under.Go(func() { w.carry(client) })
+		}
+	})
+	t.Cleanup(func() {
+		if err := listener.Close(); err != nil {
+			t.Error(err)
+		}
+		w.under.Wait()
+	})
+	return w
+}
+
+func (w *wire) carry(client net.Conn) {
+	backend, err := net.Dial("tcp", w.server)
+	if err != nil {
+		_ = client.Close() // the client sees it
+		return
+	}
+	w.under.Go(func() {
+		_, _ = io.Copy(backend, client) // until either side ends
+		_ = backend.Close()
+	})
+	n, _ := io.Copy(client, io.LimitReader(backend, w.most.Load()))
+	w.passed.Store(n)
+	_, _ = client.Close(), backend.Close()
+}
+
+// serveDemo serves the demonstration to this test's clients, and returns the
+// name of a model.
+func serveDemo(t *testing.T) string {
+	t.Helper()
+	out, _ := start(t, "demo", "--listen", "127.0.0.1:0")
+	export := out.await(t, `export SIGMASOURCE_SERVER=(\S+) SIGMASOURCE_TOKEN=(\S+)\n`)
+	t.Setenv("SIGMASOURCE_SERVER", export[1])
+	t.Setenv("SIGMASOURCE_TOKEN", export[2])
+	return out.await(t, `preview (\S+) --rows`)[1]
+}
