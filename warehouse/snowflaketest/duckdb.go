@@ -57,13 +57,15 @@ CREATE MACRO memory.main.SF_TO_TIMESTAMP_TZ
 		{'$instant': x, '$offset': CAST(SF_ZONE_MINUTES(x) AS INTEGER)} END;
 `
 
-func openDuckDB() (*sql.DB, error) {
+// openDuckDB opens a database in memory. What does not fit there goes into a
+// directory; left to itself DuckDB takes the one that the process runs in.
+func openDuckDB(spill string) (*sql.DB, error) {
 	connector, err := duckdb.NewConnector("", nil)
 	if err != nil {
 		return nil, err
 	}
 	db := sql.OpenDB(connector)
-	if _, err := db.Exec(`SET GLOBAL default_null_order = 'nulls_last_on_asc_first_on_desc'; ` + macros); err != nil {
+	if _, err := db.Exec(`SET GLOBAL temp_directory = ` + quoteText(spill) + `; SET GLOBAL default_null_order = 'nulls_last_on_asc_first_on_desc'; ` + macros); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil

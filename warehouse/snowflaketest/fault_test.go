@@ -61,6 +61,63 @@ func TestChunkFaults(t *testing.T) {
 	}
 }
 
+// TestHarmThatTheDriverMisses ends well for a reader that trusts the driver.
+func TestHarmThatTheDriverMisses(t *testing.T) {
+	for name, faults := range map[string]snowflaketest.Faults{
+		"a chunk is not listed": {Unlisted: func(_ snowflaketest.Query, index int) bool { return index == 1 }},
+		"the answer's rows end between two batches": {Inline: func(snowflaketest.Query) snowflaketest.ChunkFault {
+			return snowflaketest.ChunkFault{Do: snowflaketest.Truncate, At: snowflaketest.BatchBoundary}
+		}},
+		"the answer's rows are missing": {Inline: func(snowflaketest.Query) snowflaketest.ChunkFault {
+			return snowflaketest.ChunkFault{Do: snowflaketest.Lose}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, snowflaketest.Config{InlineRows: 600, ChunkRows: 1000, BatchRows: 300, Faults: faults}, orders)
+			total, records, err := stream(t.Context(), t, openDB(t, s), `select * from SALES.CORE.ORDERS where ID < 2600`)
+			if got := rowCount(records); err != nil || total != 2600 || got >= total || got == 0 {
+				t.Errorf("declared %d, delivered %d, %v", total, got, err)
+			}
+		})
+	}
+}
+
+func TestAnswersThatBreakOff(t *testing.T) {
+	for _, do := range []snowflaketest.ChunkAction{snowflaketest.Cut, snowflaketest.Stall} {
+		for _, at := range []snowflaketest.ChunkPlace{snowflaketest.AfterHeaders, snowflaketest.MidBatch} {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			s := newServer(t, snowflaketest.Config{}, orders)
+			db := openDB(t, s)
+			s.SetFaults(snowflaketest.Faults{Inline: func(snowflaketest.Query) snowflaketest.ChunkFault {
+				if do == snowflaketest.Stall {
+					cancel() // the reader gives up while the answer stalls
+				}
+				return snowflaketest.ChunkFault{Do: do, At: at}
+			}})
+			if _, records, err := stream(ctx, t, db, `select * from SALES.CORE.ORDERS`); err == nil {
+				t.Errorf("%s %s: %d rows, and a good end", do, at, rowCount(records))
+			}
+		}
+	}
+}
+
+func TestAQueryCanBeHeldBeforeItIsCompiled(t *testing.T) {
+	s := newServer(t, snowflaketest.Config{}, orders)
+	s.SetFaults(snowflaketest.Faults{
+		BeforeCompile: func(context.Context, snowflaketest.Query) *snowflaketest.Error {
+			return &snowflaketest.Error{Code: "000603", State: "53000", Message: "held"}
+		},
+		BeforeRun: func(context.Context, snowflaketest.Query) *snowflaketest.Error {
+			t.Error("a query that was not compiled is about to run")
+			return nil
+		},
+	})
+	if _, _, err := stream(t.Context(), t, openDB(t, s), `select * from NO.SUCH.TABLE`); err == nil || !strings.Contains(err.Error(), "held") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestStalledChunkEndsWithTheContext(t *testing.T) {
 	for name, at := range map[string]snowflaketest.ChunkPlace{"after the headers": snowflaketest.AfterHeaders,
 		"within a batch": snowflaketest.MidBatch, "between batches": snowflaketest.BatchBoundary} {

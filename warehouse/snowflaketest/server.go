@@ -22,6 +22,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -73,13 +74,13 @@ func NewServer(cfg Config) (*Server, error) {
 // New makes a server that listens nowhere: it is served as a handler.
 func New(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
-	db, err := openDuckDB()
+	spool, err := os.MkdirTemp("", "snowflaketest-")
 	if err != nil {
 		return nil, fmt.Errorf("snowflaketest: %w", err)
 	}
-	spool, err := os.MkdirTemp("", "snowflaketest-")
+	db, err := openDuckDB(filepath.Join(spool, "duckdb"))
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, fmt.Errorf("snowflaketest: %w", errors.Join(err, os.RemoveAll(spool)))
 	}
 	s := &Server{
 		cfg: cfg, db: db, spool: spool, faults: cfg.Faults,
