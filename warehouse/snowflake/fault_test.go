@@ -74,7 +74,7 @@ func TestChunkFaults(t *testing.T) {
 // impatient gives a download up that stands still for a moment.
 func impatient(s *snowflaketest.Server) snowflake.Config {
 	c := config(s)
-	c.ReadTimeout = 50 * time.Millisecond
+	c.ReadTimeout = 200 * time.Millisecond
 	return c
 }
 

@@ -229,7 +229,7 @@ func TestAConnectionThatBreaksAnywhereFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	const seed, ending = 7, 100 // the trailers, and lengths of time that differ
-	all := pipe.passed.Load() - ending
+	all := <-pipe.passed - ending
 	t.Logf("%d bytes, seed %d", all, seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	for range 60 {
@@ -245,9 +245,10 @@ func TestAConnectionThatBreaksAnywhereFails(t *testing.T) {
 // once so many went to the client.
 type wire struct {
 	net.Listener
-	server       string
-	most, passed atomic.Int64
-	under        sync.WaitGroup
+	server string
+	most   atomic.Int64
+	passed chan int64 // how many bytes went to the client, for the first connections
+	under  sync.WaitGroup
 }
 
 func newWire(t *testing.T, server string) *wire {
@@ -256,7 +257,7 @@ func newWire(t *testing.T, server string) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{Listener: listener, server: server}
+	w := &wire{Listener: listener, server: server, passed: make(chan int64, 1)}
 	w.under.Go(func() {
 		for {
 			client, err := listener.Accept()
@@ -286,8 +287,11 @@ func (w *wire) carry(client net.Conn) {
 		_ = backend.Close()
 	})
 	n, _ := io.Copy(client, io.LimitReader(backend, w.most.Load()))
-	w.passed.Store(n)
 	_, _ = client.Close(), backend.Close()
+	select {
+	case w.passed <- n:
+	default:
+	}
 }
 
 // serveDemo serves the demonstration to this test's clients, and returns the
