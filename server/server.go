@@ -228,6 +228,7 @@ func connectionOptions() []grpc.ServerOption {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(1 << 20),     // requests hold names and keys, no data
 		grpc.MaxHeaderListSize(32 << 10), // and their metadata a token
+		grpc.ForceServerCodecV2(query.Codec{}),
 	}
 }
 

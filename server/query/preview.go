@@ -10,7 +10,6 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
@@ -101,9 +100,9 @@ func (s *Service) deliver(ctx context.Context, p *preview, plan *plan, result wa
 	if err := p.stream.Send(&pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Schema{Schema: schema}}); err != nil {
 		return err
 	}
-	encode := (&rowEncoder{schema: result.Schema()}).encode
+	encode := (&rowEncoder{schema: result.Schema(), target: firstFrame}).encode
 	if p.format == pb.DataFormat_DATA_FORMAT_ARROW {
-		encode = (&arrowEncoder{schema: result.Schema()}).encode
+		encode = (&arrowEncoder{schema: result.Schema(), target: firstFrame}).encode
 	}
 	if err := p.deliverRows(ctx, result, encode); err != nil {
 		return err
@@ -112,7 +111,7 @@ func (s *Service) deliver(ctx context.Context, p *preview, plan *plan, result wa
 	return p.finish(result)
 }
 
-func (p *preview) deliverRows(ctx context.Context, result warehouse.Result, encode func(arrow.RecordBatch, sendBatch) error) error {
+func (p *preview) deliverRows(ctx context.Context, result warehouse.Result, encode func(arrow.RecordBatch, sendFrame) error) error {
 	for {
 		batch, err := result.Next(ctx)
 		if errors.Is(err, io.EOF) {
@@ -129,15 +128,13 @@ func (p *preview) deliverRows(ctx context.Context, result warehouse.Result, enco
 	}
 }
 
-// sendBatch sends a message that holds rows.
-type sendBatch func(message *pb.PreviewModelResponse, rows int64) error
-
-func (p *preview) sendBatch(message *pb.PreviewModelResponse, rows int64) error {
-	if err := p.stream.Send(message); err != nil {
+func (p *preview) sendBatch(f *frame) error {
+	rows, size := f.rows, f.size
+	if err := send(p.stream, f); err != nil {
 		return err
 	}
 	p.stats.RowCount += rows
-	p.stats.ByteCount += int64(proto.Size(message))
+	p.stats.ByteCount += int64(size)
 	return nil
 }
 
