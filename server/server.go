@@ -39,6 +39,7 @@ import (
 	"github.com/sigmasource/sigmasource/server/jobs"
 	"github.com/sigmasource/sigmasource/server/query"
 	"github.com/sigmasource/sigmasource/server/quota"
+	"github.com/sigmasource/sigmasource/server/spool"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 )
@@ -52,6 +53,12 @@ type Config struct {
 	Hosts *sigmaclient.Hosts
 	// DuckDBDir is the folder of DuckDB warehouses. Empty refuses them.
 	DuckDBDir string
+	// Spool keeps the results of read sessions. It is not closed by the server. Nil
+	// refuses sessions on warehouses that do not keep results themselves.
+	Spool *spool.Spool
+	// ReadMemory bounds the bytes of rows that are read ahead of their readers. 0
+	// means 128 MiB.
+	ReadMemory int64
 	// SigmaTransport carries the requests to Sigma. Nil means one of its own.
 	SigmaTransport http.RoundTripper
 	// TLS encrypts. Nil means plain text.
@@ -87,6 +94,7 @@ type Server struct {
 	grpc    *grpc.Server
 	health  *health.Server
 	catalog *catalog.Service
+	query   *query.Service
 	runner  *jobs.Runner
 	pool    *connections.Pool
 	sigma   *sigmaclient.Service
@@ -130,7 +138,8 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	pb.RegisterSigmaConnectionsServer(s.grpc, connections.New(config.Store, s.pool, opener, s.runner, logger))
 	s.catalog = catalog.New(config.Store, s.pool, s.runner, config.Limits.WorkspaceScans, logger)
 	pb.RegisterModelCatalogServer(s.grpc, s.catalog)
-	pb.RegisterModelQueryServer(s.grpc, query.New(s.pool, config.Store))
+	s.query = query.New(s.pool, config.Store, query.Options{Spool: config.Spool, Memory: config.ReadMemory, Logger: logger})
+	pb.RegisterModelQueryServer(s.grpc, s.query)
 	if config.Health != Nobody {
 		healthpb.RegisterHealthServer(s.grpc, s.health)
 	}
@@ -262,6 +271,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.grpc.Stop()
 		<-stopped
 	}
+	s.query.Close()
 	s.pool.Close()
 	s.sigma.Close()
 	return err

@@ -47,6 +47,7 @@ func newCell(field arrow.Field, column arrow.Array) (cell, error) {
 	var get cell
 	switch a := column.(type) {
 	case array.ExtensionArray: // JSON that was read from Arrow IPC
+		field.Metadata = arrow.NewMetadata([]string{warehouse.MetadataExtension}, []string{a.ExtensionType().ExtensionName()})
 		return newCell(field, a.Storage())
 	case *array.Null:
 		return func(b []byte, _ int) ([]byte, error) { return appendNull(b), nil }, nil

@@ -7,11 +7,17 @@
 package query
 
 import (
+	"cmp"
 	"context"
-
-	"github.com/sigmasource/sigmasource/server/connections"
+	"log/slog"
+	"sync"
+	"time"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/connections"
+	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/spool"
+	"github.com/sigmasource/sigmasource/server/store"
 )
 
 // Sizes of the messages of a stream, in bytes as encoded.
@@ -30,21 +36,73 @@ type Links interface {
 	Acquire(ctx context.Context, connection string) (*connections.Link, error)
 }
 
-// Store is what the service knows of models from before. *store.Store is one.
+// Store is what the service knows of models and sessions from before.
+// *store.Store is one.
 type Store interface {
 	Model(ctx context.Context, name string) (*pb.Model, error)
 	PutSchema(ctx context.Context, model string, schema *pb.Schema) error
 	Schema(ctx context.Context, model, fingerprint string) (*pb.Schema, error)
+
+	CreateSession(ctx context.Context, session *store.Session) error
+	Session(ctx context.Context, name string) (*store.Session, error)
+	UpdateSession(ctx context.Context, session *pb.ReadSession) error
+	ExtendSession(ctx context.Context, name string, first int, parts []store.SessionPart, lease time.Time) error
+	SessionParts(ctx context.Context, name string, from int) ([]store.SessionPart, error)
+	DeleteSession(ctx context.Context, name string) error
+	SessionLives(ctx context.Context, id string, then time.Time) (bool, error)
+	ForgetSessions(ctx context.Context, then time.Time) error
+}
+
+// Options are what a service may have besides.
+type Options struct {
+	// Spool keeps the results of warehouses that do not keep them. It is not closed
+	// by the service. Nil refuses read sessions on such warehouses.
+	Spool *spool.Spool
+	// Memory bounds the bytes of rows that are read ahead of their readers. 0 means
+	// 128 MiB.
+	Memory int64
+	Logger *slog.Logger // nil means slog.Default
 }
 
 // Service implements the contract's ModelQuery.
 type Service struct {
 	pb.UnimplementedModelQueryServer
-	links Links
-	store Store
+	links  Links
+	store  Store
+	spool  *spool.Spool
+	budget budget
+	logger *slog.Logger
+
+	lifetime context.Context
+	end      context.CancelCauseFunc
+	work     sync.WaitGroup // runs and the sweeper
+
+	mu     sync.Mutex
+	closed bool
+	runs   map[string]*run // by the session's name
 }
 
-// New returns a service that reads through the given links.
-func New(links Links, store Store) *Service {
-	return &Service{links: links, store: store}
+// New returns a service that reads through the given links. It has to be closed.
+func New(links Links, store Store, options Options) *Service {
+	s := &Service{
+		links: links, store: store, spool: options.Spool, budget: newBudget(options.Memory),
+		logger: cmp.Or(options.Logger, slog.Default()), runs: map[string]*run{},
+	}
+	s.lifetime, s.end = context.WithCancelCause(context.Background())
+	s.work.Go(s.sweepNowAndThen)
+	return s
+}
+
+// Close ends the queries that fill the spool, whose sessions fail, and the reads of
+// sessions, and waits for all of them.
+func (s *Service) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.end(shuttingDown())
+	s.work.Wait()
+}
+
+func shuttingDown() error {
+	return errmap.New(pb.ErrorReason_ERROR_REASON_SHUTTING_DOWN, "", "the server is shutting down")
 }
