@@ -163,3 +163,18 @@ func (s *stream) take(m *message) error {
 	s.offset += m.rows
 	return nil
 }
+
+// DialOptions are options of a connection that carries whole results: windows and
+// buffers that keep a fast network busy. They are a matter of speed alone.
+func DialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithInitialWindowSize(window),
+		grpc.WithInitialConnWindowSize(2 * window),
+		grpc.WithReadBufferSize(socketBuffer),
+	}
+}
+
+const (
+	window       = 4 << 20
+	socketBuffer = 256 << 10
+)
