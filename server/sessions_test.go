@@ -202,6 +202,62 @@ func TestOffsets(t *testing.T) {
 	}
 }
 
+// everyType is a model with a column of each kind, the same in both warehouses.
+const sessionTypes = `select ORDER_ID "Order Id", STATUS "Status", AMOUNT "Amount", ORDERED_AT "Ordered At", ORDERED_AT::date "Day", ORDER_ID > 5 "Late", AMOUNT::float "Weight", CUSTOMER_ID "Customer" from SHOP.SALES.ORDERS order by ORDER_ID limit 1000`
+
+func TestBothWarehousesGiveTheSameSession(t *testing.T) {
+	t.Parallel()
+	w := shop(t, inParts)
+	for _, format := range formats {
+		var rows [2][][]string
+		for i, connection := range []string{snowflakeName, duckdbName} {
+			session := w.session(&pb.CreateReadSessionRequest{Name: w.model(connection, sessionTypes), Format: format})
+			rows[i] = w.readSession(session)
+			wantInOrder(t, rows[i], 0, 20_000)
+		}
+		for i := range rows[0] {
+			if !slices.Equal(rows[0][i], rows[1][i]) {
+				t.Fatalf("row %d is %q in one and %q in the other", i, rows[0][i], rows[1][i])
+			}
+		}
+	}
+}
+
+func TestASessionOfSnowflakeRunsOneQuery(t *testing.T) {
+	t.Parallel()
+	w := shop(t, inParts)
+	before := len(w.snowflake.Queries())
+	session := w.session(&pb.CreateReadSessionRequest{Name: w.model(snowflakeName, plainOrders), MaxStreamCount: 4, Columns: []string{"Order Id"}})
+	if session.GetRowCount() != 20_000 || session.GetState() != pb.ReadSessionState_READ_SESSION_STATE_COMPLETE {
+		t.Errorf("the session is %v", session)
+	}
+	read := func() {
+		t.Helper()
+		seen := map[string]bool{}
+		for _, row := range w.readSession(session) {
+			if len(row) != 1 || seen[row[0]] {
+				t.Fatalf("%q came again", row)
+			}
+			seen[row[0]] = true
+		}
+		if len(seen) != 20_000 {
+			t.Errorf("%d different rows", len(seen))
+		}
+	}
+	read()
+	w.snowflake.ExpireChunkURLs()
+	read()
+	w.restart(nil) // as another replica: it has the store only
+	read()
+	if n := len(w.snowflake.Queries()) - before; n != 1 {
+		t.Errorf("%d queries ran", n)
+	}
+	w.must(w.snowflake.ExpireResults())
+	w.restart(nil)
+	_, err := w.readStream(w.ctx, session.GetStreams()[0].GetName(), 0)
+	wantError(t, err, codes.Aborted, pb.ErrorReason_ERROR_REASON_SESSION_LOST)
+}
+
 func TestAnEmptySession(t *testing.T) {
 	t.Parallel()
 	w := shop(t, inParts)

@@ -50,10 +50,12 @@ func (s *Service) ReadRows(request *pb.ReadRowsRequest, stream grpc.ServerStream
 	stop := context.AfterFunc(s.lifetime, func() { cancel(context.Cause(s.lifetime)) })
 	defer stop()
 
-	if r.schema, err = decodeSchema(session.Manifest); err != nil {
+	found, schema, err := decodeManifest(session.Manifest)
+	if err != nil {
 		return err
 	}
-	source, err := s.open(ctx, name.Session, session)
+	r.schema = schema
+	source, err := s.open(ctx, name.Session, session, found, schema)
 	if err != nil {
 		return err
 	}
@@ -177,7 +179,7 @@ func (r *rowReader) block(b block, from int64) error {
 	if b.batch != nil {
 		return r.batch(b.batch, from)
 	}
-	reader, err := ipc.NewReader(io.MultiReader(bytes.NewReader(schemaMessage(r.schema)), bytes.NewReader(b.ipc.ReadOnlyData())), ipc.WithSchema(r.schema))
+	reader, err := ipc.NewReader(io.MultiReader(bytes.NewReader(schemaMessage(r.schema)), bytes.NewReader(b.ipc.ReadOnlyData())))
 	if err != nil {
 		return fmt.Errorf("read kept rows: %w", err)
 	}

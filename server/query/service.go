@@ -80,6 +80,8 @@ type Service struct {
 	mu     sync.Mutex
 	closed bool
 	runs   map[string]*run // by the session's name
+
+	kept keptResults
 }
 
 // New returns a service that reads through the given links. It has to be closed.
@@ -88,6 +90,7 @@ func New(links Links, store Store, options Options) *Service {
 		links: links, store: store, spool: options.Spool, budget: newBudget(options.Memory),
 		logger: cmp.Or(options.Logger, slog.Default()), runs: map[string]*run{},
 	}
+	s.kept.open = map[string]*keptResult{}
 	s.lifetime, s.end = context.WithCancelCause(context.Background())
 	s.work.Go(s.sweepNowAndThen)
 	return s
@@ -101,6 +104,7 @@ func (s *Service) Close() {
 	s.mu.Unlock()
 	s.end(shuttingDown())
 	s.work.Wait()
+	s.forgetKept("")
 }
 
 func shuttingDown() error {

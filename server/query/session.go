@@ -29,6 +29,11 @@ const defaultTTL = 6 * time.Hour
 // manifest is what the store keeps for this package: how to find a session's rows.
 type manifest struct {
 	Schema []byte `json:"schema"` // an Arrow IPC message
+
+	// Of a result that the warehouse keeps: how to get it again, and which of its
+	// columns are the session's.
+	Kept    warehouse.Manifest `json:"kept,omitzero"`
+	Columns []int              `json:"columns,omitempty"`
 }
 
 // CreateReadSession runs a model's query and makes its result readable.
@@ -74,43 +79,41 @@ func (s *Service) create(ctx context.Context, link *connections.Link, name resou
 	if err != nil {
 		return nil, withGrants(ctx, err, link, plan.query.Tables())
 	}
-	session, err := s.keep(ctx, plan, result, request)
+	made, err := s.describe(ctx, plan, result, request)
 	if err != nil {
 		return nil, errors.Join(err, result.Close())
 	}
-	r := &run{service: s, link: link, result: session.result, ctx: running, cancel: cancel,
-		session: session.Resource, key: session.Key, id: session.id, changed: make(chan struct{})}
-	if n, ok := result.DeclaredRows(); ok {
-		r.declared = &n
+	if kept, ok := result.(warehouse.Kept); ok {
+		defer cancel(nil)
+		return s.createKept(ctx, made, kept, link)
 	}
-	if !s.start(r) {
-		return nil, errors.Join(shuttingDown(), result.Close())
-	}
-	return session.Resource, nil
+	return s.createSpooled(ctx, made, result, &run{service: s, link: link, ctx: running, cancel: cancel, changed: make(chan struct{})})
 }
 
-// newSession is a session that was just stored.
+// newSession is a session that is being made.
 type newSession struct {
 	*store.Session
-	id     string
-	result warehouse.Result // with the columns that were asked for
+	name    resource.Session
+	streams int
+	found   manifest
+	schema  *arrow.Schema
+	columns []int // of the result
+	whole   bool  // all of them, in order
 }
 
-// keep stores a session for a result.
-func (s *Service) keep(ctx context.Context, plan *plan, result warehouse.Result, request *pb.CreateReadSessionRequest) (*newSession, error) {
-	result, err := plan.project(result)
+// describe makes a session for a result, whose columns are those that the caller
+// relies on. It stores nothing yet.
+func (s *Service) describe(ctx context.Context, plan *plan, result warehouse.Result, request *pb.CreateReadSessionRequest) (*newSession, error) {
+	fields, columns, err := plan.choice(result.Schema())
 	if err != nil {
 		return nil, err
 	}
-	schema, err := encodeSchema(result.Schema(), plan.columns, request.GetFormat())
+	schema, err := encodeSchema(fields, plan.columns, request.GetFormat())
 	if err != nil {
 		return nil, err
 	}
 	if err := s.checkDrift(ctx, plan, schema, request.GetExpectedFingerprint()); err != nil {
 		return nil, err
-	}
-	if s.spool == nil {
-		return nil, &errmap.Error{Reason: pb.ErrorReason_ERROR_REASON_SPOOL_UNAVAILABLE, Message: "the operator of this server keeps no results"}
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -122,31 +125,103 @@ func (s *Service) keep(ctx context.Context, plan *plan, result warehouse.Result,
 		ttl = request.GetTtl().AsDuration()
 	}
 	name := resource.Session{Connection: plan.name.Connection, ID: id.String()}
-	made := &newSession{id: id.String(), result: result, Session: &store.Session{
-		Lease: now.Add(leaseTime),
-		Key:   make([]byte, spool.KeySize),
-		Resource: &pb.ReadSession{
-			Name: name.String(), Model: plan.name.String(), Schema: schema,
-			Format: request.GetFormat(), ArrowCompression: request.GetArrowCompression(),
-			State:      pb.ReadSessionState_READ_SESSION_STATE_RUNNING,
-			CreateTime: timestamppb.New(now), ExpireTime: timestamppb.New(now.Add(ttl)),
-			QueryId: result.QueryID(), Findings: plan.findings.All(),
+	made := &newSession{
+		name: name, streams: max(1, int(request.GetMaxStreamCount())),
+		schema: fields, columns: columns, whole: fields == result.Schema(),
+		found: manifest{Schema: schemaMessage(fields)},
+		Session: &store.Session{
+			Lease: now.Add(leaseTime),
+			Key:   make([]byte, spool.KeySize),
+			Resource: &pb.ReadSession{
+				Name: name.String(), Model: plan.name.String(), Schema: schema,
+				Format: request.GetFormat(), ArrowCompression: request.GetArrowCompression(),
+				State:      pb.ReadSessionState_READ_SESSION_STATE_RUNNING,
+				CreateTime: timestamppb.New(now), ExpireTime: timestamppb.New(now.Add(ttl)),
+				QueryId: result.QueryID(), Findings: plan.findings.All(),
+			},
 		},
-	}}
+	}
 	_, _ = rand.Read(made.Key) // never fails
-	for i := range max(1, int(request.GetMaxStreamCount())) {
-		made.Resource.Streams = append(made.Resource.Streams, &pb.ReadStream{Name: resource.Stream{Session: name, Number: i}.String()})
-	}
-	if made.Manifest, err = json.Marshal(manifest{Schema: schemaMessage(result.Schema())}); err != nil {
-		return nil, err
-	}
-	if err := s.store.CreateSession(ctx, made.Session); err != nil {
-		if errors.Is(err, store.ErrNotFound) {
-			return nil, errmap.New(pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, plan.name.Connection.String(), "the connection was deleted")
-		}
-		return nil, err
-	}
 	return made, nil
+}
+
+// putSession stores the session.
+func (s *Service) putSession(ctx context.Context, made *newSession) (err error) {
+	for i := range made.streams {
+		stream := &pb.ReadStream{Name: resource.Stream{Session: made.name, Number: i}.String()}
+		for n := i; n < len(made.found.Kept.Parts); n += made.streams {
+			stream.EstimatedRowCount += made.found.Kept.Parts[n]
+		}
+		stream.EstimatedByteCount = stream.GetEstimatedRowCount() * rowWidth(made.schema)
+		made.Resource.Streams = append(made.Resource.Streams, stream)
+		made.Resource.EstimatedRowCount += stream.GetEstimatedRowCount()
+		made.Resource.EstimatedByteCount += stream.GetEstimatedByteCount()
+	}
+	if made.Manifest, err = json.Marshal(made.found); err != nil {
+		return err
+	}
+	err = s.store.CreateSession(ctx, made.Session)
+	if errors.Is(err, store.ErrNotFound) {
+		return errmap.New(pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND, made.name.Connection.String(), "the connection was deleted")
+	}
+	return err
+}
+
+// createKept makes a session of a result that the warehouse keeps. It takes over the
+// link and closes the result.
+func (s *Service) createKept(ctx context.Context, made *newSession, result warehouse.Kept, link *connections.Link) (_ *pb.ReadSession, err error) {
+	var parts warehouse.Parts
+	if made.found.Kept, parts, err = result.Keep(); err != nil {
+		return nil, errors.Join(err, result.Close())
+	}
+	made.found.Columns = made.columns
+	made.streams = max(1, min(made.streams, len(made.found.Kept.Parts)))
+	made.Resource.State = pb.ReadSessionState_READ_SESSION_STATE_COMPLETE
+	made.Resource.RowCount = new(made.found.Kept.Rows())
+	if err := s.putSession(ctx, made); err != nil {
+		return nil, errors.Join(err, parts.Close())
+	}
+	s.giveBack(made.name.String(), s.put(made.name.String(), link, parts))
+	return made.Resource, nil
+}
+
+// createSpooled makes a session of a result that goes to the spool. The run takes
+// over the link and the result.
+func (s *Service) createSpooled(ctx context.Context, made *newSession, result warehouse.Result, r *run) (*pb.ReadSession, error) {
+	if s.spool == nil {
+		return nil, errors.Join(noSpool(), result.Close())
+	}
+	if err := s.putSession(ctx, made); err != nil {
+		return nil, errors.Join(err, result.Close())
+	}
+	r.session, r.id, r.key, r.result = made.Resource, made.name.ID, made.Key, result
+	if !made.whole {
+		r.result = &projection{Result: result, schema: made.schema, indexes: made.columns}
+	}
+	if n, ok := result.DeclaredRows(); ok {
+		r.declared = &n
+	}
+	if !s.start(r) {
+		return nil, errors.Join(shuttingDown(), result.Close())
+	}
+	return made.Resource, nil
+}
+
+func noSpool() error {
+	return &errmap.Error{Reason: pb.ErrorReason_ERROR_REASON_SPOOL_UNAVAILABLE, Message: "the operator of this server keeps no results"}
+}
+
+// rowWidth is about how many bytes a row takes in Arrow.
+func rowWidth(schema *arrow.Schema) int64 {
+	const text = 24 // as far as anybody knows
+	var bits int64
+	for _, field := range schema.Fields() {
+		bits += 8 * text
+		if t, ok := field.Type.(arrow.FixedWidthDataType); ok {
+			bits += int64(t.BitWidth()) - 8*text
+		}
+	}
+	return max(1, bits/8)
 }
 
 // start lets a run go on, unless the service is closed.
@@ -168,14 +243,20 @@ func (s *Service) start(r *run) bool {
 }
 
 // open finds the rows of a session.
-func (s *Service) open(_ context.Context, name resource.Session, session *store.Session) (source, error) {
+func (s *Service) open(ctx context.Context, name resource.Session, session *store.Session, found *manifest, schema *arrow.Schema) (source, error) {
+	if found.Kept.QueryID != "" {
+		source := &keptSource{service: s, name: name, session: session.Resource, found: found, schema: schema}
+		source.ahead = newReadAhead(ctx, len(found.Kept.Parts), len(session.Resource.GetStreams()), s.budget)
+		source.ahead.read = source.read
+		return source, nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r := s.runs[name.String()]; r != nil {
 		return runSource{r}, nil
 	}
 	if s.spool == nil {
-		return nil, &errmap.Error{Reason: pb.ErrorReason_ERROR_REASON_SPOOL_UNAVAILABLE, Message: "the operator of this server keeps no results"}
+		return nil, noSpool()
 	}
 	return &spoolSource{service: s, id: name.ID, session: session}, nil
 }
@@ -201,6 +282,7 @@ func (s *Service) DeleteReadSession(ctx context.Context, request *pb.DeleteReadS
 	s.mu.Lock()
 	r := s.runs[name.String()]
 	s.mu.Unlock()
+	s.forgetKept(name.String())
 	if r != nil {
 		r.cancel(notFound(name.String())) // and removes what it has written
 	}
@@ -253,17 +335,34 @@ func schemaMessage(schema *arrow.Schema) []byte {
 	return message.Bytes()
 }
 
-func decodeSchema(data []byte) (*arrow.Schema, error) {
-	var m manifest
-	if err := json.Unmarshal(data, &m); err != nil {
-		return nil, fmt.Errorf("read the manifest of a session: %w", err)
+// decodeManifest reads what the store kept of a session.
+func decodeManifest(data []byte) (*manifest, *arrow.Schema, error) {
+	m := &manifest{}
+	if err := json.Unmarshal(data, m); err != nil {
+		return nil, nil, fmt.Errorf("read the manifest of a session: %w", err)
 	}
 	reader, err := ipc.NewReader(bytes.NewReader(m.Schema))
 	if err != nil {
-		return nil, fmt.Errorf("read the schema of a session: %w", err)
+		return nil, nil, fmt.Errorf("read the schema of a session: %w", err)
 	}
 	defer reader.Release()
-	return reader.Schema(), nil
+	return m, canonical(reader.Schema()), nil
+}
+
+// canonical undoes what Arrow's reader makes of JSON, an extension type: a column is
+// text whose metadata say that it is JSON.
+func canonical(schema *arrow.Schema) *arrow.Schema {
+	fields := schema.Fields()
+	for i, field := range fields {
+		extension, ok := field.Type.(arrow.ExtensionType)
+		if !ok {
+			continue
+		}
+		metadata := field.Metadata.ToMap()
+		metadata[warehouse.MetadataExtension] = extension.ExtensionName()
+		fields[i].Type, fields[i].Metadata = extension.StorageType(), arrow.MetadataFrom(metadata)
+	}
+	return arrow.NewSchema(fields, new(schema.Metadata()))
 }
 
 const (

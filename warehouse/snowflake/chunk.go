@@ -9,7 +9,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/snowflakedb/gosnowflake"
 )
 
 // chunkAttempts is how often a chunk is downloaded until it is complete, on
@@ -25,7 +24,7 @@ const maxBuffer = 1 << 30
 // between two batches for complete. A download that fails is begun again, and
 // skips the batches that were delivered.
 type chunk struct {
-	source    gosnowflake.ArrowStreamBatch
+	source    source
 	allocator memory.Allocator
 
 	stream io.ReadCloser
@@ -56,17 +55,17 @@ func (c *chunk) next(ctx context.Context) (arrow.RecordBatch, error) {
 			c.rows += batch.NumRows()
 			return batch, nil
 		}
-		if err == io.EOF && c.rows == c.source.NumRows() {
+		if err == io.EOF && c.rows == c.source.rows() {
 			return nil, io.EOF
 		}
 		if err == io.EOF {
-			err = &countError{c.rows, c.source.NumRows()}
+			err = &countError{c.rows, c.source.rows()}
 		}
 		c.close()
 		if failed == nil {
 			failed = err // the later ones may be its consequence: a part that came with the answer is read once
 		}
-		if c.attempts >= chunkAttempts || ctx.Err() != nil || c.rows > c.source.NumRows() {
+		if c.attempts >= chunkAttempts || ctx.Err() != nil || c.rows > c.source.rows() {
 			return nil, failed
 		}
 	}
@@ -92,8 +91,7 @@ func (c *chunk) read(ctx context.Context) (arrow.RecordBatch, error) {
 // open starts a download and skips what was delivered.
 func (c *chunk) open(ctx context.Context) (err error) {
 	c.attempts++
-	source := c.source // a copy, since the driver keeps a stream that was read
-	if c.stream, err = source.GetStream(ctx); err != nil {
+	if c.stream, err = c.source.stream(ctx); err != nil {
 		return err
 	}
 	if c.reader, err = ipc.NewReader(c.stream, ipc.WithAllocator(bounded{c.allocator})); err != nil {
