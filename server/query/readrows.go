@@ -19,6 +19,7 @@ import (
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
 	"github.com/sigmasource/sigmasource/server/resource"
+	"github.com/sigmasource/sigmasource/server/spool"
 )
 
 // heartbeat is how long a stream is silent at the most: proxies cut what is quiet
@@ -68,9 +69,25 @@ func (s *Service) ReadRows(request *pb.ReadRowsRequest, stream grpc.ServerStream
 		if cause := context.Cause(ctx); cause != nil && stream.Context().Err() == nil {
 			return cause
 		}
+		if errors.Is(err, spool.ErrNotFound) {
+			return s.whyGone(ctx, name.Session.String(), err)
+		}
 		return err
 	}
 	return nil
+}
+
+// whyGone tells why a part that was there is not there any more: sessions fail, expire
+// and are deleted while they are read.
+func (s *Service) whyGone(ctx context.Context, name string, err error) error {
+	session, why := s.session(ctx, name)
+	if why != nil {
+		return why
+	}
+	if session.Resource.GetState() == pb.ReadSessionState_READ_SESSION_STATE_FAILED {
+		return problemError(session.Resource)
+	}
+	return err
 }
 
 // rowReader is one call of ReadRows.

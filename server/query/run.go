@@ -88,10 +88,10 @@ func (r *run) do() {
 	if err == nil {
 		err = r.complete(ctx)
 	}
+	r.change(func() { r.ended, r.err = true, err })
 	if err != nil {
 		r.fail(ctx, err)
 	}
-	r.change(func() { r.ended, r.err = true, err })
 	for _, part := range r.parts {
 		r.evict(part)
 	}
