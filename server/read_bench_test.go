@@ -259,14 +259,3 @@ func timed(do func()) time.Duration {
 	do()
 	return time.Since(start)
 }
-
-func BenchmarkZZFirst(b *testing.B) {
-	w := newBench(b)
-	b.ResetTimer()
-	for b.Loop() {
-		session := w.session(b, pb.DataFormat_DATA_FORMAT_ARROW)
-		w.readArrow(b, session)
-		w.delete(b, session)
-	}
-	b.ReportMetric(float64(w.rows)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
-}
