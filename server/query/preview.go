@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -71,13 +72,52 @@ func (s *Service) preview(ctx context.Context, p *preview, link *connections.Lin
 		return err
 	}
 	asked := time.Now()
-	result, err := link.Warehouse.Query(ctx, warehouse.Statement{SQL: plan.query.Preview(p.limit), Tag: queryTag(name)})
-	if err != nil {
-		return withGrants(ctx, err, link, plan.query.Tables())
+	if most := request.GetMaxWarehouseTime(); most != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, most.AsDuration(), costLimit(most.AsDuration()))
+		defer cancel()
 	}
-	p.stats.WarehouseTime = durationpb.New(time.Since(asked))
-	p.stats.QueryId = result.QueryID()
-	return errors.Join(s.deliver(ctx, p, plan, result, request.GetExpectedFingerprint()), result.Close())
+	group, groupCtx := errgroup.WithContext(ctx)
+	if request.GetIncludeTotalRowCount() {
+		group.Go(func() error { return p.countAll(groupCtx, link, plan) })
+	}
+	group.Go(func() error {
+		result, shared, err := s.query(groupCtx, link, warehouse.Statement{SQL: plan.query.Preview(p.limit), Tag: queryTag(name)})
+		if err != nil {
+			return withGrants(groupCtx, err, link, plan.query.Tables())
+		}
+		p.stats.Shared = shared
+		p.stats.WarehouseTime = durationpb.New(time.Since(asked))
+		p.stats.QueryId = result.QueryID()
+		err = s.deliver(groupCtx, p, plan, result, request.GetExpectedFingerprint())
+		return errors.Join(err, result.Close())
+	})
+	if err := group.Wait(); err != nil {
+		var reached *errmap.Error
+		if errors.As(context.Cause(ctx), &reached) {
+			return reached
+		}
+		return err
+	}
+	p.stats.TotalTime = durationpb.New(time.Since(p.start))
+	return p.stream.Send(&pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Statistics{Statistics: &p.stats}})
+}
+
+func costLimit(most time.Duration) error {
+	return &errmap.Error{
+		Reason:   pb.ErrorReason_ERROR_REASON_COST_LIMIT_EXCEEDED,
+		Message:  fmt.Sprintf("the warehouse took longer than the %s that the call allows, and its query was cancelled", most),
+		Metadata: map[string]string{"limit": most.String()},
+	}
+}
+
+// countAll counts the model's rows in the warehouse.
+func (p *preview) countAll(ctx context.Context, link *connections.Link, plan *plan) error {
+	sql := "select count(*) as \"rows\" from (\n" + plan.query.Full() + "\n) as MODEL"
+	return plan.each(ctx, link.Warehouse, sql, func(values []*pb.Value) error {
+		p.stats.TotalRowCount = new(values[0].GetInt64Value())
+		return nil
+	})
 }
 
 // deliver sends the schema, the rows and, if they are all there, the
@@ -154,8 +194,7 @@ func (p *preview) finish(result warehouse.Result) error {
 		p.stats.Proof = pb.CompletenessProof_COMPLETENESS_PROOF_DECLARED_COUNT
 		p.stats.DeclaredRowCount = &declared
 	}
-	p.stats.TotalTime = durationpb.New(time.Since(p.start))
-	return p.stream.Send(&pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Statistics{Statistics: &p.stats}})
+	return nil
 }
 
 func (p *preview) progress(state pb.ReadState, queryID string) error {

@@ -81,7 +81,9 @@ type Service struct {
 	closed bool
 	runs   map[string]*run // by the session's name
 
-	kept keptResults
+	kept     keptResults
+	shared   sharedQueries
+	previews sync.WaitGroup // queries of previews, which end with those
 }
 
 // New returns a service that reads through the given links. It has to be closed.
@@ -91,6 +93,7 @@ func New(links Links, store Store, options Options) *Service {
 		logger: cmp.Or(options.Logger, slog.Default()), runs: map[string]*run{},
 	}
 	s.kept.open = map[string]*keptResult{}
+	s.shared.running = map[sharedKey]*sharedQuery{}
 	s.lifetime, s.end = context.WithCancelCause(context.Background())
 	s.work.Go(s.sweepNowAndThen)
 	return s
@@ -104,6 +107,7 @@ func (s *Service) Close() {
 	s.mu.Unlock()
 	s.end(shuttingDown())
 	s.work.Wait()
+	s.previews.Wait()
 	s.forgetKept("")
 }
 

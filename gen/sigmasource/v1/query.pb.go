@@ -1535,8 +1535,15 @@ type PreviewModelRequest struct {
 	// answer about the same model. If the columns are other ones now the call
 	// fails with SCHEMA_DRIFT before any row is sent. Empty means no such check.
 	ExpectedFingerprint string `protobuf:"bytes,6,opt,name=expected_fingerprint,json=expectedFingerprint,proto3" json:"expected_fingerprint,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Count all rows of the model as well, in the warehouse and while the first ones
+	// are being sent. The statistics have the count, and wait for it.
+	IncludeTotalRowCount bool `protobuf:"varint,7,opt,name=include_total_row_count,json=includeTotalRowCount,proto3" json:"include_total_row_count,omitempty"`
+	// The most time that the warehouse may take, for the count as well. When it is
+	// over its queries are cancelled and the call fails with COST_LIMIT_EXCEEDED. Not
+	// set means no such limit. At least a millisecond, at most an hour.
+	MaxWarehouseTime *durationpb.Duration `protobuf:"bytes,8,opt,name=max_warehouse_time,json=maxWarehouseTime,proto3" json:"max_warehouse_time,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *PreviewModelRequest) Reset() {
@@ -1609,6 +1616,20 @@ func (x *PreviewModelRequest) GetExpectedFingerprint() string {
 		return x.ExpectedFingerprint
 	}
 	return ""
+}
+
+func (x *PreviewModelRequest) GetIncludeTotalRowCount() bool {
+	if x != nil {
+		return x.IncludeTotalRowCount
+	}
+	return false
+}
+
+func (x *PreviewModelRequest) GetMaxWarehouseTime() *durationpb.Duration {
+	if x != nil {
+		return x.MaxWarehouseTime
+	}
+	return nil
 }
 
 // PreviewModelResponse is one message of the stream.
@@ -2561,7 +2582,12 @@ type Statistics struct {
 	// Time of the whole call.
 	TotalTime *durationpb.Duration `protobuf:"bytes,8,opt,name=total_time,json=totalTime,proto3" json:"total_time,omitempty"`
 	// What a user should know about the rows.
-	Findings      []*Finding `protobuf:"bytes,9,rep,name=findings,proto3" json:"findings,omitempty"`
+	Findings []*Finding `protobuf:"bytes,9,rep,name=findings,proto3" json:"findings,omitempty"`
+	// All rows of the model. Set only if they were to be counted.
+	TotalRowCount *int64 `protobuf:"varint,10,opt,name=total_row_count,json=totalRowCount,proto3,oneof" json:"total_row_count,omitempty"`
+	// The rows are those of a query that the same caller's same request had running
+	// at that moment.
+	Shared        bool `protobuf:"varint,11,opt,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2657,6 +2683,20 @@ func (x *Statistics) GetFindings() []*Finding {
 		return x.Findings
 	}
 	return nil
+}
+
+func (x *Statistics) GetTotalRowCount() int64 {
+	if x != nil && x.TotalRowCount != nil {
+		return *x.TotalRowCount
+	}
+	return 0
+}
+
+func (x *Statistics) GetShared() bool {
+	if x != nil {
+		return x.Shared
+	}
+	return false
 }
 
 // CheckModelRequest asks about a model.
@@ -3374,14 +3414,16 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"byte_count\x18\x06 \x01(\x03R\tbyteCount\x12\x19\n" +
 	"\bquery_id\x18\a \x01(\tR\aqueryId\x128\n" +
 	"\n" +
-	"total_time\x18\b \x01(\v2\x19.google.protobuf.DurationR\ttotalTime\"\xe6\x03\n" +
+	"total_time\x18\b \x01(\v2\x19.google.protobuf.DurationR\ttotalTime\"\xf9\x04\n" +
 	"\x13PreviewModelRequest\x12\xb2\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x9d\x01\xe0A\x02\xbaH\x96\x01r\x93\x012\x90\x01^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/models/[A-Za-z0-9_-]{1,128}\\.[A-Za-z0-9_-]{1,128}$R\x04name\x12(\n" +
 	"\trow_limit\x18\x02 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xa0\x8d\x06(\x00R\browLimit\x12<\n" +
 	"\x06format\x18\x03 \x01(\x0e2\x1a.sigmasource.v1.DataFormatB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06format\x12,\n" +
 	"\acolumns\x18\x04 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xd0\x0f\"\ar\x05\x10\x01\x18\xe8\aR\acolumns\x12H\n" +
 	"\flimit_policy\x18\x05 \x01(\x0e2\x1b.sigmasource.v1.LimitPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\vlimitPolicy\x12:\n" +
-	"\x14expected_fingerprint\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18dR\x13expectedFingerprint\"\xad\x02\n" +
+	"\x14expected_fingerprint\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18dR\x13expectedFingerprint\x125\n" +
+	"\x17include_total_row_count\x18\a \x01(\bR\x14includeTotalRowCount\x12Z\n" +
+	"\x12max_warehouse_time\x18\b \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x03\b\x90\x1c2\x04\x10\xc0\x84=R\x10maxWarehouseTime\"\xad\x02\n" +
 	"\x14PreviewModelResponse\x126\n" +
 	"\bprogress\x18\x01 \x01(\v2\x18.sigmasource.v1.ProgressH\x00R\bprogress\x120\n" +
 	"\x06schema\x18\x02 \x01(\v2\x16.sigmasource.v1.SchemaH\x00R\x06schema\x12.\n" +
@@ -3447,7 +3489,7 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\n" +
 	"ArrowBatch\x12\x10\n" +
 	"\x03ipc\x18\x01 \x01(\fR\x03ipc\x12\x1b\n" +
-	"\trow_count\x18\x02 \x01(\x03R\browCount\"\xd1\x03\n" +
+	"\trow_count\x18\x02 \x01(\x03R\browCount\"\xaa\x04\n" +
 	"\n" +
 	"Statistics\x12\x1b\n" +
 	"\trow_count\x18\x01 \x01(\x03R\browCount\x121\n" +
@@ -3461,8 +3503,12 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\x0ewarehouse_time\x18\a \x01(\v2\x19.google.protobuf.DurationR\rwarehouseTime\x128\n" +
 	"\n" +
 	"total_time\x18\b \x01(\v2\x19.google.protobuf.DurationR\ttotalTime\x123\n" +
-	"\bfindings\x18\t \x03(\v2\x17.sigmasource.v1.FindingR\bfindingsB\x15\n" +
-	"\x13_declared_row_count\"\xde\x03\n" +
+	"\bfindings\x18\t \x03(\v2\x17.sigmasource.v1.FindingR\bfindings\x12+\n" +
+	"\x0ftotal_row_count\x18\n" +
+	" \x01(\x03H\x01R\rtotalRowCount\x88\x01\x01\x12\x16\n" +
+	"\x06shared\x18\v \x01(\bR\x06sharedB\x15\n" +
+	"\x13_declared_row_countB\x12\n" +
+	"\x10_total_row_count\"\xde\x03\n" +
 	"\x11CheckModelRequest\x12\xb2\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x9d\x01\xe0A\x02\xbaH\x96\x01r\x93\x012\x90\x01^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/models/[A-Za-z0-9_-]{1,128}\\.[A-Za-z0-9_-]{1,128}$R\x04name\x12,\n" +
 	"\acolumns\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xd0\x0f\"\ar\x05\x10\x01\x18\xe8\aR\acolumns\x12H\n" +
@@ -3672,58 +3718,59 @@ var file_sigmasource_v1_query_proto_depIdxs = []int32{
 	41, // 21: sigmasource.v1.StreamStatistics.total_time:type_name -> google.protobuf.Duration
 	3,  // 22: sigmasource.v1.PreviewModelRequest.format:type_name -> sigmasource.v1.DataFormat
 	2,  // 23: sigmasource.v1.PreviewModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
-	23, // 24: sigmasource.v1.PreviewModelResponse.progress:type_name -> sigmasource.v1.Progress
-	24, // 25: sigmasource.v1.PreviewModelResponse.schema:type_name -> sigmasource.v1.Schema
-	28, // 26: sigmasource.v1.PreviewModelResponse.rows:type_name -> sigmasource.v1.RowBatch
-	31, // 27: sigmasource.v1.PreviewModelResponse.arrow:type_name -> sigmasource.v1.ArrowBatch
-	32, // 28: sigmasource.v1.PreviewModelResponse.statistics:type_name -> sigmasource.v1.Statistics
-	4,  // 29: sigmasource.v1.Progress.state:type_name -> sigmasource.v1.ReadState
-	25, // 30: sigmasource.v1.Schema.columns:type_name -> sigmasource.v1.SchemaColumn
-	6,  // 31: sigmasource.v1.SchemaColumn.type:type_name -> sigmasource.v1.ColumnType
-	27, // 32: sigmasource.v1.SchemaDrift.changes:type_name -> sigmasource.v1.SchemaChange
-	5,  // 33: sigmasource.v1.SchemaChange.kind:type_name -> sigmasource.v1.SchemaChangeKind
-	29, // 34: sigmasource.v1.RowBatch.rows:type_name -> sigmasource.v1.Row
-	30, // 35: sigmasource.v1.Row.values:type_name -> sigmasource.v1.Value
-	45, // 36: sigmasource.v1.Value.null_value:type_name -> google.protobuf.NullValue
-	42, // 37: sigmasource.v1.Value.timestamp_value:type_name -> google.protobuf.Timestamp
-	7,  // 38: sigmasource.v1.Statistics.proof:type_name -> sigmasource.v1.CompletenessProof
-	41, // 39: sigmasource.v1.Statistics.sigma_time:type_name -> google.protobuf.Duration
-	41, // 40: sigmasource.v1.Statistics.warehouse_time:type_name -> google.protobuf.Duration
-	41, // 41: sigmasource.v1.Statistics.total_time:type_name -> google.protobuf.Duration
-	43, // 42: sigmasource.v1.Statistics.findings:type_name -> sigmasource.v1.Finding
-	2,  // 43: sigmasource.v1.CheckModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
-	44, // 44: sigmasource.v1.CheckModelResponse.problem:type_name -> sigmasource.v1.Problem
-	24, // 45: sigmasource.v1.CheckModelResponse.schema:type_name -> sigmasource.v1.Schema
-	26, // 46: sigmasource.v1.CheckModelResponse.drift:type_name -> sigmasource.v1.SchemaDrift
-	36, // 47: sigmasource.v1.CheckModelResponse.tables:type_name -> sigmasource.v1.TableAccess
-	38, // 48: sigmasource.v1.CheckModelResponse.warehouse_match:type_name -> sigmasource.v1.WarehouseMatch
-	39, // 49: sigmasource.v1.CheckModelResponse.key:type_name -> sigmasource.v1.KeyReport
-	43, // 50: sigmasource.v1.CheckModelResponse.findings:type_name -> sigmasource.v1.Finding
-	35, // 51: sigmasource.v1.CheckModelResponse.comparison:type_name -> sigmasource.v1.Comparison
-	8,  // 52: sigmasource.v1.Comparison.verdict:type_name -> sigmasource.v1.ComparisonVerdict
-	44, // 53: sigmasource.v1.TableAccess.problem:type_name -> sigmasource.v1.Problem
-	37, // 54: sigmasource.v1.TableAccess.grants:type_name -> sigmasource.v1.Grant
-	9,  // 55: sigmasource.v1.WarehouseMatch.outcome:type_name -> sigmasource.v1.WarehouseMatchOutcome
-	46, // 56: sigmasource.v1.WarehouseMatch.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
-	40, // 57: sigmasource.v1.KeyReport.duplicates:type_name -> sigmasource.v1.DuplicateKey
-	30, // 58: sigmasource.v1.DuplicateKey.values:type_name -> sigmasource.v1.Value
-	21, // 59: sigmasource.v1.ModelQuery.PreviewModel:input_type -> sigmasource.v1.PreviewModelRequest
-	33, // 60: sigmasource.v1.ModelQuery.CheckModel:input_type -> sigmasource.v1.CheckModelRequest
-	10, // 61: sigmasource.v1.ModelQuery.CreateReadSession:input_type -> sigmasource.v1.CreateReadSessionRequest
-	14, // 62: sigmasource.v1.ModelQuery.GetReadSession:input_type -> sigmasource.v1.GetReadSessionRequest
-	16, // 63: sigmasource.v1.ModelQuery.DeleteReadSession:input_type -> sigmasource.v1.DeleteReadSessionRequest
-	18, // 64: sigmasource.v1.ModelQuery.ReadRows:input_type -> sigmasource.v1.ReadRowsRequest
-	22, // 65: sigmasource.v1.ModelQuery.PreviewModel:output_type -> sigmasource.v1.PreviewModelResponse
-	34, // 66: sigmasource.v1.ModelQuery.CheckModel:output_type -> sigmasource.v1.CheckModelResponse
-	11, // 67: sigmasource.v1.ModelQuery.CreateReadSession:output_type -> sigmasource.v1.CreateReadSessionResponse
-	15, // 68: sigmasource.v1.ModelQuery.GetReadSession:output_type -> sigmasource.v1.GetReadSessionResponse
-	17, // 69: sigmasource.v1.ModelQuery.DeleteReadSession:output_type -> sigmasource.v1.DeleteReadSessionResponse
-	19, // 70: sigmasource.v1.ModelQuery.ReadRows:output_type -> sigmasource.v1.ReadRowsResponse
-	65, // [65:71] is the sub-list for method output_type
-	59, // [59:65] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	41, // 24: sigmasource.v1.PreviewModelRequest.max_warehouse_time:type_name -> google.protobuf.Duration
+	23, // 25: sigmasource.v1.PreviewModelResponse.progress:type_name -> sigmasource.v1.Progress
+	24, // 26: sigmasource.v1.PreviewModelResponse.schema:type_name -> sigmasource.v1.Schema
+	28, // 27: sigmasource.v1.PreviewModelResponse.rows:type_name -> sigmasource.v1.RowBatch
+	31, // 28: sigmasource.v1.PreviewModelResponse.arrow:type_name -> sigmasource.v1.ArrowBatch
+	32, // 29: sigmasource.v1.PreviewModelResponse.statistics:type_name -> sigmasource.v1.Statistics
+	4,  // 30: sigmasource.v1.Progress.state:type_name -> sigmasource.v1.ReadState
+	25, // 31: sigmasource.v1.Schema.columns:type_name -> sigmasource.v1.SchemaColumn
+	6,  // 32: sigmasource.v1.SchemaColumn.type:type_name -> sigmasource.v1.ColumnType
+	27, // 33: sigmasource.v1.SchemaDrift.changes:type_name -> sigmasource.v1.SchemaChange
+	5,  // 34: sigmasource.v1.SchemaChange.kind:type_name -> sigmasource.v1.SchemaChangeKind
+	29, // 35: sigmasource.v1.RowBatch.rows:type_name -> sigmasource.v1.Row
+	30, // 36: sigmasource.v1.Row.values:type_name -> sigmasource.v1.Value
+	45, // 37: sigmasource.v1.Value.null_value:type_name -> google.protobuf.NullValue
+	42, // 38: sigmasource.v1.Value.timestamp_value:type_name -> google.protobuf.Timestamp
+	7,  // 39: sigmasource.v1.Statistics.proof:type_name -> sigmasource.v1.CompletenessProof
+	41, // 40: sigmasource.v1.Statistics.sigma_time:type_name -> google.protobuf.Duration
+	41, // 41: sigmasource.v1.Statistics.warehouse_time:type_name -> google.protobuf.Duration
+	41, // 42: sigmasource.v1.Statistics.total_time:type_name -> google.protobuf.Duration
+	43, // 43: sigmasource.v1.Statistics.findings:type_name -> sigmasource.v1.Finding
+	2,  // 44: sigmasource.v1.CheckModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
+	44, // 45: sigmasource.v1.CheckModelResponse.problem:type_name -> sigmasource.v1.Problem
+	24, // 46: sigmasource.v1.CheckModelResponse.schema:type_name -> sigmasource.v1.Schema
+	26, // 47: sigmasource.v1.CheckModelResponse.drift:type_name -> sigmasource.v1.SchemaDrift
+	36, // 48: sigmasource.v1.CheckModelResponse.tables:type_name -> sigmasource.v1.TableAccess
+	38, // 49: sigmasource.v1.CheckModelResponse.warehouse_match:type_name -> sigmasource.v1.WarehouseMatch
+	39, // 50: sigmasource.v1.CheckModelResponse.key:type_name -> sigmasource.v1.KeyReport
+	43, // 51: sigmasource.v1.CheckModelResponse.findings:type_name -> sigmasource.v1.Finding
+	35, // 52: sigmasource.v1.CheckModelResponse.comparison:type_name -> sigmasource.v1.Comparison
+	8,  // 53: sigmasource.v1.Comparison.verdict:type_name -> sigmasource.v1.ComparisonVerdict
+	44, // 54: sigmasource.v1.TableAccess.problem:type_name -> sigmasource.v1.Problem
+	37, // 55: sigmasource.v1.TableAccess.grants:type_name -> sigmasource.v1.Grant
+	9,  // 56: sigmasource.v1.WarehouseMatch.outcome:type_name -> sigmasource.v1.WarehouseMatchOutcome
+	46, // 57: sigmasource.v1.WarehouseMatch.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
+	40, // 58: sigmasource.v1.KeyReport.duplicates:type_name -> sigmasource.v1.DuplicateKey
+	30, // 59: sigmasource.v1.DuplicateKey.values:type_name -> sigmasource.v1.Value
+	21, // 60: sigmasource.v1.ModelQuery.PreviewModel:input_type -> sigmasource.v1.PreviewModelRequest
+	33, // 61: sigmasource.v1.ModelQuery.CheckModel:input_type -> sigmasource.v1.CheckModelRequest
+	10, // 62: sigmasource.v1.ModelQuery.CreateReadSession:input_type -> sigmasource.v1.CreateReadSessionRequest
+	14, // 63: sigmasource.v1.ModelQuery.GetReadSession:input_type -> sigmasource.v1.GetReadSessionRequest
+	16, // 64: sigmasource.v1.ModelQuery.DeleteReadSession:input_type -> sigmasource.v1.DeleteReadSessionRequest
+	18, // 65: sigmasource.v1.ModelQuery.ReadRows:input_type -> sigmasource.v1.ReadRowsRequest
+	22, // 66: sigmasource.v1.ModelQuery.PreviewModel:output_type -> sigmasource.v1.PreviewModelResponse
+	34, // 67: sigmasource.v1.ModelQuery.CheckModel:output_type -> sigmasource.v1.CheckModelResponse
+	11, // 68: sigmasource.v1.ModelQuery.CreateReadSession:output_type -> sigmasource.v1.CreateReadSessionResponse
+	15, // 69: sigmasource.v1.ModelQuery.GetReadSession:output_type -> sigmasource.v1.GetReadSessionResponse
+	17, // 70: sigmasource.v1.ModelQuery.DeleteReadSession:output_type -> sigmasource.v1.DeleteReadSessionResponse
+	19, // 71: sigmasource.v1.ModelQuery.ReadRows:output_type -> sigmasource.v1.ReadRowsResponse
+	66, // [66:72] is the sub-list for method output_type
+	60, // [60:66] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_sigmasource_v1_query_proto_init() }

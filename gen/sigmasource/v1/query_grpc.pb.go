@@ -53,7 +53,9 @@ type ModelQueryClient interface {
 	// however it ended**: count the rows of the batches, compare them with
 	// `statistics.row_count`, and treat any difference as an error.
 	//
-	// Cancel the call to cancel the query in the warehouse.
+	// Cancel the call to cancel the query in the warehouse. A caller's identical
+	// previews at the same moment share one query, which ends when the last of them
+	// does.
 	//
 	// Errors, besides those of every method: NOT_FOUND (CONNECTION_NOT_FOUND,
 	// MODEL_GONE); FAILED_PRECONDITION (MODEL_ARCHIVED, MODEL_BROKEN,
@@ -66,7 +68,8 @@ type ModelQueryClient interface {
 	// DEADLINE_EXCEEDED (WAREHOUSE_TIMEOUT, DEADLINE_EXCEEDED);
 	// ABORTED (WAREHOUSE_CANCELLED); DATA_LOSS (RESULT_INCOMPLETE);
 	// RESOURCE_EXHAUSTED (ROW_TOO_LARGE); FAILED_PRECONDITION (SCHEMA_DRIFT, with
-	// a SchemaDrift in the details); INVALID_ARGUMENT (COLUMN_NOT_FOUND).
+	// a SchemaDrift in the details; COST_LIMIT_EXCEEDED); INVALID_ARGUMENT
+	// (COLUMN_NOT_FOUND).
 	PreviewModel(ctx context.Context, in *PreviewModelRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PreviewModelResponse], error)
 	// CheckModel finds out whether a model can be read, without reading it: the
 	// warehouse compiles the very SQL that a read would run, and does not run it.
@@ -234,7 +237,9 @@ type ModelQueryServer interface {
 	// however it ended**: count the rows of the batches, compare them with
 	// `statistics.row_count`, and treat any difference as an error.
 	//
-	// Cancel the call to cancel the query in the warehouse.
+	// Cancel the call to cancel the query in the warehouse. A caller's identical
+	// previews at the same moment share one query, which ends when the last of them
+	// does.
 	//
 	// Errors, besides those of every method: NOT_FOUND (CONNECTION_NOT_FOUND,
 	// MODEL_GONE); FAILED_PRECONDITION (MODEL_ARCHIVED, MODEL_BROKEN,
@@ -247,7 +252,8 @@ type ModelQueryServer interface {
 	// DEADLINE_EXCEEDED (WAREHOUSE_TIMEOUT, DEADLINE_EXCEEDED);
 	// ABORTED (WAREHOUSE_CANCELLED); DATA_LOSS (RESULT_INCOMPLETE);
 	// RESOURCE_EXHAUSTED (ROW_TOO_LARGE); FAILED_PRECONDITION (SCHEMA_DRIFT, with
-	// a SchemaDrift in the details); INVALID_ARGUMENT (COLUMN_NOT_FOUND).
+	// a SchemaDrift in the details; COST_LIMIT_EXCEEDED); INVALID_ARGUMENT
+	// (COLUMN_NOT_FOUND).
 	PreviewModel(*PreviewModelRequest, grpc.ServerStreamingServer[PreviewModelResponse]) error
 	// CheckModel finds out whether a model can be read, without reading it: the
 	// warehouse compiles the very SQL that a read would run, and does not run it.

@@ -158,7 +158,9 @@ func TestWhatTheDemoPrintsWorks(t *testing.T) {
 
 	t.Run("connections", func(t *testing.T) { connectionCommands(t, connection) })
 	t.Run("models", modelCommands)
-	t.Run("read", func(t *testing.T) { readCommand(t, regexp.MustCompile(`preview (workspaces\S+)`).FindStringSubmatch(out.String())[1]) })
+	t.Run("read", func(t *testing.T) {
+		readCommand(t, regexp.MustCompile(`preview (workspaces\S+)`).FindStringSubmatch(out.String())[1])
+	})
 	t.Run("mistakes", mistakes)
 }
 
