@@ -26,10 +26,12 @@ import (
 	"github.com/sigmasource/sigmasource/server/auth"
 	"github.com/sigmasource/sigmasource/server/client"
 	"github.com/sigmasource/sigmasource/server/keyring"
+	"github.com/sigmasource/sigmasource/server/quota"
 	"github.com/sigmasource/sigmasource/server/spool"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 	"github.com/sigmasource/sigmasource/sigmaclient/sigmatest"
+	"github.com/sigmasource/sigmasource/warehouse/snowflaketest"
 )
 
 // benchRows is how many rows the table of the benchmarks has. SIGMASOURCE_BENCH_ROWS
@@ -62,7 +64,10 @@ type bench struct {
 
 const benchSQL = `select * from SALES.ORDERS`
 
-func newBench(b *testing.B) *bench {
+func newBench(b *testing.B) *bench { return newBenchBeside(b, nil) }
+
+// newBenchBeside also connects an account, if there is one.
+func newBenchBeside(b *testing.B, account *snowflaketest.Server) *bench {
 	b.Helper()
 	folder, data := b.TempDir(), b.TempDir()
 	w := &bench{file: filepath.Join(folder, "SHOP.duckdb"), rows: benchRows(b)}
@@ -95,9 +100,13 @@ func newBench(b *testing.B) *bench {
 	callers, err := auth.New(auth.Config{Tokens: []auth.Token{{Principal: "bench", Hash: hash, Roles: auth.Roles{"acme": auth.Admin}}}}, nil)
 	must(b, err)
 	b.Cleanup(callers.Close)
-	hosts, err := sigmaclient.NewHosts(sigma.Host())
+	admitted := []string{sigma.Host()}
+	if account != nil {
+		admitted = append(admitted, fmt.Sprintf("%s:%d", account.Host(), account.Port()))
+	}
+	hosts, err := sigmaclient.NewHosts(admitted...)
 	must(b, err)
-	s, err := server.New(b.Context(), server.Config{Store: kept, Callers: callers, Hosts: hosts, DuckDBDir: folder, Spool: results, Logger: quiet})
+	s, err := server.New(b.Context(), server.Config{Store: kept, Callers: callers, Hosts: hosts, DuckDBDir: folder, Spool: results, Logger: quiet, Limits: &quota.Limits{}})
 	must(b, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(b, err)
@@ -115,6 +124,16 @@ func newBench(b *testing.B) *bench {
 	}})
 	must(b, err)
 	w.model = modelName(duckdbName, "bench", "orders")
+	if account != nil {
+		_, err = pb.NewSigmaConnectionsClient(w.conn).CreateConnection(w.ctx, &pb.CreateConnectionRequest{Parent: workspace, ConnectionId: "prod", SkipCheck: true, Connection: &pb.Connection{
+			Sigma: &pb.SigmaCredentials{BaseUrl: sigma.URL(), ClientId: sigma.Organization().ClientID, ClientSecret: sigmaSecret},
+			Warehouse: &pb.Warehouse{Kind: &pb.Warehouse_Snowflake{Snowflake: &pb.SnowflakeWarehouse{
+				Account: snowflakeAccount, Url: account.URL(), User: snowflakeUser, Warehouse: snowflakeComputer, Database: "SHOP",
+				Authentication: &pb.SnowflakeWarehouse_Password{Password: password},
+			}}},
+		}})
+		must(b, err)
+	}
 	return w
 }
 
