@@ -32,7 +32,7 @@ func TestIdenticalPreviewsShareOneQuery(t *testing.T) {
 	for range 20 {
 		read(model, 2500, w.ctx)
 	}
-	<-g.waiting // of the first; the others join it, now or once it runs
+	<-g.waiting              // of the first; the others join it, now or once it runs
 	read(model, 2501, w.ctx) // asks for something else
 	read(other, 2500, w.ctx)
 	for range 2 {

@@ -28,7 +28,15 @@ func (b block) release() {
 	}
 }
 
-// blockBuilder joins and splits batches to blocks of about targetMessageSize.
+// Sizes of blocks in bytes: what messages are joined to, and the most that it may
+// become by that. Blocks fit buffers of the pool, of which half would be wasted
+// otherwise.
+const (
+	blockTarget = 640 << 10
+	blockSize   = 1 << 20
+)
+
+// blockBuilder joins and splits batches to blocks.
 type blockBuilder struct {
 	schema *arrow.Schema
 	writer *ipc.Writer
@@ -67,13 +75,13 @@ func (w *messageWriter) WritePayload(payload ipc.Payload) error {
 
 func (b *blockBuilder) add(batch arrow.RecordBatch) error {
 	rows, bytes := batch.NumRows(), max(1, size(batch))
-	step := max(1, rows*targetMessageSize/bytes)
+	step := max(1, rows*blockTarget/bytes)
 	for from := int64(0); from < rows; {
 		n := min(step, rows-from)
 		if left := rows - from; left < step+step/2 {
 			n = left
 		}
-		if b.current != nil && int64(len(*b.current))+bytes*n/rows > targetMessageSize*5/4 {
+		if b.current != nil && int64(len(*b.current))+bytes*n/rows+bytes*n/rows/16 > blockSize {
 			if err := b.flush(); err != nil {
 				return err
 			}
@@ -91,7 +99,7 @@ func (b *blockBuilder) add(batch arrow.RecordBatch) error {
 // uneven size make it too large.
 func (b *blockBuilder) write(batch arrow.RecordBatch, from, to int64) error {
 	if b.current == nil {
-		b.current = pool.Buffers.Get(2 * targetMessageSize)
+		b.current = pool.Buffers.Get(blockSize)
 		*b.current = (*b.current)[:0]
 	}
 	before := len(*b.current)

@@ -189,6 +189,12 @@ func (r *run) read(ctx context.Context, full chan<- int) error {
 		}
 		return nil
 	})
+	select {
+	case r.service.turns <- struct{}{}:
+		defer func() { <-r.service.turns }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	first := true
 	for {
 		batch, err := r.result.Next(ctx)

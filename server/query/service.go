@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -76,6 +77,7 @@ type Service struct {
 	lifetime context.Context
 	end      context.CancelCauseFunc
 	work     sync.WaitGroup // runs and the sweeper
+	turns    chan struct{}  // of the runs that read and compress at once
 
 	mu     sync.Mutex
 	closed bool
@@ -91,6 +93,7 @@ func New(links Links, store Store, options Options) *Service {
 	s := &Service{
 		links: links, store: store, spool: options.Spool, budget: newBudget(options.Memory),
 		logger: cmp.Or(options.Logger, slog.Default()), runs: map[string]*run{},
+		turns: make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
 	}
 	s.kept.open = map[string]*keptResult{}
 	s.shared.running = map[sharedKey]*sharedQuery{}

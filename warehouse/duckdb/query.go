@@ -28,6 +28,7 @@ const interruptEvery = 5 * time.Millisecond
 
 // result streams a query. It implements [warehouse.Result].
 type result struct {
+	house     *Warehouse
 	allocator memory.Allocator
 	schema    *arrow.Schema
 	types     []logicalType
@@ -66,7 +67,7 @@ func (w *Warehouse) Query(ctx context.Context, stmt warehouse.Statement) (wareho
 		return nil, err
 	}
 	r := &result{
-		allocator: w.config.Allocator, conn: conn,
+		house: w, allocator: w.config.Allocator, conn: conn,
 		closing: make(chan struct{}), interrupter: make(chan struct{}),
 	}
 	var cancel context.CancelCauseFunc
@@ -75,7 +76,12 @@ func (w *Warehouse) Query(ctx context.Context, stmt warehouse.Statement) (wareho
 	r.cancel = func(cause error) { stop(); cancel(cause) }
 	go r.interruptWhenDone()
 
-	if err := r.start(stmt.SQL); err != nil {
+	endTurn, err := w.turn(r.ctx)
+	if err == nil {
+		err = r.start(stmt.SQL)
+		endTurn()
+	}
+	if err != nil {
 		err = r.cause(err)
 		r.release()
 		return nil, err
@@ -173,7 +179,12 @@ func (r *result) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { r.cancel(ctx.Err()) })
 	defer stop()
-	batch, err := r.next()
+	var batch arrow.RecordBatch
+	endTurn, err := r.house.turn(r.ctx)
+	if err == nil {
+		batch, err = r.next()
+		endTurn()
+	}
 	if ctx.Err() != nil && err == nil {
 		batch.Release()
 		err = ctx.Err()
