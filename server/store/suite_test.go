@@ -55,6 +55,7 @@ var suite = map[string]func(t *testing.T, open opener){
 	"page tokens":                                  testPageTokens,
 	"names of any length":                          testLongNames,
 	"a context that is over":                       testContext,
+	"sessions and their parts":                     testSessions,
 }
 
 func TestSQLite(t *testing.T) {

@@ -131,15 +131,7 @@ func (r *result) start(sql string) error {
 	if bindings.NParams(r.prepared) != 0 {
 		return &warehouse.Error{Kind: warehouse.KindInvalidSQL, Message: "the statement has parameters"}
 	}
-	if err := r.describe(); err != nil {
-		return err
-	}
-	// The streaming calls are marked as deprecated in DuckDB's header since
-	// 1.0, without a successor: every other way holds the whole result.
-	if bindings.PendingPreparedStreaming(r.prepared, &r.pending) == bindings.StateError {
-		return translate(bindings.PendingError(r.pending))
-	}
-	return nil
+	return r.describe()
 }
 
 // describe fills in the schema.
@@ -266,6 +258,12 @@ func (r *result) fetch() (more bool, err error) {
 		return false, err
 	}
 	if !r.running {
+		// From here on DuckDB's threads work on the query, whoever waits for it. The
+		// streaming calls are marked as deprecated in DuckDB's header since 1.0, without
+		// a successor: every other way holds the whole result.
+		if bindings.PendingPreparedStreaming(r.prepared, &r.pending) == bindings.StateError {
+			return false, translate(bindings.PendingError(r.pending))
+		}
 		state := bindings.ExecutePending(r.pending, &r.rows)
 		r.running = true
 		if state == bindings.StateError {
