@@ -71,9 +71,12 @@ func TestNobodyTakesMoreStreamsThanTheirShare(t *testing.T) {
 
 	g := w.gate()
 	var running sync.WaitGroup
+	limit := int32(5)
 	preview := func(ctx context.Context, connection string) {
+		limit++ // identical previews would share one query
+		rows := limit
 		running.Go(func() {
-			if _, err := w.preview(ctx, &pb.PreviewModelRequest{Name: of(connection), RowLimit: 5}); err != nil {
+			if _, err := w.preview(ctx, &pb.PreviewModelRequest{Name: of(connection), RowLimit: rows}); err != nil {
 				t.Error(err)
 			}
 		})

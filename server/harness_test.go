@@ -26,6 +26,7 @@ import (
 	"github.com/sigmasource/sigmasource/server"
 	"github.com/sigmasource/sigmasource/server/auth"
 	"github.com/sigmasource/sigmasource/server/keyring"
+	"github.com/sigmasource/sigmasource/server/spool"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 	"github.com/sigmasource/sigmasource/sigmaclient/sigmatest"
@@ -62,6 +63,7 @@ type world struct {
 	folder    string // of DuckDB files
 	duckdbDir string // the same, or empty where the operator admits none
 	dataDir   string // of the store
+	spoolDir  string // of kept results
 
 	// ctx carries the token of the workspace acme; others that of globex.
 	ctx, others context.Context
@@ -73,6 +75,7 @@ type world struct {
 
 	server *server.Server
 	store  *store.Store
+	spool  *spool.Spool
 	served chan error
 
 	callers   *auth.Callers
@@ -101,7 +104,7 @@ func newWorld(t *testing.T, org sigmatest.Organization, config snowflaketest.Con
 	config.Roles = []snowflaketest.Role{{Name: snowflakeRole, Select: []string{"SHOP.SALES.*"}}}
 	config.Warehouses = []string{snowflakeComputer}
 
-	w := &world{t: t, folder: t.TempDir(), dataDir: t.TempDir(), logs: &record{}, got: &record{}, audit: &record{}}
+	w := &world{t: t, folder: t.TempDir(), dataDir: t.TempDir(), spoolDir: t.TempDir(), logs: &record{}, got: &record{}, audit: &record{}}
 	w.duckdbDir = w.folder
 	t.Cleanup(w.verifyNothingLeaked)
 	var err error
@@ -157,6 +160,9 @@ func (w *world) start() {
 	logger := slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	config := server.Config{Store: w.store, Callers: w.callers, Hosts: hosts, DuckDBDir: w.duckdbDir, Logger: logger,
 		Audit: slog.New(slog.NewJSONHandler(w.audit, nil))}
+	w.spool, err = spool.Open(w.ctx, w.spoolDir)
+	w.must(err)
+	config.Spool = w.spool
 	if w.adjust != nil {
 		w.adjust(&config)
 	}
@@ -207,6 +213,7 @@ func (w *world) stop() {
 	w.close(<-w.served)
 	w.close(w.conn.Close())
 	w.close(w.store.Close())
+	w.close(w.spool.Close())
 	w.server = nil
 }
 

@@ -39,6 +39,7 @@ import (
 	"github.com/sigmasource/sigmasource/server/jobs"
 	"github.com/sigmasource/sigmasource/server/query"
 	"github.com/sigmasource/sigmasource/server/quota"
+	"github.com/sigmasource/sigmasource/server/spool"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 )
@@ -52,6 +53,12 @@ type Config struct {
 	Hosts *sigmaclient.Hosts
 	// DuckDBDir is the folder of DuckDB warehouses. Empty refuses them.
 	DuckDBDir string
+	// Spool keeps the results of read sessions. It is not closed by the server. Nil
+	// refuses sessions on warehouses that do not keep results themselves.
+	Spool *spool.Spool
+	// ReadMemory bounds the bytes of rows that are read ahead of their readers. 0
+	// means 128 MiB.
+	ReadMemory int64
 	// SigmaTransport carries the requests to Sigma. Nil means one of its own.
 	SigmaTransport http.RoundTripper
 	// TLS encrypts. Nil means plain text.
@@ -95,6 +102,7 @@ type Server struct {
 	grpc    *grpc.Server
 	health  *health.Server
 	catalog *catalog.Service
+	query   *query.Service
 	runner  *jobs.Runner
 	pool    *connections.Pool
 	sigma   *sigmaclient.Service
@@ -127,9 +135,8 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	s.catalog = catalog.New(config.Store, s.pool, config.Limits.WorkspaceScans, config.Now, logger)
 	pb.RegisterSigmaConnectionsServer(s.grpc, connections.New(config.Store, s.pool, opener, s.catalog, config.Now, logger))
 	pb.RegisterModelCatalogServer(s.grpc, s.catalog)
-	queries := query.New(s.pool, config.Store)
-	queries.Heartbeat = config.Heartbeat
-	pb.RegisterModelQueryServer(s.grpc, queries)
+	s.query = query.New(s.pool, config.Store, query.Options{Spool: config.Spool, Memory: config.ReadMemory, Heartbeat: config.Heartbeat, Logger: logger})
+	pb.RegisterModelQueryServer(s.grpc, s.query)
 	if config.Health != Nobody {
 		healthpb.RegisterHealthServer(s.grpc, s.health)
 	}
@@ -244,6 +251,7 @@ func connectionOptions() []grpc.ServerOption {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(1 << 20),     // requests hold names and keys, no data
 		grpc.MaxHeaderListSize(32 << 10), // and their metadata a token
+		grpc.ForceServerCodecV2(query.Codec{}),
 	}
 }
 
@@ -277,6 +285,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.grpc.Stop()
 		<-stopped
 	}
+	s.query.Close()
 	s.pool.Close()
 	s.sigma.Close()
 	return err

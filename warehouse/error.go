@@ -22,12 +22,13 @@ const (
 	KindUnavailable        // the warehouse cannot be reached, is suspended, or failed in passing
 	KindIncomplete         // fewer or more rows were delivered than were declared
 	KindUnsupported        // a value or type that cannot be delivered exactly
+	KindGone               // the warehouse no longer has a result that it kept
 )
 
 // String returns the kind's name in lower case.
 func (k Kind) String() string {
 	names := [...]string{"unknown", "credentials", "configuration", "permission", "invalid SQL", "data", "timeout",
-		"cancelled", "throttled", "unavailable", "incomplete", "unsupported"}
+		"cancelled", "throttled", "unavailable", "incomplete", "unsupported", "gone"}
 	if k < 0 || int(k) >= len(names) {
 		return "unknown"
 	}

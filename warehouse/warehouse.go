@@ -9,6 +9,7 @@ package warehouse
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 
@@ -87,6 +88,60 @@ type Result interface {
 
 	// Close frees the result and cancels the query if it still runs. It is
 	// safe to call twice and after an error.
+	Close() error
+}
+
+// Keeper is a Warehouse that keeps the results of queries for a while.
+type Keeper interface {
+	// Reopen opens a result that was kept, through any connection of the same user.
+	// It fails with a *Error of KindGone where the warehouse no longer has it, and of
+	// KindIncomplete where it is not the one that the manifest tells of.
+	Reopen(ctx context.Context, manifest Manifest) (Parts, error)
+}
+
+// Kept is a Result of a Keeper.
+type Kept interface {
+	Result
+
+	// Keep gives the cursor up for the parts that it would have read. The context of
+	// the query bounds them no longer.
+	Keep() (Manifest, Parts, error)
+}
+
+// Manifest is what is to be known of a kept result to read it again: the figures
+// that the warehouse declared when it ran the query.
+type Manifest struct {
+	QueryID string          `json:"query_id"`
+	Parts   []int64         `json:"parts"`   // rows of each part, in the result's order
+	Columns json.RawMessage `json:"columns"` // the adapter's own record
+}
+
+// Rows is the number of all rows.
+func (m Manifest) Rows() int64 {
+	var n int64
+	for _, rows := range m.Parts {
+		n += rows
+	}
+	return n
+}
+
+// Parts is a kept result that is open. It is safe for concurrent use.
+type Parts interface {
+	// Schema tells the columns, in canonical types only.
+	Schema() *arrow.Schema
+
+	// Open returns a cursor over one part, counted from 0, which the caller closes.
+	// Any number may be open at a time.
+	Open(part int) (Part, error)
+
+	// Close frees what is held. Cursors that are open fail.
+	Close() error
+}
+
+// Part is a cursor over a part of a kept result. It is used by one goroutine.
+type Part interface {
+	// Next is as that of Result, for the rows that the manifest declares.
+	Next(ctx context.Context) (arrow.RecordBatch, error)
 	Close() error
 }
 

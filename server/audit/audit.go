@@ -98,23 +98,30 @@ func (s *recordedStream) RecvMsg(message any) error {
 // SendMsg counts the rows that went out. The first message is also where the
 // caller is known to have been let in.
 func (s *recordedStream) SendMsg(message any) error {
-	response, ok := message.(*pb.PreviewModelResponse)
-	if !ok {
-		return s.ServerStream.SendMsg(message)
-	}
-	if progress := response.GetProgress(); progress != nil {
-		if progress.GetState() == pb.ReadState_READ_STATE_PREPARING {
-			s.log.write("read begins", s.record, nil)
+	switch m := message.(type) {
+	case interface{ GetProgress() *pb.Progress }:
+		s.progress(m.GetProgress())
+	case interface{ RowCount() int64 }:
+		rows := m.RowCount()
+		err := s.ServerStream.SendMsg(message)
+		if err == nil {
+			s.record.rows += rows
 		}
-		if id := progress.GetQueryId(); id != "" {
-			s.record.queryID = id
-		}
+		return err
 	}
-	err := s.ServerStream.SendMsg(message)
-	if err == nil {
-		s.record.rows += response.GetRows().GetRowCount() + response.GetArrow().GetRowCount()
+	return s.ServerStream.SendMsg(message)
+}
+
+func (s *recordedStream) progress(progress *pb.Progress) {
+	if progress == nil {
+		return
 	}
-	return err
+	if progress.GetState() == pb.ReadState_READ_STATE_PREPARING {
+		s.log.write("read begins", s.record, nil)
+	}
+	if id := progress.GetQueryId(); id != "" {
+		s.record.queryID = id
+	}
 }
 
 // asked notes what a request is about.

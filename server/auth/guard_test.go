@@ -209,6 +209,7 @@ func TestRolesOfMethods(t *testing.T) {
 	want := map[string]auth.Role{
 		"CreateConnection": auth.Admin, "UpdateConnection": auth.Admin, "DeleteConnection": auth.Admin,
 		"CheckConnection": auth.Operator, "StartScan": auth.Operator, "CancelScan": auth.Operator, "CheckModel": auth.Operator,
+		"CreateReadSession": auth.Operator, "GetReadSession": auth.Operator, "DeleteReadSession": auth.Operator, "ReadRows": auth.Operator,
 		"GetConnection": auth.Viewer, "ListConnections": auth.Viewer, "GetScan": auth.Viewer, "WatchScan": auth.Viewer,
 		"ListScans": auth.Viewer, "ListChanges": auth.Viewer, "WatchChanges": auth.Viewer,
 		"ListWorkbooks": auth.Viewer, "ListModels": auth.Viewer, "GetModel": auth.Viewer, "PreviewModel": auth.Viewer,

@@ -98,4 +98,9 @@ var needed = map[string]Role{
 
 	pb.ModelQuery_PreviewModel_FullMethodName: Viewer,
 	pb.ModelQuery_CheckModel_FullMethodName:   Operator,
+
+	pb.ModelQuery_CreateReadSession_FullMethodName: Operator,
+	pb.ModelQuery_GetReadSession_FullMethodName:    Operator,
+	pb.ModelQuery_DeleteReadSession_FullMethodName: Operator,
+	pb.ModelQuery_ReadRows_FullMethodName:          Operator,
 }

@@ -23,6 +23,7 @@ type Link struct {
 
 	whoami  *whoami
 	release func()
+	again   func() *Link
 }
 
 // whoami keeps a warehouse's word of who we are.
@@ -45,6 +46,10 @@ func (l *Link) Identity(ctx context.Context) (warehouse.Identity, error) {
 	}
 	return *l.whoami.known, nil
 }
+
+// Again returns the same link for one more user, who has to release it, too. It must
+// not have been released.
+func (l *Link) Again() *Link { return l.again() }
 
 // Release gives the link back. It may be called more than once.
 func (l *Link) Release() { l.release() }
@@ -101,10 +106,20 @@ func (p *Pool) Acquire(ctx context.Context, name string) (*Link, error) {
 		s = &shared{link: *link, etag: connection.GetEtag()}
 		p.open[name] = s
 	}
+	return p.hold(s), nil
+}
+
+// hold returns a link for one more user. The caller holds the lock.
+func (p *Pool) hold(s *shared) *Link {
 	s.users++
 	held := s.link
 	held.release = sync.OnceFunc(func() { p.release(s) })
-	return &held, nil
+	held.again = func() *Link {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.hold(s)
+	}
+	return &held
 }
 
 func (p *Pool) release(s *shared) {

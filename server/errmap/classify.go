@@ -166,6 +166,7 @@ var warehouseReasons = map[warehouse.Kind]pb.ErrorReason{
 	warehouse.KindUnavailable:   pb.ErrorReason_ERROR_REASON_WAREHOUSE_UNAVAILABLE,
 	warehouse.KindIncomplete:    pb.ErrorReason_ERROR_REASON_RESULT_INCOMPLETE,
 	warehouse.KindUnsupported:   pb.ErrorReason_ERROR_REASON_VALUE_UNSUPPORTED,
+	warehouse.KindGone:          pb.ErrorReason_ERROR_REASON_SESSION_LOST,
 }
 
 func fromWarehouse(e *warehouse.Error, err error) *Error {

@@ -85,6 +85,10 @@ func resourceType(name string) string {
 		return "sigmasource/Workbook"
 	case "models":
 		return "sigmasource/Model"
+	case "sessions":
+		return "sigmasource/Session"
+	case "streams":
+		return "sigmasource/Stream"
 	}
 	return ""
 }

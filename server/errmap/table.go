@@ -56,4 +56,11 @@ var codeOf = map[pb.ErrorReason]codes.Code{
 	pb.ErrorReason_ERROR_REASON_QUOTA_EXCEEDED:                  codes.ResourceExhausted,
 	pb.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED:               codes.InvalidArgument,
 	pb.ErrorReason_ERROR_REASON_SECRETS_SEALED:                  codes.FailedPrecondition,
+	pb.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND:               codes.NotFound,
+	pb.ErrorReason_ERROR_REASON_SESSION_EXPIRED:                 codes.FailedPrecondition,
+	pb.ErrorReason_ERROR_REASON_SESSION_LOST:                    codes.Aborted,
+	pb.ErrorReason_ERROR_REASON_OFFSET_OUT_OF_RANGE:             codes.OutOfRange,
+	pb.ErrorReason_ERROR_REASON_SPOOL_FULL:                      codes.ResourceExhausted,
+	pb.ErrorReason_ERROR_REASON_SPOOL_UNAVAILABLE:               codes.Unavailable,
+	pb.ErrorReason_ERROR_REASON_COST_LIMIT_EXCEEDED:             codes.FailedPrecondition,
 }

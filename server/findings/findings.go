@@ -67,6 +67,16 @@ func (l *List) AddText(query *sigmasql.Query) {
 	}
 }
 
+// AddFull adds what becomes of Sigma's preview limits in a read of all rows.
+func (l *List) AddFull(query *sigmasql.Query) {
+	for _, limit := range query.Limits() {
+		if limit.Preview {
+			l.Info(pb.FindingCode_FINDING_CODE_PREVIEW_LIMIT_LIFTED,
+				"Sigma's SQL stops at %d rows. That is Sigma's preview limit, and it was lifted.", limit.Rows)
+		}
+	}
+}
+
 // AddPreview adds what becomes of Sigma's preview limits in a preview of so
 // many rows.
 func (l *List) AddPreview(query *sigmasql.Query, rows int64) {

@@ -14,8 +14,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
-
-	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 )
 
 // mixed is a batch of 8 columns, as a model of orders has them.
@@ -101,8 +99,9 @@ func timed(do func() error, b *testing.B) time.Duration {
 	return time.Since(start)
 }
 
-func marshal(message *pb.PreviewModelResponse, _ int64) error {
-	_, err := proto.Marshal(message)
+func marshal(f *frame) error {
+	data, err := Codec{}.Marshal(f)
+	data.Free()
 	return err
 }
 

@@ -121,7 +121,7 @@ var kinds = []kind{
 	}},
 	{arrow.Field{Type: arrow.Null}, func(_ *rapid.T, to array.Builder) *pb.Value {
 		to.AppendNull()
-		return nullValue
+		return nullValue()
 	}},
 }
 
@@ -143,7 +143,7 @@ func drawBatch(t *rapid.T, allocator memory.Allocator) (arrow.RecordBatch, []*pb
 		for j, k := range chosen {
 			if rapid.IntRange(0, 4).Draw(t, "null") == 0 {
 				builder.Field(j).AppendNull()
-				rows[i].Values[j] = nullValue
+				rows[i].Values[j] = nullValue()
 				continue
 			}
 			rows[i].Values[j] = kinds[k].draw(t, builder.Field(j))
@@ -154,6 +154,21 @@ func drawBatch(t *rapid.T, allocator memory.Allocator) (arrow.RecordBatch, []*pb
 	from := rapid.IntRange(0, len(rows)).Draw(t, "from")
 	to := rapid.IntRange(from, len(rows)).Draw(t, "to")
 	return whole.NewSlice(int64(from), int64(to)), rows[from:to]
+}
+
+func nullValue() *pb.Value { return &pb.Value{Kind: &pb.Value_NullValue{}} }
+
+// told is a frame as a caller reads it. The frame is used up.
+func told(t interface{ Fatal(...any) }, f *frame) *pb.PreviewModelResponse {
+	message := &pb.PreviewModelResponse{}
+	if err := f.decode(message); err != nil {
+		t.Fatal(err)
+	}
+	if n := proto.Size(message); n != f.size {
+		t.Fatal("a frame of", n, "bytes is counted as", f.size)
+	}
+	f.data.Free()
+	return message
 }
 
 // checked is an allocator that fails the test if something of it is left.
@@ -172,7 +187,8 @@ func TestRowsAreWhatTheBatchHolds(t *testing.T) {
 		batch, want := drawBatch(t, allocator)
 		defer batch.Release()
 		var got []*pb.Row
-		err := (&rowEncoder{schema: batch.Schema()}).encode(batch, func(message *pb.PreviewModelResponse, rows int64) error {
+		err := (&rowEncoder{schema: batch.Schema()}).encode(batch, func(f *frame) error {
+			message, rows := told(t, f), f.rows
 			if n := int64(len(message.GetRows().GetRows())); n != rows || n != message.GetRows().GetRowCount() || n == 0 {
 				t.Fatalf("a message has %d rows, says %d, and is counted as %d", n, message.GetRows().GetRowCount(), rows)
 			}
@@ -214,7 +230,8 @@ func roundTrip(t interface{ Fatal(...any) }, batch arrow.RecordBatch) arrow.Reco
 		t.Fatal(err)
 	}
 	stream := bytes.NewBuffer(schema.GetArrowIpc())
-	err = (&arrowEncoder{schema: batch.Schema()}).encode(batch, func(message *pb.PreviewModelResponse, rows int64) error {
+	err = (&arrowEncoder{schema: batch.Schema()}).encode(batch, func(f *frame) error {
+		message, rows := told(t, f), f.rows
 		if rows != message.GetArrow().GetRowCount() {
 			t.Fatal("a message says", message.GetArrow().GetRowCount(), "rows and is counted as", rows)
 		}
@@ -280,9 +297,9 @@ func repeat(n, size int) []int {
 }
 
 // encoders are both formats, behind one face.
-var encoders = map[string]func(*arrow.Schema) func(arrow.RecordBatch, sendBatch) error{
-	"rows": func(s *arrow.Schema) func(arrow.RecordBatch, sendBatch) error { return (&rowEncoder{schema: s}).encode },
-	"arrow": func(s *arrow.Schema) func(arrow.RecordBatch, sendBatch) error {
+var encoders = map[string]func(*arrow.Schema) func(arrow.RecordBatch, sendFrame) error{
+	"rows": func(s *arrow.Schema) func(arrow.RecordBatch, sendFrame) error { return (&rowEncoder{schema: s}).encode },
+	"arrow": func(s *arrow.Schema) func(arrow.RecordBatch, sendFrame) error {
 		return (&arrowEncoder{schema: s}).encode
 	},
 }
@@ -303,7 +320,8 @@ func TestMessagesStayUnderTheLimit(t *testing.T) {
 				batch := texts(t, sizes...)
 				var rows int64
 				var messages int
-				err := encoder(batch.Schema())(batch, func(message *pb.PreviewModelResponse, n int64) error {
+				err := encoder(batch.Schema())(batch, func(f *frame) error {
+					message, n := told(t, f), f.rows
 					if size := proto.Size(message); size > 4<<20 {
 						t.Errorf("a message of %d rows has %d bytes", n, size)
 					}
@@ -331,7 +349,7 @@ func TestARowBeyondTheLimitIsNamed(t *testing.T) {
 			first, second := texts(t, 10, 10), texts(t, 10, maxMessageSize+1, 10)
 			encode := encoder(first.Schema())
 			var rows int64
-			count := func(_ *pb.PreviewModelResponse, n int64) error { rows += n; return nil }
+			count := func(f *frame) error { rows += f.rows; f.data.Free(); return nil }
 			if err := encode(first, count); err != nil {
 				t.Fatal(err)
 			}
@@ -356,7 +374,7 @@ func TestTheEncoderStopsWhereTheCallerIsGone(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			batch := texts(t, repeat(9, 1<<20)...)
 			sent := 0
-			err := encoder(batch.Schema())(batch, func(*pb.PreviewModelResponse, int64) error { sent++; return gone })
+			err := encoder(batch.Schema())(batch, func(f *frame) error { sent++; f.data.Free(); return gone })
 			if !errors.Is(err, gone) || sent != 1 {
 				t.Errorf("%v after %d messages", err, sent)
 			}
@@ -382,7 +400,7 @@ func TestValuesWithoutExactFormAreNamed(t *testing.T) {
 		"an instant before 1":   one(zoned, func(b array.Builder) { b.(*array.TimestampBuilder).Append(-62135596800000001) }),
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := (&rowEncoder{schema: batch.Schema()}).encode(batch, func(*pb.PreviewModelResponse, int64) error {
+			err := (&rowEncoder{schema: batch.Schema()}).encode(batch, func(*frame) error {
 				t.Error("it was sent")
 				return nil
 			})
@@ -407,7 +425,12 @@ func TestDatesBeyondFourDigitsHaveASign(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		value, err := get(0)
+		encoded, err := get(nil, 0)
+		row := &pb.Row{}
+		if err == nil {
+			err = proto.Unmarshal(encoded, row)
+		}
+		value := row.GetValues()[0]
 		if err != nil || value.GetDateValue() != want {
 			t.Errorf("day %d is %v, %v instead of %s", days, value, err, want)
 		}

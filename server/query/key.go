@@ -93,7 +93,12 @@ func (p *plan) each(ctx context.Context, house warehouse.Warehouse, sql string, 
 		if err != nil {
 			return err
 		}
-		err = encoder.encode(batch, func(message *pb.PreviewModelResponse, _ int64) error {
+		err = encoder.encode(batch, func(f *frame) error {
+			message := &pb.PreviewModelResponse{}
+			if err := f.decode(message); err != nil {
+				return err
+			}
+			f.data.Free()
 			for _, row := range message.GetRows().GetRows() {
 				if err := do(row.GetValues()); err != nil {
 					return err

@@ -3,12 +3,13 @@ package query
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
@@ -31,7 +32,7 @@ func (s *Service) PreviewModel(request *pb.PreviewModelRequest, stream grpc.Serv
 		return errmap.InvalidField("name", err.Error())
 	}
 	p := &preview{
-		stream: newHeart(stream.Send, s.Heartbeat),
+		stream: newHeart(stream.SendMsg, s.heartbeat),
 		format: request.GetFormat(),
 		limit:  int64(request.GetRowLimit()),
 		start:  time.Now(),
@@ -53,7 +54,7 @@ func (s *Service) PreviewModel(request *pb.PreviewModelRequest, stream grpc.Serv
 
 // preview is one call of PreviewModel.
 type preview struct {
-	stream *heart[*pb.PreviewModelResponse]
+	stream *heart[any] // of *pb.PreviewModelResponse and *frame
 	format pb.DataFormat
 	limit  int64 // rows
 	start  time.Time
@@ -72,13 +73,52 @@ func (s *Service) preview(ctx context.Context, p *preview, link *connections.Lin
 		return err
 	}
 	asked := time.Now()
-	result, err := link.Warehouse.Query(ctx, warehouse.Statement{SQL: plan.query.Preview(p.limit), Tag: queryTag(name)})
-	if err != nil {
-		return withGrants(ctx, err, link, plan.query.Tables())
+	if most := request.GetMaxWarehouseTime(); most != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, most.AsDuration(), costLimit(most.AsDuration()))
+		defer cancel()
 	}
-	p.stats.WarehouseTime = durationpb.New(time.Since(asked))
-	p.stats.QueryId, p.rows.queryID = result.QueryID(), result.QueryID()
-	return errors.Join(s.deliver(ctx, p, plan, result, request.GetExpectedFingerprint()), result.Close())
+	group, groupCtx := errgroup.WithContext(ctx)
+	if request.GetIncludeTotalRowCount() {
+		group.Go(func() error { return p.countAll(groupCtx, link, plan) })
+	}
+	group.Go(func() error {
+		result, shared, err := s.query(groupCtx, link, warehouse.Statement{SQL: plan.query.Preview(p.limit), Tag: queryTag(name)})
+		if err != nil {
+			return withGrants(groupCtx, err, link, plan.query.Tables())
+		}
+		p.stats.Shared = shared
+		p.stats.WarehouseTime = durationpb.New(time.Since(asked))
+		p.stats.QueryId, p.rows.queryID = result.QueryID(), result.QueryID()
+		err = s.deliver(groupCtx, p, plan, result, request.GetExpectedFingerprint())
+		return errors.Join(err, result.Close())
+	})
+	if err := group.Wait(); err != nil {
+		var reached *errmap.Error
+		if errors.As(context.Cause(ctx), &reached) {
+			return reached
+		}
+		return err
+	}
+	p.stats.TotalTime = durationpb.New(time.Since(p.start))
+	return p.stream.Send(&pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Statistics{Statistics: &p.stats}})
+}
+
+func costLimit(most time.Duration) error {
+	return &errmap.Error{
+		Reason:   pb.ErrorReason_ERROR_REASON_COST_LIMIT_EXCEEDED,
+		Message:  fmt.Sprintf("the warehouse took longer than the %s that the call allows, and its query was cancelled", most),
+		Metadata: map[string]string{"limit": most.String()},
+	}
+}
+
+// countAll counts the model's rows in the warehouse.
+func (p *preview) countAll(ctx context.Context, link *connections.Link, plan *plan) error {
+	sql := "select count(*) as \"rows\" from (\n" + plan.query.Full() + "\n) as MODEL"
+	return plan.each(ctx, link.Warehouse, sql, func(values []*pb.Value) error {
+		p.stats.TotalRowCount = new(values[0].GetInt64Value())
+		return nil
+	})
 }
 
 // deliver sends the schema, the rows and, if they are all there, the
@@ -101,9 +141,9 @@ func (s *Service) deliver(ctx context.Context, p *preview, plan *plan, result wa
 	if err := p.stream.Send(&pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Schema{Schema: schema}}); err != nil {
 		return err
 	}
-	encode := (&rowEncoder{schema: result.Schema()}).encode
+	encode := (&rowEncoder{schema: result.Schema(), target: firstFrame}).encode
 	if p.format == pb.DataFormat_DATA_FORMAT_ARROW {
-		encode = (&arrowEncoder{schema: result.Schema()}).encode
+		encode = (&arrowEncoder{schema: result.Schema(), target: firstFrame}).encode
 	}
 	if err := p.deliverRows(ctx, result, encode); err != nil {
 		return err
@@ -112,7 +152,7 @@ func (s *Service) deliver(ctx context.Context, p *preview, plan *plan, result wa
 	return p.finish(result)
 }
 
-func (p *preview) deliverRows(ctx context.Context, result warehouse.Result, encode func(arrow.RecordBatch, sendBatch) error) error {
+func (p *preview) deliverRows(ctx context.Context, result warehouse.Result, encode func(arrow.RecordBatch, sendFrame) error) error {
 	for {
 		batch, err := result.Next(ctx)
 		if err == io.EOF { // itself: a failure may have one for its cause
@@ -131,15 +171,13 @@ func (p *preview) deliverRows(ctx context.Context, result warehouse.Result, enco
 	}
 }
 
-// sendBatch sends a message that holds rows.
-type sendBatch func(message *pb.PreviewModelResponse, rows int64) error
-
-func (p *preview) sendBatch(message *pb.PreviewModelResponse, rows int64) error {
-	if err := p.stream.Send(message); err != nil {
+func (p *preview) sendBatch(f *frame) error {
+	rows, size := f.rows, f.size
+	if err := send(p.stream.Send, f); err != nil {
 		return err
 	}
 	p.rows.message(rows)
-	p.stats.ByteCount += int64(proto.Size(message))
+	p.stats.ByteCount += int64(size)
 	return nil
 }
 
@@ -154,8 +192,7 @@ func (p *preview) finish(result warehouse.Result) error {
 	if ok {
 		p.stats.DeclaredRowCount = &declared
 	}
-	p.stats.TotalTime = durationpb.New(time.Since(p.start))
-	return p.stream.Send(&pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Statistics{Statistics: &p.stats}})
+	return nil
 }
 
 func (p *preview) progress(state pb.ReadState, queryID string) error {

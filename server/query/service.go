@@ -7,12 +7,18 @@
 package query
 
 import (
+	"cmp"
 	"context"
+	"log/slog"
+	"runtime"
+	"sync"
 	"time"
 
-	"github.com/sigmasource/sigmasource/server/connections"
-
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/connections"
+	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/spool"
+	"github.com/sigmasource/sigmasource/server/store"
 )
 
 // Sizes of the messages of a stream, in bytes as encoded.
@@ -31,26 +37,88 @@ type Links interface {
 	Acquire(ctx context.Context, connection string) (*connections.Link, error)
 }
 
-// Store is what the service knows of models from before. *store.Store is one.
+// Store is what the service knows of models and sessions from before.
+// *store.Store is one.
 type Store interface {
 	Model(ctx context.Context, name string) (*pb.Model, error)
 	PutSchema(ctx context.Context, model string, schema *pb.Schema) error
 	Schema(ctx context.Context, model, fingerprint string) (*pb.Schema, error)
+
+	CreateSession(ctx context.Context, session *store.Session) error
+	Session(ctx context.Context, name string) (*store.Session, error)
+	UpdateSession(ctx context.Context, session *pb.ReadSession) error
+	ExtendSession(ctx context.Context, name string, first int, parts []store.SessionPart, lease time.Time) error
+	SessionParts(ctx context.Context, name string, from int) ([]store.SessionPart, error)
+	DeleteSession(ctx context.Context, name string) error
+	SessionLives(ctx context.Context, id string, then time.Time) (bool, error)
+	ForgetSessions(ctx context.Context, then time.Time) error
+}
+
+// Options are what a service may have besides.
+type Options struct {
+	// Spool keeps the results of warehouses that do not keep them. It is not closed
+	// by the service. Nil refuses read sessions on such warehouses.
+	Spool *spool.Spool
+	// Memory bounds the bytes of rows that are read ahead of their readers. 0 means
+	// 128 MiB.
+	Memory int64
+	// Heartbeat is after how long without a message a stream repeats its progress. 0
+	// means 5 seconds.
+	Heartbeat time.Duration
+	Logger    *slog.Logger // nil means slog.Default
 }
 
 // Service implements the contract's ModelQuery.
 type Service struct {
 	pb.UnimplementedModelQueryServer
+	links  Links
+	store  Store
+	spool  *spool.Spool
+	budget budget
+	logger *slog.Logger
 
-	// Heartbeat is after how long without a message a stream repeats its
-	// progress. 0 means 5 seconds.
-	Heartbeat time.Duration
+	heartbeat time.Duration // after which a quiet stream repeats its progress
 
-	links Links
-	store Store
+	lifetime context.Context
+	end      context.CancelCauseFunc
+	work     sync.WaitGroup // runs and the sweeper
+	turns    chan struct{}  // of the runs that read and compress at once
+
+	mu     sync.Mutex
+	closed bool
+	runs   map[string]*run // by the session's name
+
+	kept     keptResults
+	shared   sharedQueries
+	previews sync.WaitGroup // queries of previews, which end with those
 }
 
-// New returns a service that reads through the given links.
-func New(links Links, store Store) *Service {
-	return &Service{links: links, store: store}
+// New returns a service that reads through the given links. It has to be closed.
+func New(links Links, store Store, options Options) *Service {
+	s := &Service{
+		links: links, store: store, spool: options.Spool, budget: newBudget(options.Memory),
+		logger: cmp.Or(options.Logger, slog.Default()), heartbeat: cmp.Or(options.Heartbeat, defaultHeartbeat), runs: map[string]*run{},
+		turns: make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
+	}
+	s.kept.open = map[string]*keptResult{}
+	s.shared.running = map[sharedKey]*sharedQuery{}
+	s.lifetime, s.end = context.WithCancelCause(context.Background())
+	s.work.Go(s.sweepNowAndThen)
+	return s
+}
+
+// Close ends the queries that fill the spool, whose sessions fail, and the reads of
+// sessions, and waits for all of them.
+func (s *Service) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.end(shuttingDown())
+	s.work.Wait()
+	s.previews.Wait()
+	s.forgetKept("")
+}
+
+func shuttingDown() error {
+	return errmap.New(pb.ErrorReason_ERROR_REASON_SHUTTING_DOWN, "", "the server is shutting down")
 }

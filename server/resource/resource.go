@@ -8,6 +8,7 @@ package resource
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -42,6 +43,18 @@ type Model struct {
 	ElementID  string // Sigma's id, unique within the workbook
 }
 
+// Session names a read session of a connection.
+type Session struct {
+	Connection Connection
+	ID         string
+}
+
+// Stream names a stream of a read session.
+type Stream struct {
+	Session Session
+	Number  int // from 0
+}
+
 // WorkspaceName returns `workspaces/{id}`.
 func WorkspaceName(id string) string { return "workspaces/" + id }
 
@@ -60,6 +73,12 @@ func (w Workbook) String() string { return w.Connection.String() + "/workbooks/"
 func (m Model) String() string {
 	return m.Connection.String() + "/models/" + m.WorkbookID + "." + m.ElementID
 }
+
+// String returns `{connection}/sessions/{session}`.
+func (s Session) String() string { return s.Connection.String() + "/sessions/" + s.ID }
+
+// String returns `{session}/streams/{number}`.
+func (s Stream) String() string { return s.Session.String() + "/streams/" + strconv.Itoa(s.Number) }
 
 // Workbook returns the name of the model's workbook.
 func (m Model) Workbook() Workbook {
@@ -85,6 +104,8 @@ var (
 	errScan       = &Error{"scan", "workspaces/{workspace}/connections/{connection}/scans/{scan}"}
 	errWorkbook   = &Error{"workbook", "workspaces/{workspace}/connections/{connection}/workbooks/{workbook}"}
 	errModel      = &Error{"model", "workspaces/{workspace}/connections/{connection}/models/{workbook}.{element}"}
+	errSession    = &Error{"session", "workspaces/{workspace}/connections/{connection}/sessions/{session}"}
+	errStream     = &Error{"stream", "workspaces/{workspace}/connections/{connection}/sessions/{session}/streams/{number}"}
 )
 
 // ParseWorkspace returns the id of the workspace of that name.
@@ -145,6 +166,32 @@ func ParseModel(name string) (Model, error) {
 		return Model{}, errModel
 	}
 	return Model{Connection: c, WorkbookID: workbook, ElementID: element}, nil
+}
+
+// ParseSession parses the name of a read session.
+func ParseSession(name string) (Session, error) {
+	c, id, ok := cutChild(name, "sessions")
+	if !ok || !only(id, maxID, "-", false) {
+		return Session{}, errSession
+	}
+	return Session{Connection: c, ID: id}, nil
+}
+
+// maxStreams is the most streams that a session may have.
+const maxStreams = 10_000
+
+// ParseStream parses the name of a stream of a read session.
+func ParseStream(name string) (Stream, error) {
+	parent, number, ok := strings.Cut(name, "/streams/")
+	session, err := ParseSession(parent)
+	if !ok || err != nil {
+		return Stream{}, errStream
+	}
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 0 || n >= maxStreams || strconv.Itoa(n) != number {
+		return Stream{}, errStream
+	}
+	return Stream{Session: session, Number: n}, nil
 }
 
 // cutChild splits a name into its connection and what follows `/{collection}/`.

@@ -29,7 +29,9 @@ var kinds = map[string]struct {
 	"scan":       {text(resource.ParseScan), contractPattern(&pb.GetScanRequest{}, "name")},
 	"workbook": {text(resource.ParseWorkbook), regexp.MustCompile( // no request has one by a pattern
 		strings.TrimSuffix(contractPattern(&pb.GetConnectionRequest{}, "name").String(), "$") + `/workbooks/[A-Za-z0-9_-]{1,128}$`)},
-	"model": {text(resource.ParseModel), contractPattern(&pb.GetModelRequest{}, "name")},
+	"model":   {text(resource.ParseModel), contractPattern(&pb.GetModelRequest{}, "name")},
+	"session": {text(resource.ParseSession), contractPattern(&pb.GetReadSessionRequest{}, "name")},
+	"stream":  {text(resource.ParseStream), contractPattern(&pb.ReadRowsRequest{}, "name")},
 }
 
 func text[T fmt.Stringer](parse func(string) (T, error)) func(string) (string, error) {
@@ -57,6 +59,10 @@ func names() []string {
 	for _, id := range []string{"", "W", "w_1-x", sigma, tooSigma, ".", "a.b", "a.b.c", ".b", "a.", sigma + "." + sigma, tooSigma + ".a", "a." + tooSigma, "a/b", "a.b/c", "é.a"} {
 		names = append(names, "workspaces/a/connections/b/workbooks/"+id, "workspaces/a/connections/b/models/"+id, "workspaces/a/connections/b/scans/"+id, "workspaces/a/connections/b/x/"+id)
 	}
+	for _, n := range []string{"0", "1", "9999", "10000", "00", "01", "-1", "+1", "", "a", "1/x", "99999999999999999999"} {
+		names = append(names, "workspaces/a/connections/b/sessions/s-1/streams/"+n, "workspaces/a/connections/b/sessions//streams/"+n)
+	}
+	names = append(names, "workspaces/a/connections/b/sessions/s-1", "workspaces/a/connections/b/sessions/"+tooLong, "workspaces/a/connections/b/sessions/s_1", "workspaces/a/connections/b/sessions/s", "workspaces/a/connections/b/sessions/0", "workspaces/a/connections/b/sessions/"+long)
 	return append(names, "workspaces/a/connections/b", "workspaces/a/connection/b", "workspaces/a/connections", "workspaces/a/connections//models/a.b", "workspaces/a/b/connections/c")
 }
 

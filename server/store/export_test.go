@@ -180,6 +180,8 @@ func (s *Store) Former(ctx context.Context) error {
 		`DROP TABLE catalogs`,
 		`CREATE UNIQUE INDEX workbooks_in_order ON workbooks (connection, sort_key)`,
 		`CREATE UNIQUE INDEX models_in_order ON models (connection, sort_key)`,
+		`DROP TABLE session_parts`,
+		`DROP TABLE sessions`,
 		`DELETE FROM goose_db_version WHERE version_id >= 10`,
 	} {
 		if _, err := s.write.ExecContext(ctx, statement); err != nil {

@@ -63,6 +63,7 @@ var suite = map[string]func(t *testing.T, open opener){
 	"what is found is what plain Go picks":         testFind,
 	"names of any length":                          testLongNames,
 	"a context that is over":                       testContext,
+	"sessions and their parts":                     testSessions,
 }
 
 func TestSQLite(t *testing.T) {

@@ -13,8 +13,10 @@
 package duckdb
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync"
 
@@ -41,6 +43,11 @@ type Warehouse struct {
 	lifetime context.Context
 	end      context.CancelCauseFunc
 
+	// turns bounds how many results are worked on at once: DuckDB uses all cores for
+	// each, and more of them only get in each other's way. Those that wait for
+	// their reader take no turn.
+	turns chan struct{}
+
 	mu     sync.Mutex
 	db     bindings.Database
 	opened bool
@@ -57,7 +64,20 @@ func Open(config Config) *Warehouse {
 		config.Allocator = memory.DefaultAllocator
 	}
 	lifetime, end := context.WithCancelCause(context.Background())
-	return &Warehouse{config: config, lifetime: lifetime, end: end}
+	threads := cmp.Or(config.Threads, runtime.GOMAXPROCS(0))
+	return &Warehouse{config: config, lifetime: lifetime, end: end, turns: make(chan struct{}, turnsPerThread*threads)}
+}
+
+const turnsPerThread = 2
+
+// turn waits for a turn. The caller ends it.
+func (w *Warehouse) turn(ctx context.Context) (end func(), err error) {
+	select {
+	case w.turns <- struct{}{}:
+		return func() { <-w.turns }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // Identify implements [warehouse.Warehouse]. DuckDB has neither users nor

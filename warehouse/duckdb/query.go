@@ -28,6 +28,7 @@ const interruptEvery = 5 * time.Millisecond
 
 // result streams a query. It implements [warehouse.Result].
 type result struct {
+	house     *Warehouse
 	allocator memory.Allocator
 	schema    *arrow.Schema
 	types     []logicalType
@@ -66,7 +67,7 @@ func (w *Warehouse) Query(ctx context.Context, stmt warehouse.Statement) (wareho
 		return nil, err
 	}
 	r := &result{
-		allocator: w.config.Allocator, conn: conn,
+		house: w, allocator: w.config.Allocator, conn: conn,
 		closing: make(chan struct{}), interrupter: make(chan struct{}),
 	}
 	var cancel context.CancelCauseFunc
@@ -75,7 +76,12 @@ func (w *Warehouse) Query(ctx context.Context, stmt warehouse.Statement) (wareho
 	r.cancel = func(cause error) { stop(); cancel(cause) }
 	go r.interruptWhenDone()
 
-	if err := r.start(stmt.SQL); err != nil {
+	endTurn, err := w.turn(r.ctx)
+	if err == nil {
+		err = r.start(stmt.SQL)
+		endTurn()
+	}
+	if err != nil {
 		err = r.cause(err)
 		r.release()
 		return nil, err
@@ -125,15 +131,7 @@ func (r *result) start(sql string) error {
 	if bindings.NParams(r.prepared) != 0 {
 		return &warehouse.Error{Kind: warehouse.KindInvalidSQL, Message: "the statement has parameters"}
 	}
-	if err := r.describe(); err != nil {
-		return err
-	}
-	// The streaming calls are marked as deprecated in DuckDB's header since
-	// 1.0, without a successor: every other way holds the whole result.
-	if bindings.PendingPreparedStreaming(r.prepared, &r.pending) == bindings.StateError {
-		return translate(bindings.PendingError(r.pending))
-	}
-	return nil
+	return r.describe()
 }
 
 // describe fills in the schema.
@@ -173,7 +171,12 @@ func (r *result) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { r.cancel(ctx.Err()) })
 	defer stop()
-	batch, err := r.next()
+	var batch arrow.RecordBatch
+	endTurn, err := r.house.turn(r.ctx)
+	if err == nil {
+		batch, err = r.next()
+		endTurn()
+	}
 	if ctx.Err() != nil && err == nil {
 		batch.Release()
 		err = ctx.Err()
@@ -255,6 +258,12 @@ func (r *result) fetch() (more bool, err error) {
 		return false, err
 	}
 	if !r.running {
+		// From here on DuckDB's threads work on the query, whoever waits for it. The
+		// streaming calls are marked as deprecated in DuckDB's header since 1.0, without
+		// a successor: every other way holds the whole result.
+		if bindings.PendingPreparedStreaming(r.prepared, &r.pending) == bindings.StateError {
+			return false, translate(bindings.PendingError(r.pending))
+		}
 		state := bindings.ExecutePending(r.pending, &r.rows)
 		r.running = true
 		if state == bindings.StateError {

@@ -14,7 +14,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/snowflakedb/gosnowflake"
 )
 
 // chunkAttempts is how often a chunk is downloaded until it is complete, on top
@@ -44,12 +43,8 @@ type chunk struct {
 	prefix    uint32 // the sum of them and what came before
 }
 
-func newChunk(part gosnowflake.ArrowStreamBatch, declared int64, allocator memory.Allocator) *chunk {
-	download := func(ctx context.Context) (io.ReadCloser, error) {
-		again := part // a copy, since the driver keeps a stream that was read
-		return again.GetStream(ctx)
-	}
-	return &chunk{download: download, declared: declared, allocator: allocator}
+func newChunk(part source, allocator memory.Allocator) *chunk {
+	return &chunk{download: part.stream, declared: part.rows(), allocator: allocator}
 }
 
 var (

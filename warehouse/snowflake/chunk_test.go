@@ -17,7 +17,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/snowflakedb/gosnowflake"
 )
 
 // numbers is an Arrow stream of batches of so many rows, each row a number and
@@ -147,7 +146,7 @@ func TestAChunkIsWholeOrAnError(t *testing.T) {
 
 // A connection that closes before it answers is an EOF to net/http.
 func TestAFailureIsNoEnd(t *testing.T) {
-	r := &result{ctx: t.Context(), chunks: make([]gosnowflake.ArrowStreamBatch, 1), number: 1}
+	r := &result{ctx: t.Context(), chunks: make([]source, 1), number: 1}
 	for _, cause := range []error{io.EOF, &url.Error{Op: "Get", URL: "https://signed.example", Err: io.EOF}, fmt.Errorf("arrow: %w", io.EOF)} {
 		if err := r.chunkFailed(cause); errors.Is(err, io.EOF) || !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%v becomes %v", cause, err)

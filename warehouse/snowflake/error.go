@@ -170,7 +170,7 @@ func first(s string, n int) string { return s[:min(n, len(s))] }
 
 // ended returns why the context of a read has ended.
 func ended(ctx context.Context) error {
-	for _, known := range []error{errClosed, context.DeadlineExceeded} {
+	for _, known := range []error{errClosed, errPartsClosed, context.DeadlineExceeded} {
 		if errors.Is(context.Cause(ctx), known) {
 			return known
 		}

@@ -1,10 +1,6 @@
 package snowflake
 
-import (
-	"fmt"
-
-	"github.com/snowflakedb/gosnowflake"
-)
+import "fmt"
 
 // manifest is what Snowflake declared of a result when the query had run. The
 // driver tells it then and never again: a result that is fetched by its query
@@ -14,10 +10,10 @@ type manifest struct {
 	parts []int64 // rows of each part, the one that came with the answer first
 }
 
-func newManifest(rows int64, parts []gosnowflake.ArrowStreamBatch) manifest {
+func newManifest(rows int64, parts []source) manifest {
 	m := manifest{rows: rows}
-	for i := range parts {
-		m.parts = append(m.parts, parts[i].NumRows())
+	for _, part := range parts {
+		m.parts = append(m.parts, part.rows())
 	}
 	return m
 }

@@ -19,16 +19,18 @@ import (
 // result reads the chunks of a query one after the other. It implements
 // [warehouse.Result].
 type result struct {
+	house     *Warehouse
 	allocator memory.Allocator
 	queryID   string
 	schema    *arrow.Schema
 	columns   []column
 	manifest  manifest
+	types     []rowType
 
 	ctx    context.Context // of the whole read
 	cancel context.CancelCauseFunc
 
-	chunks []gosnowflake.ArrowStreamBatch
+	chunks []source
 	chunk  *chunk // the first of chunks, once it is being read
 	number int    // of that chunk, from 1
 	read   int64  // rows delivered
@@ -89,42 +91,47 @@ func (w *Warehouse) begin() bool {
 	return !w.closed
 }
 
-// run executes the query, again in another session where one was lost: at most
-// in each of the pool's and in a new one.
-func (w *Warehouse) run(ctx context.Context, query, tag string) (r *result, err error) {
+// run executes the query.
+func (w *Warehouse) run(ctx context.Context, query, tag string) (*result, error) {
+	return inSession(ctx, w, func(session any) (*result, error) { return w.execute(ctx, session, query, tag) })
+}
+
+// inSession does something in a session, and again in another where one was lost: at
+// most in each of the pool's and in a new one.
+func inSession[T any](ctx context.Context, w *Warehouse, do func(session any) (T, error)) (done T, err error) {
 	for range cmp.Or(w.config.MaxSessions, defaultMaxSessions) + 1 {
-		r, err = w.runInSession(ctx, query, tag)
+		done, err = inOneSession(ctx, w, do)
 		if !errors.Is(err, errSessionLost) || ctx.Err() != nil {
 			break
 		}
 	}
-	return r, err
+	return done, err
 }
 
 // errSessionLost marks the failure of a session that Snowflake has ended.
 var errSessionLost = errors.New("snowflake: the session is lost")
 
-func (w *Warehouse) runInSession(ctx context.Context, query, tag string) (r *result, err error) {
+func inOneSession[T any](ctx context.Context, w *Warehouse, do func(session any) (T, error)) (done T, err error) {
 	conn, err := w.db.Conn(ctx)
 	if err != nil {
-		return nil, err
+		return done, err
 	}
 	defer func() {
 		if closeErr := conn.Close(); err == nil && !errors.Is(closeErr, driver.ErrBadConn) {
 			err = closeErr
 		}
 	}()
-	var runErr error
+	var doErr error
 	rawErr := conn.Raw(func(session any) error {
-		r, runErr = w.execute(ctx, session, query, tag)
+		done, doErr = do(session)
 		var failure *gosnowflake.SnowflakeError
-		if errors.As(runErr, &failure) && sessionLost[failure.Number] {
-			runErr = fmt.Errorf("%w: %w", errSessionLost, runErr)
+		if errors.As(doErr, &failure) && sessionLost[failure.Number] {
+			doErr = fmt.Errorf("%w: %w", errSessionLost, doErr)
 			return driver.ErrBadConn // the pool must not keep it
 		}
 		return nil
 	})
-	return r, cmp.Or(runErr, rawErr)
+	return done, cmp.Or(doErr, rawErr)
 }
 
 func (w *Warehouse) execute(ctx context.Context, session any, query, tag string) (*result, error) {
@@ -147,7 +154,7 @@ func (w *Warehouse) execute(ctx context.Context, session any, query, tag string)
 	if err != nil {
 		return nil, err
 	}
-	r := &result{allocator: w.config.Allocator}
+	r := &result{house: w, allocator: w.config.Allocator}
 	select {
 	case r.queryID = <-queryID:
 	default:
@@ -164,10 +171,15 @@ func (w *Warehouse) execute(ctx context.Context, session any, query, tag string)
 			return nil, e
 		}
 		r.columns, fields = append(r.columns, c), append(fields, c.field)
+		r.types = append(r.types, rowType{t.Name, t.Type, int32(t.Precision), int32(t.Scale), t.Length})
 	}
 	r.schema = arrow.NewSchema(fields, nil)
-	if r.chunks, err = loader.GetBatches(); err != nil {
+	batches, err := loader.GetBatches()
+	if err != nil {
 		return nil, r.failed(warehouse.KindIncomplete, "the first part of the result cannot be read")
+	}
+	for _, batch := range batches {
+		r.chunks = append(r.chunks, driverSource{batch})
 	}
 	r.manifest = newManifest(loader.TotalRows(), r.chunks)
 	return r, nil
@@ -252,7 +264,7 @@ func (r *result) next() (arrow.RecordBatch, error) {
 			if len(r.chunks) == 0 {
 				return nil, r.atEnd()
 			}
-			r.chunk = newChunk(r.chunks[0], r.manifest.parts[r.number], r.allocator)
+			r.chunk = newChunk(r.chunks[0], r.allocator)
 			r.number++
 		}
 		raw, err := r.chunk.next(r.ctx)

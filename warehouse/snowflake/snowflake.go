@@ -18,6 +18,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"io"
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -79,8 +80,9 @@ const (
 // Warehouse is a Snowflake account seen as one user and role, through a pool
 // of sessions. It implements [warehouse.Warehouse].
 type Warehouse struct {
-	config Config
-	db     *sql.DB
+	config    Config
+	db        *sql.DB
+	transport http.RoundTripper // the driver's
 
 	// lifetime ends when the warehouse is closed, and with it every open result.
 	lifetime context.Context
@@ -109,7 +111,7 @@ func Open(config Config) (*Warehouse, error) {
 	db.SetMaxIdleConns(cmp.Or(config.MaxSessions, defaultMaxSessions))
 	db.SetConnMaxIdleTime(sessionIdle)
 	lifetime, end := context.WithCancelCause(context.Background())
-	return &Warehouse{config: config, db: db, lifetime: lifetime, end: end}, nil
+	return &Warehouse{config: config, db: db, transport: driverConfig.Transporter, lifetime: lifetime, end: end}, nil
 }
 
 // driverConfig returns the driver's form of the configuration.

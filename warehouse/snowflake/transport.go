@@ -86,6 +86,9 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		cancel(err)
 		return nil, err
 	}
+	if c, ok := ctx.Value(captureKey{}).(*capture); ok && isResult(request) && response.StatusCode == http.StatusOK {
+		response.Body = c.listen(response.Body)
+	}
 	response.Body = &watchedBody{ReadCloser: response.Body, ctx: ctx, cancel: cancel, timeout: readTimeout}
 	return response, nil
 }

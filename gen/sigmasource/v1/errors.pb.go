@@ -158,6 +158,27 @@ const (
 	// server's key. The operator has to restore the key; or delete the connection
 	// and create it anew.
 	ErrorReason_ERROR_REASON_SECRETS_SEALED ErrorReason = 46
+	// NOT_FOUND: no such read session or stream, or it was deleted.
+	ErrorReason_ERROR_REASON_SESSION_NOT_FOUND ErrorReason = 60
+	// FAILED_PRECONDITION: the read session has expired. Create another. Metadata:
+	// `expire_time`.
+	ErrorReason_ERROR_REASON_SESSION_EXPIRED ErrorReason = 61
+	// ABORTED: the session's result is lost: the server that read it from the
+	// warehouse stopped half way, or the warehouse no longer has it. Create another
+	// session.
+	ErrorReason_ERROR_REASON_SESSION_LOST ErrorReason = 62
+	// OUT_OF_RANGE: the offset lies beyond the stream's end. Metadata: `end`, the
+	// number of the stream's rows.
+	ErrorReason_ERROR_REASON_OFFSET_OUT_OF_RANGE ErrorReason = 63
+	// RESOURCE_EXHAUSTED: there is no room for the result where results are kept.
+	// Delete sessions, wait until some expire, or ask the operator for more room.
+	ErrorReason_ERROR_REASON_SPOOL_FULL ErrorReason = 64
+	// UNAVAILABLE: the place where results are kept cannot be reached; RetryInfo
+	// says when to return.
+	ErrorReason_ERROR_REASON_SPOOL_UNAVAILABLE ErrorReason = 65
+	// FAILED_PRECONDITION: the query reached the limit of cost that the call set,
+	// and was cancelled or not run. Metadata: `limit`.
+	ErrorReason_ERROR_REASON_COST_LIMIT_EXCEEDED ErrorReason = 66
 )
 
 // Enum value maps for ErrorReason.
@@ -210,6 +231,13 @@ var (
 		44: "ERROR_REASON_QUOTA_EXCEEDED",
 		45: "ERROR_REASON_REQUEST_ID_REUSED",
 		46: "ERROR_REASON_SECRETS_SEALED",
+		60: "ERROR_REASON_SESSION_NOT_FOUND",
+		61: "ERROR_REASON_SESSION_EXPIRED",
+		62: "ERROR_REASON_SESSION_LOST",
+		63: "ERROR_REASON_OFFSET_OUT_OF_RANGE",
+		64: "ERROR_REASON_SPOOL_FULL",
+		65: "ERROR_REASON_SPOOL_UNAVAILABLE",
+		66: "ERROR_REASON_COST_LIMIT_EXCEEDED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                     0,
@@ -259,6 +287,13 @@ var (
 		"ERROR_REASON_QUOTA_EXCEEDED":                  44,
 		"ERROR_REASON_REQUEST_ID_REUSED":               45,
 		"ERROR_REASON_SECRETS_SEALED":                  46,
+		"ERROR_REASON_SESSION_NOT_FOUND":               60,
+		"ERROR_REASON_SESSION_EXPIRED":                 61,
+		"ERROR_REASON_SESSION_LOST":                    62,
+		"ERROR_REASON_OFFSET_OUT_OF_RANGE":             63,
+		"ERROR_REASON_SPOOL_FULL":                      64,
+		"ERROR_REASON_SPOOL_UNAVAILABLE":               65,
+		"ERROR_REASON_COST_LIMIT_EXCEEDED":             66,
 	}
 )
 
@@ -293,7 +328,7 @@ var File_sigmasource_v1_errors_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsigmasource/v1/errors.proto\x12\x0esigmasource.v1*\x98\r\n" +
+	"\x1bsigmasource/v1/errors.proto\x12\x0esigmasource.v1*\x8a\x0f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12\x1e\n" +
@@ -342,7 +377,14 @@ const file_sigmasource_v1_errors_proto_rawDesc = "" +
 	"\x1fERROR_REASON_ISSUER_UNAVAILABLE\x10+\x12\x1f\n" +
 	"\x1bERROR_REASON_QUOTA_EXCEEDED\x10,\x12\"\n" +
 	"\x1eERROR_REASON_REQUEST_ID_REUSED\x10-\x12\x1f\n" +
-	"\x1bERROR_REASON_SECRETS_SEALED\x10.BEZCgithub.com/sigmasource/sigmasource/gen/sigmasource/v1;sigmasourcev1b\x06proto3"
+	"\x1bERROR_REASON_SECRETS_SEALED\x10.\x12\"\n" +
+	"\x1eERROR_REASON_SESSION_NOT_FOUND\x10<\x12 \n" +
+	"\x1cERROR_REASON_SESSION_EXPIRED\x10=\x12\x1d\n" +
+	"\x19ERROR_REASON_SESSION_LOST\x10>\x12$\n" +
+	" ERROR_REASON_OFFSET_OUT_OF_RANGE\x10?\x12\x1b\n" +
+	"\x17ERROR_REASON_SPOOL_FULL\x10@\x12\"\n" +
+	"\x1eERROR_REASON_SPOOL_UNAVAILABLE\x10A\x12$\n" +
+	" ERROR_REASON_COST_LIMIT_EXCEEDED\x10BBEZCgithub.com/sigmasource/sigmasource/gen/sigmasource/v1;sigmasourcev1b\x06proto3"
 
 var (
 	file_sigmasource_v1_errors_proto_rawDescOnce sync.Once

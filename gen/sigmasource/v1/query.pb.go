@@ -26,6 +26,117 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ArrowCompression is how the buffers of Arrow record batches are compressed, by
+// Arrow's own means: every reader of Arrow undoes it by itself.
+type ArrowCompression int32
+
+const (
+	// Not at all: the fastest within a data centre.
+	ArrowCompression_ARROW_COMPRESSION_UNSPECIFIED ArrowCompression = 0
+	// LZ4 frames.
+	ArrowCompression_ARROW_COMPRESSION_LZ4 ArrowCompression = 1
+	// Zstandard.
+	ArrowCompression_ARROW_COMPRESSION_ZSTD ArrowCompression = 2
+)
+
+// Enum value maps for ArrowCompression.
+var (
+	ArrowCompression_name = map[int32]string{
+		0: "ARROW_COMPRESSION_UNSPECIFIED",
+		1: "ARROW_COMPRESSION_LZ4",
+		2: "ARROW_COMPRESSION_ZSTD",
+	}
+	ArrowCompression_value = map[string]int32{
+		"ARROW_COMPRESSION_UNSPECIFIED": 0,
+		"ARROW_COMPRESSION_LZ4":         1,
+		"ARROW_COMPRESSION_ZSTD":        2,
+	}
+)
+
+func (x ArrowCompression) Enum() *ArrowCompression {
+	p := new(ArrowCompression)
+	*p = x
+	return p
+}
+
+func (x ArrowCompression) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ArrowCompression) Descriptor() protoreflect.EnumDescriptor {
+	return file_sigmasource_v1_query_proto_enumTypes[0].Descriptor()
+}
+
+func (ArrowCompression) Type() protoreflect.EnumType {
+	return &file_sigmasource_v1_query_proto_enumTypes[0]
+}
+
+func (x ArrowCompression) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ArrowCompression.Descriptor instead.
+func (ArrowCompression) EnumDescriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{0}
+}
+
+// ReadSessionState is how a session stands.
+type ReadSessionState int32
+
+const (
+	// Never sent.
+	ReadSessionState_READ_SESSION_STATE_UNSPECIFIED ReadSessionState = 0
+	// The warehouse still gives rows; those that are there can be read.
+	ReadSessionState_READ_SESSION_STATE_RUNNING ReadSessionState = 1
+	// All rows are there.
+	ReadSessionState_READ_SESSION_STATE_COMPLETE ReadSessionState = 2
+	// The query or its keeping failed. Streams end with that error.
+	ReadSessionState_READ_SESSION_STATE_FAILED ReadSessionState = 3
+)
+
+// Enum value maps for ReadSessionState.
+var (
+	ReadSessionState_name = map[int32]string{
+		0: "READ_SESSION_STATE_UNSPECIFIED",
+		1: "READ_SESSION_STATE_RUNNING",
+		2: "READ_SESSION_STATE_COMPLETE",
+		3: "READ_SESSION_STATE_FAILED",
+	}
+	ReadSessionState_value = map[string]int32{
+		"READ_SESSION_STATE_UNSPECIFIED": 0,
+		"READ_SESSION_STATE_RUNNING":     1,
+		"READ_SESSION_STATE_COMPLETE":    2,
+		"READ_SESSION_STATE_FAILED":      3,
+	}
+)
+
+func (x ReadSessionState) Enum() *ReadSessionState {
+	p := new(ReadSessionState)
+	*p = x
+	return p
+}
+
+func (x ReadSessionState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReadSessionState) Descriptor() protoreflect.EnumDescriptor {
+	return file_sigmasource_v1_query_proto_enumTypes[1].Descriptor()
+}
+
+func (ReadSessionState) Type() protoreflect.EnumType {
+	return &file_sigmasource_v1_query_proto_enumTypes[1]
+}
+
+func (x ReadSessionState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReadSessionState.Descriptor instead.
+func (ReadSessionState) EnumDescriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{1}
+}
+
 // LimitPolicy is what becomes of limits in Sigma's SQL of which the text alone
 // cannot tell whether Sigma wrote them, to keep its own screen quick, or the
 // element's author. Limits that are clearly Sigma's are lifted where the read
@@ -67,11 +178,11 @@ func (x LimitPolicy) String() string {
 }
 
 func (LimitPolicy) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_query_proto_enumTypes[0].Descriptor()
+	return file_sigmasource_v1_query_proto_enumTypes[2].Descriptor()
 }
 
 func (LimitPolicy) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_query_proto_enumTypes[0]
+	return &file_sigmasource_v1_query_proto_enumTypes[2]
 }
 
 func (x LimitPolicy) Number() protoreflect.EnumNumber {
@@ -80,7 +191,7 @@ func (x LimitPolicy) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LimitPolicy.Descriptor instead.
 func (LimitPolicy) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{0}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{2}
 }
 
 // DataFormat is how rows are sent.
@@ -120,11 +231,11 @@ func (x DataFormat) String() string {
 }
 
 func (DataFormat) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_query_proto_enumTypes[1].Descriptor()
+	return file_sigmasource_v1_query_proto_enumTypes[3].Descriptor()
 }
 
 func (DataFormat) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_query_proto_enumTypes[1]
+	return &file_sigmasource_v1_query_proto_enumTypes[3]
 }
 
 func (x DataFormat) Number() protoreflect.EnumNumber {
@@ -133,7 +244,7 @@ func (x DataFormat) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DataFormat.Descriptor instead.
 func (DataFormat) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{1}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{3}
 }
 
 // ReadState is a step of a read.
@@ -177,11 +288,11 @@ func (x ReadState) String() string {
 }
 
 func (ReadState) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_query_proto_enumTypes[2].Descriptor()
+	return file_sigmasource_v1_query_proto_enumTypes[4].Descriptor()
 }
 
 func (ReadState) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_query_proto_enumTypes[2]
+	return &file_sigmasource_v1_query_proto_enumTypes[4]
 }
 
 func (x ReadState) Number() protoreflect.EnumNumber {
@@ -190,7 +301,7 @@ func (x ReadState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ReadState.Descriptor instead.
 func (ReadState) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{2}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{4}
 }
 
 // SchemaChangeKind is what happened to a column.
@@ -243,11 +354,11 @@ func (x SchemaChangeKind) String() string {
 }
 
 func (SchemaChangeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_query_proto_enumTypes[3].Descriptor()
+	return file_sigmasource_v1_query_proto_enumTypes[5].Descriptor()
 }
 
 func (SchemaChangeKind) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_query_proto_enumTypes[3]
+	return &file_sigmasource_v1_query_proto_enumTypes[5]
 }
 
 func (x SchemaChangeKind) Number() protoreflect.EnumNumber {
@@ -256,7 +367,7 @@ func (x SchemaChangeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SchemaChangeKind.Descriptor instead.
 func (SchemaChangeKind) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{3}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{5}
 }
 
 // ColumnType is the type of a column's values.
@@ -338,11 +449,11 @@ func (x ColumnType) String() string {
 }
 
 func (ColumnType) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_query_proto_enumTypes[4].Descriptor()
+	return file_sigmasource_v1_query_proto_enumTypes[6].Descriptor()
 }
 
 func (ColumnType) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_query_proto_enumTypes[4]
+	return &file_sigmasource_v1_query_proto_enumTypes[6]
 }
 
 func (x ColumnType) Number() protoreflect.EnumNumber {
@@ -351,7 +462,7 @@ func (x ColumnType) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ColumnType.Descriptor instead.
 func (ColumnType) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{4}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{6}
 }
 
 // CompletenessProof is what shows that a result is complete.
@@ -393,11 +504,11 @@ func (x CompletenessProof) String() string {
 }
 
 func (CompletenessProof) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_query_proto_enumTypes[5].Descriptor()
+	return file_sigmasource_v1_query_proto_enumTypes[7].Descriptor()
 }
 
 func (CompletenessProof) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_query_proto_enumTypes[5]
+	return &file_sigmasource_v1_query_proto_enumTypes[7]
 }
 
 func (x CompletenessProof) Number() protoreflect.EnumNumber {
@@ -406,7 +517,7 @@ func (x CompletenessProof) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CompletenessProof.Descriptor instead.
 func (CompletenessProof) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{5}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{7}
 }
 
 // ComparisonVerdict is how a comparison with Sigma ended.
@@ -451,11 +562,11 @@ func (x ComparisonVerdict) String() string {
 }
 
 func (ComparisonVerdict) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_query_proto_enumTypes[6].Descriptor()
+	return file_sigmasource_v1_query_proto_enumTypes[8].Descriptor()
 }
 
 func (ComparisonVerdict) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_query_proto_enumTypes[6]
+	return &file_sigmasource_v1_query_proto_enumTypes[8]
 }
 
 func (x ComparisonVerdict) Number() protoreflect.EnumNumber {
@@ -464,7 +575,7 @@ func (x ComparisonVerdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ComparisonVerdict.Descriptor instead.
 func (ComparisonVerdict) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{6}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{8}
 }
 
 // WarehouseMatchOutcome is how a comparison of warehouses ended.
@@ -508,11 +619,11 @@ func (x WarehouseMatchOutcome) String() string {
 }
 
 func (WarehouseMatchOutcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_query_proto_enumTypes[7].Descriptor()
+	return file_sigmasource_v1_query_proto_enumTypes[9].Descriptor()
 }
 
 func (WarehouseMatchOutcome) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_query_proto_enumTypes[7]
+	return &file_sigmasource_v1_query_proto_enumTypes[9]
 }
 
 func (x WarehouseMatchOutcome) Number() protoreflect.EnumNumber {
@@ -521,7 +632,892 @@ func (x WarehouseMatchOutcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WarehouseMatchOutcome.Descriptor instead.
 func (WarehouseMatchOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{9}
+}
+
+// CreateReadSessionRequest asks for the whole result of a model.
+type CreateReadSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `workspaces/{workspace}/connections/{connection}/models/{workbookId}.{elementId}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The columns to read, as in PreviewModelRequest.
+	Columns []string `protobuf:"bytes,2,rep,name=columns,proto3" json:"columns,omitempty"`
+	// What becomes of limits that could be Sigma's or the author's.
+	LimitPolicy LimitPolicy `protobuf:"varint,3,opt,name=limit_policy,json=limitPolicy,proto3,enum=sigmasource.v1.LimitPolicy" json:"limit_policy,omitempty"`
+	// How rows are sent. Unspecified means ROWS.
+	Format DataFormat `protobuf:"varint,4,opt,name=format,proto3,enum=sigmasource.v1.DataFormat" json:"format,omitempty"`
+	// How the bodies of Arrow messages are compressed. Only for the format ARROW.
+	ArrowCompression ArrowCompression `protobuf:"varint,5,opt,name=arrow_compression,json=arrowCompression,proto3,enum=sigmasource.v1.ArrowCompression" json:"arrow_compression,omitempty"`
+	// The most streams to make, to read in parallel. 0 means 1. There may be fewer
+	// where the result has fewer parts.
+	MaxStreamCount int32 `protobuf:"varint,6,opt,name=max_stream_count,json=maxStreamCount,proto3" json:"max_stream_count,omitempty"`
+	// A fingerprint to compare the columns with, as in PreviewModelRequest.
+	ExpectedFingerprint string `protobuf:"bytes,7,opt,name=expected_fingerprint,json=expectedFingerprint,proto3" json:"expected_fingerprint,omitempty"`
+	// How long the session is to live. Not set means 6 hours. At least a second, at
+	// most 24 hours.
+	Ttl           *durationpb.Duration `protobuf:"bytes,8,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateReadSessionRequest) Reset() {
+	*x = CreateReadSessionRequest{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateReadSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateReadSessionRequest) ProtoMessage() {}
+
+func (x *CreateReadSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateReadSessionRequest.ProtoReflect.Descriptor instead.
+func (*CreateReadSessionRequest) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *CreateReadSessionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateReadSessionRequest) GetColumns() []string {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *CreateReadSessionRequest) GetLimitPolicy() LimitPolicy {
+	if x != nil {
+		return x.LimitPolicy
+	}
+	return LimitPolicy_LIMIT_POLICY_UNSPECIFIED
+}
+
+func (x *CreateReadSessionRequest) GetFormat() DataFormat {
+	if x != nil {
+		return x.Format
+	}
+	return DataFormat_DATA_FORMAT_UNSPECIFIED
+}
+
+func (x *CreateReadSessionRequest) GetArrowCompression() ArrowCompression {
+	if x != nil {
+		return x.ArrowCompression
+	}
+	return ArrowCompression_ARROW_COMPRESSION_UNSPECIFIED
+}
+
+func (x *CreateReadSessionRequest) GetMaxStreamCount() int32 {
+	if x != nil {
+		return x.MaxStreamCount
+	}
+	return 0
+}
+
+func (x *CreateReadSessionRequest) GetExpectedFingerprint() string {
+	if x != nil {
+		return x.ExpectedFingerprint
+	}
+	return ""
+}
+
+func (x *CreateReadSessionRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+// CreateReadSessionResponse holds the new session.
+type CreateReadSessionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session, ready to be read.
+	Session       *ReadSession `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateReadSessionResponse) Reset() {
+	*x = CreateReadSessionResponse{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateReadSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateReadSessionResponse) ProtoMessage() {}
+
+func (x *CreateReadSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateReadSessionResponse.ProtoReflect.Descriptor instead.
+func (*CreateReadSessionResponse) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CreateReadSessionResponse) GetSession() *ReadSession {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+// ReadSession is a whole result, readable until it expires.
+type ReadSession struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `workspaces/{workspace}/connections/{connection}/sessions/{session}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The model's name.
+	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	// The columns, as the first message of each stream has them.
+	Schema *Schema `protobuf:"bytes,3,opt,name=schema,proto3" json:"schema,omitempty"`
+	// What can be read.
+	Streams []*ReadStream `protobuf:"bytes,4,rep,name=streams,proto3" json:"streams,omitempty"`
+	// How rows are sent.
+	Format DataFormat `protobuf:"varint,5,opt,name=format,proto3,enum=sigmasource.v1.DataFormat" json:"format,omitempty"`
+	// How the bodies of Arrow messages are compressed.
+	ArrowCompression ArrowCompression `protobuf:"varint,6,opt,name=arrow_compression,json=arrowCompression,proto3,enum=sigmasource.v1.ArrowCompression" json:"arrow_compression,omitempty"`
+	// How the session stands.
+	State ReadSessionState `protobuf:"varint,7,opt,name=state,proto3,enum=sigmasource.v1.ReadSessionState" json:"state,omitempty"`
+	// All rows of all streams. Set once it is known: at once where the warehouse
+	// declares it, otherwise when the query has ended.
+	RowCount *int64 `protobuf:"varint,8,opt,name=row_count,json=rowCount,proto3,oneof" json:"row_count,omitempty"`
+	// Rows and bytes of all streams, as far as is known by now. Estimates: an empty
+	// one says nothing.
+	EstimatedRowCount int64 `protobuf:"varint,9,opt,name=estimated_row_count,json=estimatedRowCount,proto3" json:"estimated_row_count,omitempty"`
+	// In bytes as sent, without compression.
+	EstimatedByteCount int64 `protobuf:"varint,10,opt,name=estimated_byte_count,json=estimatedByteCount,proto3" json:"estimated_byte_count,omitempty"`
+	// When it was made.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it ends. A stream that is being read then ends with SESSION_EXPIRED.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// The warehouse's id of the query, where it has one.
+	QueryId string `protobuf:"bytes,13,opt,name=query_id,json=queryId,proto3" json:"query_id,omitempty"`
+	// What a user should know about the rows.
+	Findings []*Finding `protobuf:"bytes,14,rep,name=findings,proto3" json:"findings,omitempty"`
+	// Why it failed. Set only if it did.
+	Problem       *Problem `protobuf:"bytes,15,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadSession) Reset() {
+	*x = ReadSession{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadSession) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadSession) ProtoMessage() {}
+
+func (x *ReadSession) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadSession.ProtoReflect.Descriptor instead.
+func (*ReadSession) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ReadSession) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReadSession) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ReadSession) GetSchema() *Schema {
+	if x != nil {
+		return x.Schema
+	}
+	return nil
+}
+
+func (x *ReadSession) GetStreams() []*ReadStream {
+	if x != nil {
+		return x.Streams
+	}
+	return nil
+}
+
+func (x *ReadSession) GetFormat() DataFormat {
+	if x != nil {
+		return x.Format
+	}
+	return DataFormat_DATA_FORMAT_UNSPECIFIED
+}
+
+func (x *ReadSession) GetArrowCompression() ArrowCompression {
+	if x != nil {
+		return x.ArrowCompression
+	}
+	return ArrowCompression_ARROW_COMPRESSION_UNSPECIFIED
+}
+
+func (x *ReadSession) GetState() ReadSessionState {
+	if x != nil {
+		return x.State
+	}
+	return ReadSessionState_READ_SESSION_STATE_UNSPECIFIED
+}
+
+func (x *ReadSession) GetRowCount() int64 {
+	if x != nil && x.RowCount != nil {
+		return *x.RowCount
+	}
+	return 0
+}
+
+func (x *ReadSession) GetEstimatedRowCount() int64 {
+	if x != nil {
+		return x.EstimatedRowCount
+	}
+	return 0
+}
+
+func (x *ReadSession) GetEstimatedByteCount() int64 {
+	if x != nil {
+		return x.EstimatedByteCount
+	}
+	return 0
+}
+
+func (x *ReadSession) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *ReadSession) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *ReadSession) GetQueryId() string {
+	if x != nil {
+		return x.QueryId
+	}
+	return ""
+}
+
+func (x *ReadSession) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *ReadSession) GetProblem() *Problem {
+	if x != nil {
+		return x.Problem
+	}
+	return nil
+}
+
+// ReadStream is a part of a session's rows.
+type ReadStream struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `workspaces/{workspace}/connections/{connection}/sessions/{session}/streams/{number}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Rows and bytes, as in the session.
+	EstimatedRowCount int64 `protobuf:"varint,2,opt,name=estimated_row_count,json=estimatedRowCount,proto3" json:"estimated_row_count,omitempty"`
+	// In bytes as sent, without compression.
+	EstimatedByteCount int64 `protobuf:"varint,3,opt,name=estimated_byte_count,json=estimatedByteCount,proto3" json:"estimated_byte_count,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *ReadStream) Reset() {
+	*x = ReadStream{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadStream) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadStream) ProtoMessage() {}
+
+func (x *ReadStream) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadStream.ProtoReflect.Descriptor instead.
+func (*ReadStream) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ReadStream) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReadStream) GetEstimatedRowCount() int64 {
+	if x != nil {
+		return x.EstimatedRowCount
+	}
+	return 0
+}
+
+func (x *ReadStream) GetEstimatedByteCount() int64 {
+	if x != nil {
+		return x.EstimatedByteCount
+	}
+	return 0
+}
+
+// GetReadSessionRequest names a session.
+type GetReadSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `workspaces/{workspace}/connections/{connection}/sessions/{session}`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetReadSessionRequest) Reset() {
+	*x = GetReadSessionRequest{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetReadSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetReadSessionRequest) ProtoMessage() {}
+
+func (x *GetReadSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetReadSessionRequest.ProtoReflect.Descriptor instead.
+func (*GetReadSessionRequest) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GetReadSessionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// GetReadSessionResponse holds the session.
+type GetReadSessionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session as it stands.
+	Session       *ReadSession `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetReadSessionResponse) Reset() {
+	*x = GetReadSessionResponse{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetReadSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetReadSessionResponse) ProtoMessage() {}
+
+func (x *GetReadSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetReadSessionResponse.ProtoReflect.Descriptor instead.
+func (*GetReadSessionResponse) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *GetReadSessionResponse) GetSession() *ReadSession {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+// DeleteReadSessionRequest names a session.
+type DeleteReadSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `workspaces/{workspace}/connections/{connection}/sessions/{session}`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteReadSessionRequest) Reset() {
+	*x = DeleteReadSessionRequest{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteReadSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteReadSessionRequest) ProtoMessage() {}
+
+func (x *DeleteReadSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteReadSessionRequest.ProtoReflect.Descriptor instead.
+func (*DeleteReadSessionRequest) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DeleteReadSessionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// DeleteReadSessionResponse says that the session is gone.
+type DeleteReadSessionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteReadSessionResponse) Reset() {
+	*x = DeleteReadSessionResponse{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteReadSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteReadSessionResponse) ProtoMessage() {}
+
+func (x *DeleteReadSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteReadSessionResponse.ProtoReflect.Descriptor instead.
+func (*DeleteReadSessionResponse) Descriptor() ([]byte, []int) {
 	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{7}
+}
+
+// ReadRowsRequest asks for the rows of a stream.
+type ReadRowsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `workspaces/{workspace}/connections/{connection}/sessions/{session}/streams/{number}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The first row to send, counted from 0 within the stream.
+	Offset        int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadRowsRequest) Reset() {
+	*x = ReadRowsRequest{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadRowsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadRowsRequest) ProtoMessage() {}
+
+func (x *ReadRowsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadRowsRequest.ProtoReflect.Descriptor instead.
+func (*ReadRowsRequest) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ReadRowsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReadRowsRequest) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// ReadRowsResponse is one message of the stream.
+type ReadRowsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*ReadRowsResponse_Progress
+	//	*ReadRowsResponse_Schema
+	//	*ReadRowsResponse_Rows
+	//	*ReadRowsResponse_Arrow
+	//	*ReadRowsResponse_Statistics
+	Message isReadRowsResponse_Message `protobuf_oneof:"message"`
+	// The first row of this message, counted from 0 within the stream. For
+	// statistics, the stream's end.
+	Offset        int64 `protobuf:"varint,6,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadRowsResponse) Reset() {
+	*x = ReadRowsResponse{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadRowsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadRowsResponse) ProtoMessage() {}
+
+func (x *ReadRowsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadRowsResponse.ProtoReflect.Descriptor instead.
+func (*ReadRowsResponse) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ReadRowsResponse) GetMessage() isReadRowsResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *ReadRowsResponse) GetProgress() *Progress {
+	if x != nil {
+		if x, ok := x.Message.(*ReadRowsResponse_Progress); ok {
+			return x.Progress
+		}
+	}
+	return nil
+}
+
+func (x *ReadRowsResponse) GetSchema() *Schema {
+	if x != nil {
+		if x, ok := x.Message.(*ReadRowsResponse_Schema); ok {
+			return x.Schema
+		}
+	}
+	return nil
+}
+
+func (x *ReadRowsResponse) GetRows() *RowBatch {
+	if x != nil {
+		if x, ok := x.Message.(*ReadRowsResponse_Rows); ok {
+			return x.Rows
+		}
+	}
+	return nil
+}
+
+func (x *ReadRowsResponse) GetArrow() *ArrowBatch {
+	if x != nil {
+		if x, ok := x.Message.(*ReadRowsResponse_Arrow); ok {
+			return x.Arrow
+		}
+	}
+	return nil
+}
+
+func (x *ReadRowsResponse) GetStatistics() *StreamStatistics {
+	if x != nil {
+		if x, ok := x.Message.(*ReadRowsResponse_Statistics); ok {
+			return x.Statistics
+		}
+	}
+	return nil
+}
+
+func (x *ReadRowsResponse) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+type isReadRowsResponse_Message interface {
+	isReadRowsResponse_Message()
+}
+
+type ReadRowsResponse_Progress struct {
+	// The stream lives, and waits for the warehouse. May be ignored.
+	Progress *Progress `protobuf:"bytes,1,opt,name=progress,proto3,oneof"`
+}
+
+type ReadRowsResponse_Schema struct {
+	// The columns. Sent once, before the first batch, also when there are no
+	// rows.
+	Schema *Schema `protobuf:"bytes,2,opt,name=schema,proto3,oneof"`
+}
+
+type ReadRowsResponse_Rows struct {
+	// Rows, in the format ROWS.
+	Rows *RowBatch `protobuf:"bytes,3,opt,name=rows,proto3,oneof"`
+}
+
+type ReadRowsResponse_Arrow struct {
+	// Rows, in the format ARROW.
+	Arrow *ArrowBatch `protobuf:"bytes,4,opt,name=arrow,proto3,oneof"`
+}
+
+type ReadRowsResponse_Statistics struct {
+	// The end of the stream. Sent once, last.
+	Statistics *StreamStatistics `protobuf:"bytes,5,opt,name=statistics,proto3,oneof"`
+}
+
+func (*ReadRowsResponse_Progress) isReadRowsResponse_Message() {}
+
+func (*ReadRowsResponse_Schema) isReadRowsResponse_Message() {}
+
+func (*ReadRowsResponse_Rows) isReadRowsResponse_Message() {}
+
+func (*ReadRowsResponse_Arrow) isReadRowsResponse_Message() {}
+
+func (*ReadRowsResponse_Statistics) isReadRowsResponse_Message() {}
+
+// StreamStatistics ends a stream and proves that it is complete.
+type StreamStatistics struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The rows sent in this call. Compare it with what was received.
+	RowCount int64 `protobuf:"varint,1,opt,name=row_count,json=rowCount,proto3" json:"row_count,omitempty"`
+	// The rows that were to be sent in this call: those of the stream from the
+	// offset on. Equal to `row_count`, or the call would have failed with
+	// RESULT_INCOMPLETE.
+	DeclaredRowCount int64 `protobuf:"varint,2,opt,name=declared_row_count,json=declaredRowCount,proto3" json:"declared_row_count,omitempty"`
+	// All rows of the stream, from its beginning.
+	StreamRowCount int64 `protobuf:"varint,3,opt,name=stream_row_count,json=streamRowCount,proto3" json:"stream_row_count,omitempty"`
+	// All rows of the session.
+	SessionRowCount int64 `protobuf:"varint,4,opt,name=session_row_count,json=sessionRowCount,proto3" json:"session_row_count,omitempty"`
+	// What shows that the session's rows are all there.
+	Proof CompletenessProof `protobuf:"varint,5,opt,name=proof,proto3,enum=sigmasource.v1.CompletenessProof" json:"proof,omitempty"`
+	// Bytes of the batches sent, as encoded.
+	ByteCount int64 `protobuf:"varint,6,opt,name=byte_count,json=byteCount,proto3" json:"byte_count,omitempty"`
+	// The warehouse's id of the query, where it has one.
+	QueryId string `protobuf:"bytes,7,opt,name=query_id,json=queryId,proto3" json:"query_id,omitempty"`
+	// Time of the whole call.
+	TotalTime     *durationpb.Duration `protobuf:"bytes,8,opt,name=total_time,json=totalTime,proto3" json:"total_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamStatistics) Reset() {
+	*x = StreamStatistics{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamStatistics) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamStatistics) ProtoMessage() {}
+
+func (x *StreamStatistics) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamStatistics.ProtoReflect.Descriptor instead.
+func (*StreamStatistics) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *StreamStatistics) GetRowCount() int64 {
+	if x != nil {
+		return x.RowCount
+	}
+	return 0
+}
+
+func (x *StreamStatistics) GetDeclaredRowCount() int64 {
+	if x != nil {
+		return x.DeclaredRowCount
+	}
+	return 0
+}
+
+func (x *StreamStatistics) GetStreamRowCount() int64 {
+	if x != nil {
+		return x.StreamRowCount
+	}
+	return 0
+}
+
+func (x *StreamStatistics) GetSessionRowCount() int64 {
+	if x != nil {
+		return x.SessionRowCount
+	}
+	return 0
+}
+
+func (x *StreamStatistics) GetProof() CompletenessProof {
+	if x != nil {
+		return x.Proof
+	}
+	return CompletenessProof_COMPLETENESS_PROOF_UNSPECIFIED
+}
+
+func (x *StreamStatistics) GetByteCount() int64 {
+	if x != nil {
+		return x.ByteCount
+	}
+	return 0
+}
+
+func (x *StreamStatistics) GetQueryId() string {
+	if x != nil {
+		return x.QueryId
+	}
+	return ""
+}
+
+func (x *StreamStatistics) GetTotalTime() *durationpb.Duration {
+	if x != nil {
+		return x.TotalTime
+	}
+	return nil
 }
 
 // PreviewModelRequest asks for the first rows of a model.
@@ -545,13 +1541,20 @@ type PreviewModelRequest struct {
 	// answer about the same model. If the columns are other ones now the call
 	// fails with SCHEMA_DRIFT before any row is sent. Empty means no such check.
 	ExpectedFingerprint string `protobuf:"bytes,6,opt,name=expected_fingerprint,json=expectedFingerprint,proto3" json:"expected_fingerprint,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Count all rows of the model as well, in the warehouse and while the first ones
+	// are being sent. The statistics have the count, and wait for it.
+	IncludeTotalRowCount bool `protobuf:"varint,7,opt,name=include_total_row_count,json=includeTotalRowCount,proto3" json:"include_total_row_count,omitempty"`
+	// The most time that the warehouse may take, for the count as well. When it is
+	// over its queries are cancelled and the call fails with COST_LIMIT_EXCEEDED. Not
+	// set means no such limit. At least a millisecond, at most an hour.
+	MaxWarehouseTime *durationpb.Duration `protobuf:"bytes,8,opt,name=max_warehouse_time,json=maxWarehouseTime,proto3" json:"max_warehouse_time,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *PreviewModelRequest) Reset() {
 	*x = PreviewModelRequest{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[0]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -563,7 +1566,7 @@ func (x *PreviewModelRequest) String() string {
 func (*PreviewModelRequest) ProtoMessage() {}
 
 func (x *PreviewModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[0]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -576,7 +1579,7 @@ func (x *PreviewModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewModelRequest.ProtoReflect.Descriptor instead.
 func (*PreviewModelRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{0}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PreviewModelRequest) GetName() string {
@@ -621,6 +1624,20 @@ func (x *PreviewModelRequest) GetExpectedFingerprint() string {
 	return ""
 }
 
+func (x *PreviewModelRequest) GetIncludeTotalRowCount() bool {
+	if x != nil {
+		return x.IncludeTotalRowCount
+	}
+	return false
+}
+
+func (x *PreviewModelRequest) GetMaxWarehouseTime() *durationpb.Duration {
+	if x != nil {
+		return x.MaxWarehouseTime
+	}
+	return nil
+}
+
 // PreviewModelResponse is one message of the stream.
 type PreviewModelResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -640,7 +1657,7 @@ type PreviewModelResponse struct {
 
 func (x *PreviewModelResponse) Reset() {
 	*x = PreviewModelResponse{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[1]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +1669,7 @@ func (x *PreviewModelResponse) String() string {
 func (*PreviewModelResponse) ProtoMessage() {}
 
 func (x *PreviewModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[1]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +1682,7 @@ func (x *PreviewModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewModelResponse.ProtoReflect.Descriptor instead.
 func (*PreviewModelResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{1}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PreviewModelResponse) GetMessage() isPreviewModelResponse_Message {
@@ -774,7 +1791,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[2]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -786,7 +1803,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[2]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -799,7 +1816,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{2}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Progress) GetState() ReadState {
@@ -834,7 +1851,7 @@ type Schema struct {
 
 func (x *Schema) Reset() {
 	*x = Schema{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[3]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -846,7 +1863,7 @@ func (x *Schema) String() string {
 func (*Schema) ProtoMessage() {}
 
 func (x *Schema) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[3]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -859,7 +1876,7 @@ func (x *Schema) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schema.ProtoReflect.Descriptor instead.
 func (*Schema) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{3}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Schema) GetColumns() []*SchemaColumn {
@@ -909,7 +1926,7 @@ type SchemaColumn struct {
 
 func (x *SchemaColumn) Reset() {
 	*x = SchemaColumn{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[4]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -921,7 +1938,7 @@ func (x *SchemaColumn) String() string {
 func (*SchemaColumn) ProtoMessage() {}
 
 func (x *SchemaColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[4]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -934,7 +1951,7 @@ func (x *SchemaColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemaColumn.ProtoReflect.Descriptor instead.
 func (*SchemaColumn) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{4}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SchemaColumn) GetName() string {
@@ -1009,7 +2026,7 @@ type SchemaDrift struct {
 
 func (x *SchemaDrift) Reset() {
 	*x = SchemaDrift{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[5]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1021,7 +2038,7 @@ func (x *SchemaDrift) String() string {
 func (*SchemaDrift) ProtoMessage() {}
 
 func (x *SchemaDrift) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[5]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1034,7 +2051,7 @@ func (x *SchemaDrift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemaDrift.ProtoReflect.Descriptor instead.
 func (*SchemaDrift) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{5}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SchemaDrift) GetFingerprint() string {
@@ -1073,7 +2090,7 @@ type SchemaChange struct {
 
 func (x *SchemaChange) Reset() {
 	*x = SchemaChange{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[6]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1085,7 +2102,7 @@ func (x *SchemaChange) String() string {
 func (*SchemaChange) ProtoMessage() {}
 
 func (x *SchemaChange) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[6]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1098,7 +2115,7 @@ func (x *SchemaChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemaChange.ProtoReflect.Descriptor instead.
 func (*SchemaChange) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{6}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SchemaChange) GetKind() SchemaChangeKind {
@@ -1150,7 +2167,7 @@ type RowBatch struct {
 
 func (x *RowBatch) Reset() {
 	*x = RowBatch{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[7]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +2179,7 @@ func (x *RowBatch) String() string {
 func (*RowBatch) ProtoMessage() {}
 
 func (x *RowBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[7]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +2192,7 @@ func (x *RowBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowBatch.ProtoReflect.Descriptor instead.
 func (*RowBatch) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{7}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RowBatch) GetRows() []*Row {
@@ -1203,7 +2220,7 @@ type Row struct {
 
 func (x *Row) Reset() {
 	*x = Row{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[8]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +2232,7 @@ func (x *Row) String() string {
 func (*Row) ProtoMessage() {}
 
 func (x *Row) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[8]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +2245,7 @@ func (x *Row) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Row.ProtoReflect.Descriptor instead.
 func (*Row) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{8}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Row) GetValues() []*Value {
@@ -1262,7 +2279,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[9]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +2291,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[9]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +2304,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{9}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Value) GetKind() isValue_Kind {
@@ -1511,7 +2528,7 @@ type ArrowBatch struct {
 
 func (x *ArrowBatch) Reset() {
 	*x = ArrowBatch{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[10]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +2540,7 @@ func (x *ArrowBatch) String() string {
 func (*ArrowBatch) ProtoMessage() {}
 
 func (x *ArrowBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[10]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +2553,7 @@ func (x *ArrowBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArrowBatch.ProtoReflect.Descriptor instead.
 func (*ArrowBatch) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{10}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ArrowBatch) GetIpc() []byte {
@@ -1575,14 +2592,19 @@ type Statistics struct {
 	// Time of the whole call.
 	TotalTime *durationpb.Duration `protobuf:"bytes,8,opt,name=total_time,json=totalTime,proto3" json:"total_time,omitempty"`
 	// What a user should know about the rows.
-	Findings      []*Finding `protobuf:"bytes,9,rep,name=findings,proto3" json:"findings,omitempty"`
+	Findings []*Finding `protobuf:"bytes,9,rep,name=findings,proto3" json:"findings,omitempty"`
+	// All rows of the model. Set only if they were to be counted.
+	TotalRowCount *int64 `protobuf:"varint,10,opt,name=total_row_count,json=totalRowCount,proto3,oneof" json:"total_row_count,omitempty"`
+	// The rows are those of a query that the same caller's same request had running
+	// at that moment.
+	Shared        bool `protobuf:"varint,11,opt,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Statistics) Reset() {
 	*x = Statistics{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[11]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1594,7 +2616,7 @@ func (x *Statistics) String() string {
 func (*Statistics) ProtoMessage() {}
 
 func (x *Statistics) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[11]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1607,7 +2629,7 @@ func (x *Statistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Statistics.ProtoReflect.Descriptor instead.
 func (*Statistics) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{11}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Statistics) GetRowCount() int64 {
@@ -1673,6 +2695,20 @@ func (x *Statistics) GetFindings() []*Finding {
 	return nil
 }
 
+func (x *Statistics) GetTotalRowCount() int64 {
+	if x != nil && x.TotalRowCount != nil {
+		return *x.TotalRowCount
+	}
+	return 0
+}
+
+func (x *Statistics) GetShared() bool {
+	if x != nil {
+		return x.Shared
+	}
+	return false
+}
+
 // CheckModelRequest asks about a model.
 type CheckModelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1698,7 +2734,7 @@ type CheckModelRequest struct {
 
 func (x *CheckModelRequest) Reset() {
 	*x = CheckModelRequest{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[12]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1710,7 +2746,7 @@ func (x *CheckModelRequest) String() string {
 func (*CheckModelRequest) ProtoMessage() {}
 
 func (x *CheckModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[12]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1723,7 +2759,7 @@ func (x *CheckModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckModelRequest.ProtoReflect.Descriptor instead.
 func (*CheckModelRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{12}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CheckModelRequest) GetName() string {
@@ -1799,7 +2835,7 @@ type CheckModelResponse struct {
 
 func (x *CheckModelResponse) Reset() {
 	*x = CheckModelResponse{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[13]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1811,7 +2847,7 @@ func (x *CheckModelResponse) String() string {
 func (*CheckModelResponse) ProtoMessage() {}
 
 func (x *CheckModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[13]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1824,7 +2860,7 @@ func (x *CheckModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckModelResponse.ProtoReflect.Descriptor instead.
 func (*CheckModelResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{13}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CheckModelResponse) GetReadable() bool {
@@ -1912,7 +2948,7 @@ type Comparison struct {
 
 func (x *Comparison) Reset() {
 	*x = Comparison{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[14]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1924,7 +2960,7 @@ func (x *Comparison) String() string {
 func (*Comparison) ProtoMessage() {}
 
 func (x *Comparison) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[14]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1937,7 +2973,7 @@ func (x *Comparison) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Comparison.ProtoReflect.Descriptor instead.
 func (*Comparison) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{14}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Comparison) GetVerdict() ComparisonVerdict {
@@ -2002,7 +3038,7 @@ type TableAccess struct {
 
 func (x *TableAccess) Reset() {
 	*x = TableAccess{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[15]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2014,7 +3050,7 @@ func (x *TableAccess) String() string {
 func (*TableAccess) ProtoMessage() {}
 
 func (x *TableAccess) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[15]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2027,7 +3063,7 @@ func (x *TableAccess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableAccess.ProtoReflect.Descriptor instead.
 func (*TableAccess) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{15}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TableAccess) GetParts() []string {
@@ -2073,7 +3109,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[16]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2085,7 +3121,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[16]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2098,7 +3134,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{16}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Grant) GetPrivilege() string {
@@ -2138,7 +3174,7 @@ type WarehouseMatch struct {
 
 func (x *WarehouseMatch) Reset() {
 	*x = WarehouseMatch{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[17]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2150,7 +3186,7 @@ func (x *WarehouseMatch) String() string {
 func (*WarehouseMatch) ProtoMessage() {}
 
 func (x *WarehouseMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[17]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2163,7 +3199,7 @@ func (x *WarehouseMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WarehouseMatch.ProtoReflect.Descriptor instead.
 func (*WarehouseMatch) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{17}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WarehouseMatch) GetOutcome() WarehouseMatchOutcome {
@@ -2204,7 +3240,7 @@ type KeyReport struct {
 
 func (x *KeyReport) Reset() {
 	*x = KeyReport{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[18]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2216,7 +3252,7 @@ func (x *KeyReport) String() string {
 func (*KeyReport) ProtoMessage() {}
 
 func (x *KeyReport) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[18]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2229,7 +3265,7 @@ func (x *KeyReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyReport.ProtoReflect.Descriptor instead.
 func (*KeyReport) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{18}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *KeyReport) GetRowCount() int64 {
@@ -2273,7 +3309,7 @@ type DuplicateKey struct {
 
 func (x *DuplicateKey) Reset() {
 	*x = DuplicateKey{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[19]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2285,7 +3321,7 @@ func (x *DuplicateKey) String() string {
 func (*DuplicateKey) ProtoMessage() {}
 
 func (x *DuplicateKey) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[19]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2298,7 +3334,7 @@ func (x *DuplicateKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DuplicateKey.ProtoReflect.Descriptor instead.
 func (*DuplicateKey) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{19}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DuplicateKey) GetValues() []*Value {
@@ -2319,14 +3355,85 @@ var File_sigmasource_v1_query_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\n" +
-	"\x1asigmasource/v1/query.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csigmasource/v1/catalog.proto\"\xe6\x03\n" +
+	"\x1asigmasource/v1/query.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csigmasource/v1/catalog.proto\"\x8e\x05\n" +
+	"\x18CreateReadSessionRequest\x12\xb2\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\x9d\x01\xe0A\x02\xbaH\x96\x01r\x93\x012\x90\x01^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/models/[A-Za-z0-9_-]{1,128}\\.[A-Za-z0-9_-]{1,128}$R\x04name\x12,\n" +
+	"\acolumns\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xd0\x0f\"\ar\x05\x10\x01\x18\xe8\aR\acolumns\x12H\n" +
+	"\flimit_policy\x18\x03 \x01(\x0e2\x1b.sigmasource.v1.LimitPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\vlimitPolicy\x12<\n" +
+	"\x06format\x18\x04 \x01(\x0e2\x1a.sigmasource.v1.DataFormatB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06format\x12W\n" +
+	"\x11arrow_compression\x18\x05 \x01(\x0e2 .sigmasource.v1.ArrowCompressionB\b\xbaH\x05\x82\x01\x02\x10\x01R\x10arrowCompression\x123\n" +
+	"\x10max_stream_count\x18\x06 \x01(\x05B\t\xbaH\x06\x1a\x04\x18@(\x00R\x0emaxStreamCount\x12:\n" +
+	"\x14expected_fingerprint\x18\a \x01(\tB\a\xbaH\x04r\x02\x18dR\x13expectedFingerprint\x12=\n" +
+	"\x03ttl\x18\b \x01(\v2\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n" +
+	"\"\x04\b\x80\xa3\x052\x02\b\x01R\x03ttl\"R\n" +
+	"\x19CreateReadSessionResponse\x125\n" +
+	"\asession\x18\x01 \x01(\v2\x1b.sigmasource.v1.ReadSessionR\asession\"\xe7\x05\n" +
+	"\vReadSession\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\x12.\n" +
+	"\x06schema\x18\x03 \x01(\v2\x16.sigmasource.v1.SchemaR\x06schema\x124\n" +
+	"\astreams\x18\x04 \x03(\v2\x1a.sigmasource.v1.ReadStreamR\astreams\x122\n" +
+	"\x06format\x18\x05 \x01(\x0e2\x1a.sigmasource.v1.DataFormatR\x06format\x12M\n" +
+	"\x11arrow_compression\x18\x06 \x01(\x0e2 .sigmasource.v1.ArrowCompressionR\x10arrowCompression\x126\n" +
+	"\x05state\x18\a \x01(\x0e2 .sigmasource.v1.ReadSessionStateR\x05state\x12 \n" +
+	"\trow_count\x18\b \x01(\x03H\x00R\browCount\x88\x01\x01\x12.\n" +
+	"\x13estimated_row_count\x18\t \x01(\x03R\x11estimatedRowCount\x120\n" +
+	"\x14estimated_byte_count\x18\n" +
+	" \x01(\x03R\x12estimatedByteCount\x12;\n" +
+	"\vcreate_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vexpire_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12\x19\n" +
+	"\bquery_id\x18\r \x01(\tR\aqueryId\x123\n" +
+	"\bfindings\x18\x0e \x03(\v2\x17.sigmasource.v1.FindingR\bfindings\x121\n" +
+	"\aproblem\x18\x0f \x01(\v2\x17.sigmasource.v1.ProblemR\aproblemB\f\n" +
+	"\n" +
+	"_row_count\"\x82\x01\n" +
+	"\n" +
+	"ReadStream\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
+	"\x13estimated_row_count\x18\x02 \x01(\x03R\x11estimatedRowCount\x120\n" +
+	"\x14estimated_byte_count\x18\x03 \x01(\x03R\x12estimatedByteCount\"\xb0\x01\n" +
+	"\x15GetReadSessionRequest\x12\x96\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\x81\x01\xe0A\x02\xbaH{ry2w^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/sessions/[a-z0-9-]{1,63}$R\x04name\"O\n" +
+	"\x16GetReadSessionResponse\x125\n" +
+	"\asession\x18\x01 \x01(\v2\x1b.sigmasource.v1.ReadSessionR\asession\"\xb3\x01\n" +
+	"\x18DeleteReadSessionRequest\x12\x96\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\x81\x01\xe0A\x02\xbaH{ry2w^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/sessions/[a-z0-9-]{1,63}$R\x04name\"\x1b\n" +
+	"\x19DeleteReadSessionResponse\"\xea\x01\n" +
+	"\x0fReadRowsRequest\x12\xb5\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\xa0\x01\xe0A\x02\xbaH\x99\x01r\x96\x012\x93\x01^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/sessions/[a-z0-9-]{1,63}/streams/(0|[1-9][0-9]{0,3})$R\x04name\x12\x1f\n" +
+	"\x06offset\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06offset\"\xc7\x02\n" +
+	"\x10ReadRowsResponse\x126\n" +
+	"\bprogress\x18\x01 \x01(\v2\x18.sigmasource.v1.ProgressH\x00R\bprogress\x120\n" +
+	"\x06schema\x18\x02 \x01(\v2\x16.sigmasource.v1.SchemaH\x00R\x06schema\x12.\n" +
+	"\x04rows\x18\x03 \x01(\v2\x18.sigmasource.v1.RowBatchH\x00R\x04rows\x122\n" +
+	"\x05arrow\x18\x04 \x01(\v2\x1a.sigmasource.v1.ArrowBatchH\x00R\x05arrow\x12B\n" +
+	"\n" +
+	"statistics\x18\x05 \x01(\v2 .sigmasource.v1.StreamStatisticsH\x00R\n" +
+	"statistics\x12\x16\n" +
+	"\x06offset\x18\x06 \x01(\x03R\x06offsetB\t\n" +
+	"\amessage\"\xe0\x02\n" +
+	"\x10StreamStatistics\x12\x1b\n" +
+	"\trow_count\x18\x01 \x01(\x03R\browCount\x12,\n" +
+	"\x12declared_row_count\x18\x02 \x01(\x03R\x10declaredRowCount\x12(\n" +
+	"\x10stream_row_count\x18\x03 \x01(\x03R\x0estreamRowCount\x12*\n" +
+	"\x11session_row_count\x18\x04 \x01(\x03R\x0fsessionRowCount\x127\n" +
+	"\x05proof\x18\x05 \x01(\x0e2!.sigmasource.v1.CompletenessProofR\x05proof\x12\x1d\n" +
+	"\n" +
+	"byte_count\x18\x06 \x01(\x03R\tbyteCount\x12\x19\n" +
+	"\bquery_id\x18\a \x01(\tR\aqueryId\x128\n" +
+	"\n" +
+	"total_time\x18\b \x01(\v2\x19.google.protobuf.DurationR\ttotalTime\"\xf9\x04\n" +
 	"\x13PreviewModelRequest\x12\xb2\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x9d\x01\xe0A\x02\xbaH\x96\x01r\x93\x012\x90\x01^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/models/[A-Za-z0-9_-]{1,128}\\.[A-Za-z0-9_-]{1,128}$R\x04name\x12(\n" +
 	"\trow_limit\x18\x02 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xa0\x8d\x06(\x00R\browLimit\x12<\n" +
 	"\x06format\x18\x03 \x01(\x0e2\x1a.sigmasource.v1.DataFormatB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06format\x12,\n" +
 	"\acolumns\x18\x04 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xd0\x0f\"\ar\x05\x10\x01\x18\xe8\aR\acolumns\x12H\n" +
 	"\flimit_policy\x18\x05 \x01(\x0e2\x1b.sigmasource.v1.LimitPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\vlimitPolicy\x12:\n" +
-	"\x14expected_fingerprint\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18dR\x13expectedFingerprint\"\xad\x02\n" +
+	"\x14expected_fingerprint\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18dR\x13expectedFingerprint\x125\n" +
+	"\x17include_total_row_count\x18\a \x01(\bR\x14includeTotalRowCount\x12Z\n" +
+	"\x12max_warehouse_time\x18\b \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x03\b\x90\x1c2\x04\x10\xc0\x84=R\x10maxWarehouseTime\"\xad\x02\n" +
 	"\x14PreviewModelResponse\x126\n" +
 	"\bprogress\x18\x01 \x01(\v2\x18.sigmasource.v1.ProgressH\x00R\bprogress\x120\n" +
 	"\x06schema\x18\x02 \x01(\v2\x16.sigmasource.v1.SchemaH\x00R\x06schema\x12.\n" +
@@ -2392,7 +3499,7 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\n" +
 	"ArrowBatch\x12\x10\n" +
 	"\x03ipc\x18\x01 \x01(\fR\x03ipc\x12\x1b\n" +
-	"\trow_count\x18\x02 \x01(\x03R\browCount\"\xd1\x03\n" +
+	"\trow_count\x18\x02 \x01(\x03R\browCount\"\xaa\x04\n" +
 	"\n" +
 	"Statistics\x12\x1b\n" +
 	"\trow_count\x18\x01 \x01(\x03R\browCount\x121\n" +
@@ -2406,8 +3513,12 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\x0ewarehouse_time\x18\a \x01(\v2\x19.google.protobuf.DurationR\rwarehouseTime\x128\n" +
 	"\n" +
 	"total_time\x18\b \x01(\v2\x19.google.protobuf.DurationR\ttotalTime\x123\n" +
-	"\bfindings\x18\t \x03(\v2\x17.sigmasource.v1.FindingR\bfindingsB\x15\n" +
-	"\x13_declared_row_count\"\xde\x03\n" +
+	"\bfindings\x18\t \x03(\v2\x17.sigmasource.v1.FindingR\bfindings\x12+\n" +
+	"\x0ftotal_row_count\x18\n" +
+	" \x01(\x03H\x01R\rtotalRowCount\x88\x01\x01\x12\x16\n" +
+	"\x06shared\x18\v \x01(\bR\x06sharedB\x15\n" +
+	"\x13_declared_row_countB\x12\n" +
+	"\x10_total_row_count\"\xde\x03\n" +
 	"\x11CheckModelRequest\x12\xb2\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x9d\x01\xe0A\x02\xbaH\x96\x01r\x93\x012\x90\x01^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/models/[A-Za-z0-9_-]{1,128}\\.[A-Za-z0-9_-]{1,128}$R\x04name\x12,\n" +
 	"\acolumns\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xd0\x0f\"\ar\x05\x10\x01\x18\xe8\aR\acolumns\x12H\n" +
@@ -2459,7 +3570,16 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"duplicates\"Z\n" +
 	"\fDuplicateKey\x12-\n" +
 	"\x06values\x18\x01 \x03(\v2\x15.sigmasource.v1.ValueR\x06values\x12\x1b\n" +
-	"\trow_count\x18\x02 \x01(\x03R\browCount*m\n" +
+	"\trow_count\x18\x02 \x01(\x03R\browCount*l\n" +
+	"\x10ArrowCompression\x12!\n" +
+	"\x1dARROW_COMPRESSION_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15ARROW_COMPRESSION_LZ4\x10\x01\x12\x1a\n" +
+	"\x16ARROW_COMPRESSION_ZSTD\x10\x02*\x96\x01\n" +
+	"\x10ReadSessionState\x12\"\n" +
+	"\x1eREAD_SESSION_STATE_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aREAD_SESSION_STATE_RUNNING\x10\x01\x12\x1f\n" +
+	"\x1bREAD_SESSION_STATE_COMPLETE\x10\x02\x12\x1d\n" +
+	"\x19READ_SESSION_STATE_FAILED\x10\x03*m\n" +
 	"\vLimitPolicy\x12\x1c\n" +
 	"\x18LIMIT_POLICY_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bLIMIT_POLICY_KEEP_AMBIGUOUS\x10\x01\x12\x1f\n" +
@@ -2510,12 +3630,16 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"#WAREHOUSE_MATCH_OUTCOME_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cWAREHOUSE_MATCH_OUTCOME_SAME\x10\x01\x12%\n" +
 	"!WAREHOUSE_MATCH_OUTCOME_DIFFERENT\x10\x02\x12#\n" +
-	"\x1fWAREHOUSE_MATCH_OUTCOME_UNKNOWN\x10\x032\xbe\x01\n" +
+	"\x1fWAREHOUSE_MATCH_OUTCOME_UNKNOWN\x10\x032\xc4\x04\n" +
 	"\n" +
 	"ModelQuery\x12[\n" +
 	"\fPreviewModel\x12#.sigmasource.v1.PreviewModelRequest\x1a$.sigmasource.v1.PreviewModelResponse0\x01\x12S\n" +
 	"\n" +
-	"CheckModel\x12!.sigmasource.v1.CheckModelRequest\x1a\".sigmasource.v1.CheckModelResponseBEZCgithub.com/sigmasource/sigmasource/gen/sigmasource/v1;sigmasourcev1b\x06proto3"
+	"CheckModel\x12!.sigmasource.v1.CheckModelRequest\x1a\".sigmasource.v1.CheckModelResponse\x12h\n" +
+	"\x11CreateReadSession\x12(.sigmasource.v1.CreateReadSessionRequest\x1a).sigmasource.v1.CreateReadSessionResponse\x12_\n" +
+	"\x0eGetReadSession\x12%.sigmasource.v1.GetReadSessionRequest\x1a&.sigmasource.v1.GetReadSessionResponse\x12h\n" +
+	"\x11DeleteReadSession\x12(.sigmasource.v1.DeleteReadSessionRequest\x1a).sigmasource.v1.DeleteReadSessionResponse\x12O\n" +
+	"\bReadRows\x12\x1f.sigmasource.v1.ReadRowsRequest\x1a .sigmasource.v1.ReadRowsResponse0\x01BEZCgithub.com/sigmasource/sigmasource/gen/sigmasource/v1;sigmasourcev1b\x06proto3"
 
 var (
 	file_sigmasource_v1_query_proto_rawDescOnce sync.Once
@@ -2529,91 +3653,135 @@ func file_sigmasource_v1_query_proto_rawDescGZIP() []byte {
 	return file_sigmasource_v1_query_proto_rawDescData
 }
 
-var file_sigmasource_v1_query_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_sigmasource_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_sigmasource_v1_query_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
+var file_sigmasource_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_sigmasource_v1_query_proto_goTypes = []any{
-	(LimitPolicy)(0),              // 0: sigmasource.v1.LimitPolicy
-	(DataFormat)(0),               // 1: sigmasource.v1.DataFormat
-	(ReadState)(0),                // 2: sigmasource.v1.ReadState
-	(SchemaChangeKind)(0),         // 3: sigmasource.v1.SchemaChangeKind
-	(ColumnType)(0),               // 4: sigmasource.v1.ColumnType
-	(CompletenessProof)(0),        // 5: sigmasource.v1.CompletenessProof
-	(ComparisonVerdict)(0),        // 6: sigmasource.v1.ComparisonVerdict
-	(WarehouseMatchOutcome)(0),    // 7: sigmasource.v1.WarehouseMatchOutcome
-	(*PreviewModelRequest)(nil),   // 8: sigmasource.v1.PreviewModelRequest
-	(*PreviewModelResponse)(nil),  // 9: sigmasource.v1.PreviewModelResponse
-	(*Progress)(nil),              // 10: sigmasource.v1.Progress
-	(*Schema)(nil),                // 11: sigmasource.v1.Schema
-	(*SchemaColumn)(nil),          // 12: sigmasource.v1.SchemaColumn
-	(*SchemaDrift)(nil),           // 13: sigmasource.v1.SchemaDrift
-	(*SchemaChange)(nil),          // 14: sigmasource.v1.SchemaChange
-	(*RowBatch)(nil),              // 15: sigmasource.v1.RowBatch
-	(*Row)(nil),                   // 16: sigmasource.v1.Row
-	(*Value)(nil),                 // 17: sigmasource.v1.Value
-	(*ArrowBatch)(nil),            // 18: sigmasource.v1.ArrowBatch
-	(*Statistics)(nil),            // 19: sigmasource.v1.Statistics
-	(*CheckModelRequest)(nil),     // 20: sigmasource.v1.CheckModelRequest
-	(*CheckModelResponse)(nil),    // 21: sigmasource.v1.CheckModelResponse
-	(*Comparison)(nil),            // 22: sigmasource.v1.Comparison
-	(*TableAccess)(nil),           // 23: sigmasource.v1.TableAccess
-	(*Grant)(nil),                 // 24: sigmasource.v1.Grant
-	(*WarehouseMatch)(nil),        // 25: sigmasource.v1.WarehouseMatch
-	(*KeyReport)(nil),             // 26: sigmasource.v1.KeyReport
-	(*DuplicateKey)(nil),          // 27: sigmasource.v1.DuplicateKey
-	(structpb.NullValue)(0),       // 28: google.protobuf.NullValue
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
-	(*Finding)(nil),               // 31: sigmasource.v1.Finding
-	(*Problem)(nil),               // 32: sigmasource.v1.Problem
-	(*SigmaWarehouse)(nil),        // 33: sigmasource.v1.SigmaWarehouse
+	(ArrowCompression)(0),             // 0: sigmasource.v1.ArrowCompression
+	(ReadSessionState)(0),             // 1: sigmasource.v1.ReadSessionState
+	(LimitPolicy)(0),                  // 2: sigmasource.v1.LimitPolicy
+	(DataFormat)(0),                   // 3: sigmasource.v1.DataFormat
+	(ReadState)(0),                    // 4: sigmasource.v1.ReadState
+	(SchemaChangeKind)(0),             // 5: sigmasource.v1.SchemaChangeKind
+	(ColumnType)(0),                   // 6: sigmasource.v1.ColumnType
+	(CompletenessProof)(0),            // 7: sigmasource.v1.CompletenessProof
+	(ComparisonVerdict)(0),            // 8: sigmasource.v1.ComparisonVerdict
+	(WarehouseMatchOutcome)(0),        // 9: sigmasource.v1.WarehouseMatchOutcome
+	(*CreateReadSessionRequest)(nil),  // 10: sigmasource.v1.CreateReadSessionRequest
+	(*CreateReadSessionResponse)(nil), // 11: sigmasource.v1.CreateReadSessionResponse
+	(*ReadSession)(nil),               // 12: sigmasource.v1.ReadSession
+	(*ReadStream)(nil),                // 13: sigmasource.v1.ReadStream
+	(*GetReadSessionRequest)(nil),     // 14: sigmasource.v1.GetReadSessionRequest
+	(*GetReadSessionResponse)(nil),    // 15: sigmasource.v1.GetReadSessionResponse
+	(*DeleteReadSessionRequest)(nil),  // 16: sigmasource.v1.DeleteReadSessionRequest
+	(*DeleteReadSessionResponse)(nil), // 17: sigmasource.v1.DeleteReadSessionResponse
+	(*ReadRowsRequest)(nil),           // 18: sigmasource.v1.ReadRowsRequest
+	(*ReadRowsResponse)(nil),          // 19: sigmasource.v1.ReadRowsResponse
+	(*StreamStatistics)(nil),          // 20: sigmasource.v1.StreamStatistics
+	(*PreviewModelRequest)(nil),       // 21: sigmasource.v1.PreviewModelRequest
+	(*PreviewModelResponse)(nil),      // 22: sigmasource.v1.PreviewModelResponse
+	(*Progress)(nil),                  // 23: sigmasource.v1.Progress
+	(*Schema)(nil),                    // 24: sigmasource.v1.Schema
+	(*SchemaColumn)(nil),              // 25: sigmasource.v1.SchemaColumn
+	(*SchemaDrift)(nil),               // 26: sigmasource.v1.SchemaDrift
+	(*SchemaChange)(nil),              // 27: sigmasource.v1.SchemaChange
+	(*RowBatch)(nil),                  // 28: sigmasource.v1.RowBatch
+	(*Row)(nil),                       // 29: sigmasource.v1.Row
+	(*Value)(nil),                     // 30: sigmasource.v1.Value
+	(*ArrowBatch)(nil),                // 31: sigmasource.v1.ArrowBatch
+	(*Statistics)(nil),                // 32: sigmasource.v1.Statistics
+	(*CheckModelRequest)(nil),         // 33: sigmasource.v1.CheckModelRequest
+	(*CheckModelResponse)(nil),        // 34: sigmasource.v1.CheckModelResponse
+	(*Comparison)(nil),                // 35: sigmasource.v1.Comparison
+	(*TableAccess)(nil),               // 36: sigmasource.v1.TableAccess
+	(*Grant)(nil),                     // 37: sigmasource.v1.Grant
+	(*WarehouseMatch)(nil),            // 38: sigmasource.v1.WarehouseMatch
+	(*KeyReport)(nil),                 // 39: sigmasource.v1.KeyReport
+	(*DuplicateKey)(nil),              // 40: sigmasource.v1.DuplicateKey
+	(*durationpb.Duration)(nil),       // 41: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),     // 42: google.protobuf.Timestamp
+	(*Finding)(nil),                   // 43: sigmasource.v1.Finding
+	(*Problem)(nil),                   // 44: sigmasource.v1.Problem
+	(structpb.NullValue)(0),           // 45: google.protobuf.NullValue
+	(*SigmaWarehouse)(nil),            // 46: sigmasource.v1.SigmaWarehouse
 }
 var file_sigmasource_v1_query_proto_depIdxs = []int32{
-	1,  // 0: sigmasource.v1.PreviewModelRequest.format:type_name -> sigmasource.v1.DataFormat
-	0,  // 1: sigmasource.v1.PreviewModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
-	10, // 2: sigmasource.v1.PreviewModelResponse.progress:type_name -> sigmasource.v1.Progress
-	11, // 3: sigmasource.v1.PreviewModelResponse.schema:type_name -> sigmasource.v1.Schema
-	15, // 4: sigmasource.v1.PreviewModelResponse.rows:type_name -> sigmasource.v1.RowBatch
-	18, // 5: sigmasource.v1.PreviewModelResponse.arrow:type_name -> sigmasource.v1.ArrowBatch
-	19, // 6: sigmasource.v1.PreviewModelResponse.statistics:type_name -> sigmasource.v1.Statistics
-	2,  // 7: sigmasource.v1.Progress.state:type_name -> sigmasource.v1.ReadState
-	12, // 8: sigmasource.v1.Schema.columns:type_name -> sigmasource.v1.SchemaColumn
-	4,  // 9: sigmasource.v1.SchemaColumn.type:type_name -> sigmasource.v1.ColumnType
-	14, // 10: sigmasource.v1.SchemaDrift.changes:type_name -> sigmasource.v1.SchemaChange
-	3,  // 11: sigmasource.v1.SchemaChange.kind:type_name -> sigmasource.v1.SchemaChangeKind
-	16, // 12: sigmasource.v1.RowBatch.rows:type_name -> sigmasource.v1.Row
-	17, // 13: sigmasource.v1.Row.values:type_name -> sigmasource.v1.Value
-	28, // 14: sigmasource.v1.Value.null_value:type_name -> google.protobuf.NullValue
-	29, // 15: sigmasource.v1.Value.timestamp_value:type_name -> google.protobuf.Timestamp
-	5,  // 16: sigmasource.v1.Statistics.proof:type_name -> sigmasource.v1.CompletenessProof
-	30, // 17: sigmasource.v1.Statistics.sigma_time:type_name -> google.protobuf.Duration
-	30, // 18: sigmasource.v1.Statistics.warehouse_time:type_name -> google.protobuf.Duration
-	30, // 19: sigmasource.v1.Statistics.total_time:type_name -> google.protobuf.Duration
-	31, // 20: sigmasource.v1.Statistics.findings:type_name -> sigmasource.v1.Finding
-	0,  // 21: sigmasource.v1.CheckModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
-	32, // 22: sigmasource.v1.CheckModelResponse.problem:type_name -> sigmasource.v1.Problem
-	11, // 23: sigmasource.v1.CheckModelResponse.schema:type_name -> sigmasource.v1.Schema
-	13, // 24: sigmasource.v1.CheckModelResponse.drift:type_name -> sigmasource.v1.SchemaDrift
-	23, // 25: sigmasource.v1.CheckModelResponse.tables:type_name -> sigmasource.v1.TableAccess
-	25, // 26: sigmasource.v1.CheckModelResponse.warehouse_match:type_name -> sigmasource.v1.WarehouseMatch
-	26, // 27: sigmasource.v1.CheckModelResponse.key:type_name -> sigmasource.v1.KeyReport
-	31, // 28: sigmasource.v1.CheckModelResponse.findings:type_name -> sigmasource.v1.Finding
-	22, // 29: sigmasource.v1.CheckModelResponse.comparison:type_name -> sigmasource.v1.Comparison
-	6,  // 30: sigmasource.v1.Comparison.verdict:type_name -> sigmasource.v1.ComparisonVerdict
-	32, // 31: sigmasource.v1.TableAccess.problem:type_name -> sigmasource.v1.Problem
-	24, // 32: sigmasource.v1.TableAccess.grants:type_name -> sigmasource.v1.Grant
-	7,  // 33: sigmasource.v1.WarehouseMatch.outcome:type_name -> sigmasource.v1.WarehouseMatchOutcome
-	33, // 34: sigmasource.v1.WarehouseMatch.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
-	27, // 35: sigmasource.v1.KeyReport.duplicates:type_name -> sigmasource.v1.DuplicateKey
-	17, // 36: sigmasource.v1.DuplicateKey.values:type_name -> sigmasource.v1.Value
-	8,  // 37: sigmasource.v1.ModelQuery.PreviewModel:input_type -> sigmasource.v1.PreviewModelRequest
-	20, // 38: sigmasource.v1.ModelQuery.CheckModel:input_type -> sigmasource.v1.CheckModelRequest
-	9,  // 39: sigmasource.v1.ModelQuery.PreviewModel:output_type -> sigmasource.v1.PreviewModelResponse
-	21, // 40: sigmasource.v1.ModelQuery.CheckModel:output_type -> sigmasource.v1.CheckModelResponse
-	39, // [39:41] is the sub-list for method output_type
-	37, // [37:39] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	2,  // 0: sigmasource.v1.CreateReadSessionRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
+	3,  // 1: sigmasource.v1.CreateReadSessionRequest.format:type_name -> sigmasource.v1.DataFormat
+	0,  // 2: sigmasource.v1.CreateReadSessionRequest.arrow_compression:type_name -> sigmasource.v1.ArrowCompression
+	41, // 3: sigmasource.v1.CreateReadSessionRequest.ttl:type_name -> google.protobuf.Duration
+	12, // 4: sigmasource.v1.CreateReadSessionResponse.session:type_name -> sigmasource.v1.ReadSession
+	24, // 5: sigmasource.v1.ReadSession.schema:type_name -> sigmasource.v1.Schema
+	13, // 6: sigmasource.v1.ReadSession.streams:type_name -> sigmasource.v1.ReadStream
+	3,  // 7: sigmasource.v1.ReadSession.format:type_name -> sigmasource.v1.DataFormat
+	0,  // 8: sigmasource.v1.ReadSession.arrow_compression:type_name -> sigmasource.v1.ArrowCompression
+	1,  // 9: sigmasource.v1.ReadSession.state:type_name -> sigmasource.v1.ReadSessionState
+	42, // 10: sigmasource.v1.ReadSession.create_time:type_name -> google.protobuf.Timestamp
+	42, // 11: sigmasource.v1.ReadSession.expire_time:type_name -> google.protobuf.Timestamp
+	43, // 12: sigmasource.v1.ReadSession.findings:type_name -> sigmasource.v1.Finding
+	44, // 13: sigmasource.v1.ReadSession.problem:type_name -> sigmasource.v1.Problem
+	12, // 14: sigmasource.v1.GetReadSessionResponse.session:type_name -> sigmasource.v1.ReadSession
+	23, // 15: sigmasource.v1.ReadRowsResponse.progress:type_name -> sigmasource.v1.Progress
+	24, // 16: sigmasource.v1.ReadRowsResponse.schema:type_name -> sigmasource.v1.Schema
+	28, // 17: sigmasource.v1.ReadRowsResponse.rows:type_name -> sigmasource.v1.RowBatch
+	31, // 18: sigmasource.v1.ReadRowsResponse.arrow:type_name -> sigmasource.v1.ArrowBatch
+	20, // 19: sigmasource.v1.ReadRowsResponse.statistics:type_name -> sigmasource.v1.StreamStatistics
+	7,  // 20: sigmasource.v1.StreamStatistics.proof:type_name -> sigmasource.v1.CompletenessProof
+	41, // 21: sigmasource.v1.StreamStatistics.total_time:type_name -> google.protobuf.Duration
+	3,  // 22: sigmasource.v1.PreviewModelRequest.format:type_name -> sigmasource.v1.DataFormat
+	2,  // 23: sigmasource.v1.PreviewModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
+	41, // 24: sigmasource.v1.PreviewModelRequest.max_warehouse_time:type_name -> google.protobuf.Duration
+	23, // 25: sigmasource.v1.PreviewModelResponse.progress:type_name -> sigmasource.v1.Progress
+	24, // 26: sigmasource.v1.PreviewModelResponse.schema:type_name -> sigmasource.v1.Schema
+	28, // 27: sigmasource.v1.PreviewModelResponse.rows:type_name -> sigmasource.v1.RowBatch
+	31, // 28: sigmasource.v1.PreviewModelResponse.arrow:type_name -> sigmasource.v1.ArrowBatch
+	32, // 29: sigmasource.v1.PreviewModelResponse.statistics:type_name -> sigmasource.v1.Statistics
+	4,  // 30: sigmasource.v1.Progress.state:type_name -> sigmasource.v1.ReadState
+	25, // 31: sigmasource.v1.Schema.columns:type_name -> sigmasource.v1.SchemaColumn
+	6,  // 32: sigmasource.v1.SchemaColumn.type:type_name -> sigmasource.v1.ColumnType
+	27, // 33: sigmasource.v1.SchemaDrift.changes:type_name -> sigmasource.v1.SchemaChange
+	5,  // 34: sigmasource.v1.SchemaChange.kind:type_name -> sigmasource.v1.SchemaChangeKind
+	29, // 35: sigmasource.v1.RowBatch.rows:type_name -> sigmasource.v1.Row
+	30, // 36: sigmasource.v1.Row.values:type_name -> sigmasource.v1.Value
+	45, // 37: sigmasource.v1.Value.null_value:type_name -> google.protobuf.NullValue
+	42, // 38: sigmasource.v1.Value.timestamp_value:type_name -> google.protobuf.Timestamp
+	7,  // 39: sigmasource.v1.Statistics.proof:type_name -> sigmasource.v1.CompletenessProof
+	41, // 40: sigmasource.v1.Statistics.sigma_time:type_name -> google.protobuf.Duration
+	41, // 41: sigmasource.v1.Statistics.warehouse_time:type_name -> google.protobuf.Duration
+	41, // 42: sigmasource.v1.Statistics.total_time:type_name -> google.protobuf.Duration
+	43, // 43: sigmasource.v1.Statistics.findings:type_name -> sigmasource.v1.Finding
+	2,  // 44: sigmasource.v1.CheckModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
+	44, // 45: sigmasource.v1.CheckModelResponse.problem:type_name -> sigmasource.v1.Problem
+	24, // 46: sigmasource.v1.CheckModelResponse.schema:type_name -> sigmasource.v1.Schema
+	26, // 47: sigmasource.v1.CheckModelResponse.drift:type_name -> sigmasource.v1.SchemaDrift
+	36, // 48: sigmasource.v1.CheckModelResponse.tables:type_name -> sigmasource.v1.TableAccess
+	38, // 49: sigmasource.v1.CheckModelResponse.warehouse_match:type_name -> sigmasource.v1.WarehouseMatch
+	39, // 50: sigmasource.v1.CheckModelResponse.key:type_name -> sigmasource.v1.KeyReport
+	43, // 51: sigmasource.v1.CheckModelResponse.findings:type_name -> sigmasource.v1.Finding
+	35, // 52: sigmasource.v1.CheckModelResponse.comparison:type_name -> sigmasource.v1.Comparison
+	8,  // 53: sigmasource.v1.Comparison.verdict:type_name -> sigmasource.v1.ComparisonVerdict
+	44, // 54: sigmasource.v1.TableAccess.problem:type_name -> sigmasource.v1.Problem
+	37, // 55: sigmasource.v1.TableAccess.grants:type_name -> sigmasource.v1.Grant
+	9,  // 56: sigmasource.v1.WarehouseMatch.outcome:type_name -> sigmasource.v1.WarehouseMatchOutcome
+	46, // 57: sigmasource.v1.WarehouseMatch.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
+	40, // 58: sigmasource.v1.KeyReport.duplicates:type_name -> sigmasource.v1.DuplicateKey
+	30, // 59: sigmasource.v1.DuplicateKey.values:type_name -> sigmasource.v1.Value
+	21, // 60: sigmasource.v1.ModelQuery.PreviewModel:input_type -> sigmasource.v1.PreviewModelRequest
+	33, // 61: sigmasource.v1.ModelQuery.CheckModel:input_type -> sigmasource.v1.CheckModelRequest
+	10, // 62: sigmasource.v1.ModelQuery.CreateReadSession:input_type -> sigmasource.v1.CreateReadSessionRequest
+	14, // 63: sigmasource.v1.ModelQuery.GetReadSession:input_type -> sigmasource.v1.GetReadSessionRequest
+	16, // 64: sigmasource.v1.ModelQuery.DeleteReadSession:input_type -> sigmasource.v1.DeleteReadSessionRequest
+	18, // 65: sigmasource.v1.ModelQuery.ReadRows:input_type -> sigmasource.v1.ReadRowsRequest
+	22, // 66: sigmasource.v1.ModelQuery.PreviewModel:output_type -> sigmasource.v1.PreviewModelResponse
+	34, // 67: sigmasource.v1.ModelQuery.CheckModel:output_type -> sigmasource.v1.CheckModelResponse
+	11, // 68: sigmasource.v1.ModelQuery.CreateReadSession:output_type -> sigmasource.v1.CreateReadSessionResponse
+	15, // 69: sigmasource.v1.ModelQuery.GetReadSession:output_type -> sigmasource.v1.GetReadSessionResponse
+	17, // 70: sigmasource.v1.ModelQuery.DeleteReadSession:output_type -> sigmasource.v1.DeleteReadSessionResponse
+	19, // 71: sigmasource.v1.ModelQuery.ReadRows:output_type -> sigmasource.v1.ReadRowsResponse
+	66, // [66:72] is the sub-list for method output_type
+	60, // [60:66] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_sigmasource_v1_query_proto_init() }
@@ -2622,14 +3790,22 @@ func file_sigmasource_v1_query_proto_init() {
 		return
 	}
 	file_sigmasource_v1_catalog_proto_init()
-	file_sigmasource_v1_query_proto_msgTypes[1].OneofWrappers = []any{
+	file_sigmasource_v1_query_proto_msgTypes[2].OneofWrappers = []any{}
+	file_sigmasource_v1_query_proto_msgTypes[9].OneofWrappers = []any{
+		(*ReadRowsResponse_Progress)(nil),
+		(*ReadRowsResponse_Schema)(nil),
+		(*ReadRowsResponse_Rows)(nil),
+		(*ReadRowsResponse_Arrow)(nil),
+		(*ReadRowsResponse_Statistics)(nil),
+	}
+	file_sigmasource_v1_query_proto_msgTypes[12].OneofWrappers = []any{
 		(*PreviewModelResponse_Progress)(nil),
 		(*PreviewModelResponse_Schema)(nil),
 		(*PreviewModelResponse_Rows)(nil),
 		(*PreviewModelResponse_Arrow)(nil),
 		(*PreviewModelResponse_Statistics)(nil),
 	}
-	file_sigmasource_v1_query_proto_msgTypes[9].OneofWrappers = []any{
+	file_sigmasource_v1_query_proto_msgTypes[20].OneofWrappers = []any{
 		(*Value_NullValue)(nil),
 		(*Value_BoolValue)(nil),
 		(*Value_Int64Value)(nil),
@@ -2643,14 +3819,14 @@ func file_sigmasource_v1_query_proto_init() {
 		(*Value_TimestampValue)(nil),
 		(*Value_JsonValue)(nil),
 	}
-	file_sigmasource_v1_query_proto_msgTypes[11].OneofWrappers = []any{}
+	file_sigmasource_v1_query_proto_msgTypes[22].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sigmasource_v1_query_proto_rawDesc), len(file_sigmasource_v1_query_proto_rawDesc)),
-			NumEnums:      8,
-			NumMessages:   20,
+			NumEnums:      10,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

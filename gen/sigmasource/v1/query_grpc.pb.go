@@ -19,8 +19,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ModelQuery_PreviewModel_FullMethodName = "/sigmasource.v1.ModelQuery/PreviewModel"
-	ModelQuery_CheckModel_FullMethodName   = "/sigmasource.v1.ModelQuery/CheckModel"
+	ModelQuery_PreviewModel_FullMethodName      = "/sigmasource.v1.ModelQuery/PreviewModel"
+	ModelQuery_CheckModel_FullMethodName        = "/sigmasource.v1.ModelQuery/CheckModel"
+	ModelQuery_CreateReadSession_FullMethodName = "/sigmasource.v1.ModelQuery/CreateReadSession"
+	ModelQuery_GetReadSession_FullMethodName    = "/sigmasource.v1.ModelQuery/GetReadSession"
+	ModelQuery_DeleteReadSession_FullMethodName = "/sigmasource.v1.ModelQuery/DeleteReadSession"
+	ModelQuery_ReadRows_FullMethodName          = "/sigmasource.v1.ModelQuery/ReadRows"
 )
 
 // ModelQueryClient is the client API for ModelQuery service.
@@ -33,7 +37,7 @@ const (
 // moment, freed of Sigma's preview limits where the read needs more than they
 // give.
 //
-// PreviewModel needs the role viewer in the workspace, CheckModel needs
+// PreviewModel needs the role viewer in the workspace, all other methods need
 // operator.
 //
 // Every method can fail with UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID),
@@ -64,6 +68,9 @@ type ModelQueryClient interface {
 	// in whatever state it is. The same happens when the caller's deadline passes
 	// or its connection breaks.
 	//
+	// A caller's identical previews at the same moment share one query, which ends
+	// when the last of them does.
+	//
 	// Errors, besides those of every method: NOT_FOUND (CONNECTION_NOT_FOUND,
 	// MODEL_GONE); FAILED_PRECONDITION (MODEL_ARCHIVED, MODEL_BROKEN,
 	// MODEL_WITHOUT_SQL, MODEL_SQL_UNSUPPORTED, SIGMA_CREDENTIALS_INVALID,
@@ -75,7 +82,8 @@ type ModelQueryClient interface {
 	// DEADLINE_EXCEEDED (WAREHOUSE_TIMEOUT, DEADLINE_EXCEEDED);
 	// ABORTED (WAREHOUSE_CANCELLED); DATA_LOSS (RESULT_INCOMPLETE);
 	// RESOURCE_EXHAUSTED (ROW_TOO_LARGE); FAILED_PRECONDITION (SCHEMA_DRIFT, with
-	// a SchemaDrift in the details); INVALID_ARGUMENT (COLUMN_NOT_FOUND).
+	// a SchemaDrift in the details; COST_LIMIT_EXCEEDED); INVALID_ARGUMENT
+	// (COLUMN_NOT_FOUND).
 	PreviewModel(ctx context.Context, in *PreviewModelRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PreviewModelResponse], error)
 	// CheckModel finds out whether a model can be read, without reading it: the
 	// warehouse compiles the very SQL that a read would run, and does not run it.
@@ -88,6 +96,47 @@ type ModelQueryClient interface {
 	// SIGMA_PROTOCOL, WAREHOUSE_THROTTLED, WAREHOUSE_UNAVAILABLE), CANCELLED,
 	// DEADLINE_EXCEEDED, INVALID_ARGUMENT (REQUEST_INVALID, COLUMN_NOT_FOUND).
 	CheckModel(ctx context.Context, in *CheckModelRequest, opts ...grpc.CallOption) (*CheckModelResponse, error)
+	// CreateReadSession runs a model's query once and makes its whole result
+	// readable, in one or more streams, from any replica of the server, again and
+	// again until the session expires. It returns as soon as the columns are
+	// known; the streams can be read at once, while the warehouse may still work.
+	//
+	// All streams see the same result: their rows together are the result, each
+	// row once. Rows keep the result's order within a stream; where the order of
+	// the whole matters, ask for one stream.
+	//
+	// Errors, besides those of every method, are those of PreviewModel, and
+	// RESOURCE_EXHAUSTED (SPOOL_FULL) and UNAVAILABLE (SPOOL_UNAVAILABLE).
+	CreateReadSession(ctx context.Context, in *CreateReadSessionRequest, opts ...grpc.CallOption) (*CreateReadSessionResponse, error)
+	// GetReadSession tells how a session stands.
+	//
+	// Errors, besides those of every method: NOT_FOUND (SESSION_NOT_FOUND),
+	// FAILED_PRECONDITION (SESSION_EXPIRED).
+	GetReadSession(ctx context.Context, in *GetReadSessionRequest, opts ...grpc.CallOption) (*GetReadSessionResponse, error)
+	// DeleteReadSession gives back what a session holds before it expires: a query
+	// that still runs is cancelled, and streams that are being read end with
+	// SESSION_NOT_FOUND. Deleting a session that is not there succeeds.
+	DeleteReadSession(ctx context.Context, in *DeleteReadSessionRequest, opts ...grpc.CallOption) (*DeleteReadSessionResponse, error)
+	// ReadRows reads one stream of a session from an offset on.
+	//
+	// The messages are progress, one schema, batches, and last, always, the
+	// statistics. Each batch tells at which row of the stream it begins and how
+	// many rows it has. After a fault, call again with the offset that follows the
+	// last row received: each row comes exactly once. **A stream without
+	// statistics is not complete, however it ended.**
+	//
+	// A stream may be read by several callers at once; each gets all of it. At the
+	// stream's end an offset gives nothing but schema and statistics; beyond it
+	// the call fails with OFFSET_OUT_OF_RANGE, which names the end.
+	//
+	// Errors, besides those of every method: NOT_FOUND (SESSION_NOT_FOUND);
+	// FAILED_PRECONDITION (SESSION_EXPIRED, VALUE_UNSUPPORTED,
+	// WAREHOUSE_DATA_INVALID, WAREHOUSE_CREDENTIALS_INVALID); OUT_OF_RANGE
+	// (OFFSET_OUT_OF_RANGE); ABORTED (SESSION_LOST, WAREHOUSE_CANCELLED);
+	// DATA_LOSS (RESULT_INCOMPLETE); RESOURCE_EXHAUSTED (ROW_TOO_LARGE,
+	// SPOOL_FULL); UNAVAILABLE (SPOOL_UNAVAILABLE, WAREHOUSE_UNAVAILABLE);
+	// DEADLINE_EXCEEDED (WAREHOUSE_TIMEOUT, DEADLINE_EXCEEDED).
+	ReadRows(ctx context.Context, in *ReadRowsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadRowsResponse], error)
 }
 
 type modelQueryClient struct {
@@ -127,6 +176,55 @@ func (c *modelQueryClient) CheckModel(ctx context.Context, in *CheckModelRequest
 	return out, nil
 }
 
+func (c *modelQueryClient) CreateReadSession(ctx context.Context, in *CreateReadSessionRequest, opts ...grpc.CallOption) (*CreateReadSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateReadSessionResponse)
+	err := c.cc.Invoke(ctx, ModelQuery_CreateReadSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *modelQueryClient) GetReadSession(ctx context.Context, in *GetReadSessionRequest, opts ...grpc.CallOption) (*GetReadSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetReadSessionResponse)
+	err := c.cc.Invoke(ctx, ModelQuery_GetReadSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *modelQueryClient) DeleteReadSession(ctx context.Context, in *DeleteReadSessionRequest, opts ...grpc.CallOption) (*DeleteReadSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteReadSessionResponse)
+	err := c.cc.Invoke(ctx, ModelQuery_DeleteReadSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *modelQueryClient) ReadRows(ctx context.Context, in *ReadRowsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadRowsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ModelQuery_ServiceDesc.Streams[1], ModelQuery_ReadRows_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadRowsRequest, ReadRowsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ModelQuery_ReadRowsClient = grpc.ServerStreamingClient[ReadRowsResponse]
+
 // ModelQueryServer is the server API for ModelQuery service.
 // All implementations must embed UnimplementedModelQueryServer
 // for forward compatibility.
@@ -137,7 +235,7 @@ func (c *modelQueryClient) CheckModel(ctx context.Context, in *CheckModelRequest
 // moment, freed of Sigma's preview limits where the read needs more than they
 // give.
 //
-// PreviewModel needs the role viewer in the workspace, CheckModel needs
+// PreviewModel needs the role viewer in the workspace, all other methods need
 // operator.
 //
 // Every method can fail with UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID),
@@ -168,6 +266,9 @@ type ModelQueryServer interface {
 	// in whatever state it is. The same happens when the caller's deadline passes
 	// or its connection breaks.
 	//
+	// A caller's identical previews at the same moment share one query, which ends
+	// when the last of them does.
+	//
 	// Errors, besides those of every method: NOT_FOUND (CONNECTION_NOT_FOUND,
 	// MODEL_GONE); FAILED_PRECONDITION (MODEL_ARCHIVED, MODEL_BROKEN,
 	// MODEL_WITHOUT_SQL, MODEL_SQL_UNSUPPORTED, SIGMA_CREDENTIALS_INVALID,
@@ -179,7 +280,8 @@ type ModelQueryServer interface {
 	// DEADLINE_EXCEEDED (WAREHOUSE_TIMEOUT, DEADLINE_EXCEEDED);
 	// ABORTED (WAREHOUSE_CANCELLED); DATA_LOSS (RESULT_INCOMPLETE);
 	// RESOURCE_EXHAUSTED (ROW_TOO_LARGE); FAILED_PRECONDITION (SCHEMA_DRIFT, with
-	// a SchemaDrift in the details); INVALID_ARGUMENT (COLUMN_NOT_FOUND).
+	// a SchemaDrift in the details; COST_LIMIT_EXCEEDED); INVALID_ARGUMENT
+	// (COLUMN_NOT_FOUND).
 	PreviewModel(*PreviewModelRequest, grpc.ServerStreamingServer[PreviewModelResponse]) error
 	// CheckModel finds out whether a model can be read, without reading it: the
 	// warehouse compiles the very SQL that a read would run, and does not run it.
@@ -192,6 +294,47 @@ type ModelQueryServer interface {
 	// SIGMA_PROTOCOL, WAREHOUSE_THROTTLED, WAREHOUSE_UNAVAILABLE), CANCELLED,
 	// DEADLINE_EXCEEDED, INVALID_ARGUMENT (REQUEST_INVALID, COLUMN_NOT_FOUND).
 	CheckModel(context.Context, *CheckModelRequest) (*CheckModelResponse, error)
+	// CreateReadSession runs a model's query once and makes its whole result
+	// readable, in one or more streams, from any replica of the server, again and
+	// again until the session expires. It returns as soon as the columns are
+	// known; the streams can be read at once, while the warehouse may still work.
+	//
+	// All streams see the same result: their rows together are the result, each
+	// row once. Rows keep the result's order within a stream; where the order of
+	// the whole matters, ask for one stream.
+	//
+	// Errors, besides those of every method, are those of PreviewModel, and
+	// RESOURCE_EXHAUSTED (SPOOL_FULL) and UNAVAILABLE (SPOOL_UNAVAILABLE).
+	CreateReadSession(context.Context, *CreateReadSessionRequest) (*CreateReadSessionResponse, error)
+	// GetReadSession tells how a session stands.
+	//
+	// Errors, besides those of every method: NOT_FOUND (SESSION_NOT_FOUND),
+	// FAILED_PRECONDITION (SESSION_EXPIRED).
+	GetReadSession(context.Context, *GetReadSessionRequest) (*GetReadSessionResponse, error)
+	// DeleteReadSession gives back what a session holds before it expires: a query
+	// that still runs is cancelled, and streams that are being read end with
+	// SESSION_NOT_FOUND. Deleting a session that is not there succeeds.
+	DeleteReadSession(context.Context, *DeleteReadSessionRequest) (*DeleteReadSessionResponse, error)
+	// ReadRows reads one stream of a session from an offset on.
+	//
+	// The messages are progress, one schema, batches, and last, always, the
+	// statistics. Each batch tells at which row of the stream it begins and how
+	// many rows it has. After a fault, call again with the offset that follows the
+	// last row received: each row comes exactly once. **A stream without
+	// statistics is not complete, however it ended.**
+	//
+	// A stream may be read by several callers at once; each gets all of it. At the
+	// stream's end an offset gives nothing but schema and statistics; beyond it
+	// the call fails with OFFSET_OUT_OF_RANGE, which names the end.
+	//
+	// Errors, besides those of every method: NOT_FOUND (SESSION_NOT_FOUND);
+	// FAILED_PRECONDITION (SESSION_EXPIRED, VALUE_UNSUPPORTED,
+	// WAREHOUSE_DATA_INVALID, WAREHOUSE_CREDENTIALS_INVALID); OUT_OF_RANGE
+	// (OFFSET_OUT_OF_RANGE); ABORTED (SESSION_LOST, WAREHOUSE_CANCELLED);
+	// DATA_LOSS (RESULT_INCOMPLETE); RESOURCE_EXHAUSTED (ROW_TOO_LARGE,
+	// SPOOL_FULL); UNAVAILABLE (SPOOL_UNAVAILABLE, WAREHOUSE_UNAVAILABLE);
+	// DEADLINE_EXCEEDED (WAREHOUSE_TIMEOUT, DEADLINE_EXCEEDED).
+	ReadRows(*ReadRowsRequest, grpc.ServerStreamingServer[ReadRowsResponse]) error
 	mustEmbedUnimplementedModelQueryServer()
 }
 
@@ -207,6 +350,18 @@ func (UnimplementedModelQueryServer) PreviewModel(*PreviewModelRequest, grpc.Ser
 }
 func (UnimplementedModelQueryServer) CheckModel(context.Context, *CheckModelRequest) (*CheckModelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckModel not implemented")
+}
+func (UnimplementedModelQueryServer) CreateReadSession(context.Context, *CreateReadSessionRequest) (*CreateReadSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateReadSession not implemented")
+}
+func (UnimplementedModelQueryServer) GetReadSession(context.Context, *GetReadSessionRequest) (*GetReadSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetReadSession not implemented")
+}
+func (UnimplementedModelQueryServer) DeleteReadSession(context.Context, *DeleteReadSessionRequest) (*DeleteReadSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteReadSession not implemented")
+}
+func (UnimplementedModelQueryServer) ReadRows(*ReadRowsRequest, grpc.ServerStreamingServer[ReadRowsResponse]) error {
+	return status.Error(codes.Unimplemented, "method ReadRows not implemented")
 }
 func (UnimplementedModelQueryServer) mustEmbedUnimplementedModelQueryServer() {}
 func (UnimplementedModelQueryServer) testEmbeddedByValue()                    {}
@@ -258,6 +413,71 @@ func _ModelQuery_CheckModel_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ModelQuery_CreateReadSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateReadSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelQueryServer).CreateReadSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ModelQuery_CreateReadSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelQueryServer).CreateReadSession(ctx, req.(*CreateReadSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ModelQuery_GetReadSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetReadSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelQueryServer).GetReadSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ModelQuery_GetReadSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelQueryServer).GetReadSession(ctx, req.(*GetReadSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ModelQuery_DeleteReadSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteReadSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelQueryServer).DeleteReadSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ModelQuery_DeleteReadSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelQueryServer).DeleteReadSession(ctx, req.(*DeleteReadSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ModelQuery_ReadRows_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadRowsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ModelQueryServer).ReadRows(m, &grpc.GenericServerStream[ReadRowsRequest, ReadRowsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ModelQuery_ReadRowsServer = grpc.ServerStreamingServer[ReadRowsResponse]
+
 // ModelQuery_ServiceDesc is the grpc.ServiceDesc for ModelQuery service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -269,11 +489,28 @@ var ModelQuery_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "CheckModel",
 			Handler:    _ModelQuery_CheckModel_Handler,
 		},
+		{
+			MethodName: "CreateReadSession",
+			Handler:    _ModelQuery_CreateReadSession_Handler,
+		},
+		{
+			MethodName: "GetReadSession",
+			Handler:    _ModelQuery_GetReadSession_Handler,
+		},
+		{
+			MethodName: "DeleteReadSession",
+			Handler:    _ModelQuery_DeleteReadSession_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "PreviewModel",
 			Handler:       _ModelQuery_PreviewModel_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ReadRows",
+			Handler:       _ModelQuery_ReadRows_Handler,
 			ServerStreams: true,
 		},
 	},

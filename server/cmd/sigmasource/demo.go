@@ -199,6 +199,7 @@ Serving until interrupted. Next, in another terminal:
   %[3]s models list %[5]s --search revenue --filter path:Shops
   %[3]s preview %[6]s --rows 20
   %[3]s preview %[6]s --rows 5000 -o json | wc -l
+  %[3]s read %[6]s -o csv | head
   %[3]s connections check %[5]s
   %[3]s scan %[5]s
   %[3]s changes %[5]s

@@ -140,7 +140,7 @@ func TestWhatTheDemoPrintsWorks(t *testing.T) {
 	connection := out.await(t, `"connection": (\{.*\})\}' \S+ \S+/CreateConnection`)[1]
 	out.await(t, `"DATA_FORMAT_ARROW"`)
 	printed := regexp.MustCompile(`(?m)^  go run \./server/cmd/sigmasource ([^|\n]*)`).FindAllStringSubmatch(out.String(), -1)
-	if len(printed) != 7 {
+	if len(printed) != 8 {
 		t.Fatalf("it prints %d lines", len(printed))
 	}
 	for _, line := range printed {
@@ -164,6 +164,9 @@ func TestWhatTheDemoPrintsWorks(t *testing.T) {
 	t.Run("connections", func(t *testing.T) { connectionCommands(t, connection) })
 	t.Run("models", modelCommands)
 	t.Run("find", findCommands)
+	t.Run("read", func(t *testing.T) {
+		readCommand(t, regexp.MustCompile(`preview (workspaces\S+)`).FindStringSubmatch(out.String())[1])
+	})
 	t.Run("mistakes", mistakes)
 }
 

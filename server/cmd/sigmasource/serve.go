@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/sigmasource/sigmasource/server/auth"
 	"github.com/sigmasource/sigmasource/server/keyring"
 	"github.com/sigmasource/sigmasource/server/quota"
+	"github.com/sigmasource/sigmasource/server/spool"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 )
 
@@ -50,6 +52,8 @@ type serveFlags struct {
 	limits      quota.Limits
 	logLevel    string
 	auditLog    string
+	spool       string
+	readMemory  int64 // MiB
 }
 
 func newServeCommand() *cobra.Command {
@@ -85,6 +89,8 @@ func newServeCommand() *cobra.Command {
 	flags.IntVar(&f.limits.WorkspaceScans, "max-scans", quota.Default.WorkspaceScans, "scans of a workspace under way at a time")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.auditLog, "audit-log", "-", "file that the audit is appended to, in JSON lines; - means standard output")
+	flags.StringVar(&f.spool, "spool", "", "folder or bucket of its own (s3://, gs://, azblob://) where results are kept until their sessions expire (default: DATA-DIR/spool)")
+	flags.Int64Var(&f.readMemory, "read-memory", 128, "MiB of rows that are read ahead of those who read them")
 	if err := cmd.MarkFlagRequired("callers"); err != nil {
 		panic(err)
 	}
@@ -138,6 +144,12 @@ func (f *serveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, config.Store.Close()) }()
+
+	if config.Spool, err = spool.Open(ctx, cmp.Or(f.spool, filepath.Join(f.dataDir, "spool"))); err != nil {
+		return fmt.Errorf("--spool: %w", err)
+	}
+	defer func() { err = errors.Join(err, config.Spool.Close()) }()
+	config.ReadMemory = f.readMemory << 20
 
 	listener, err := net.Listen("tcp", f.listen)
 	if err != nil {

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	reading "github.com/sigmasource/sigmasource/server/client"
+)
+
+func newReadCommand() *cobra.Command {
+	c := &client{}
+	var columns []string
+	cmd := &cobra.Command{
+		Use:   "read MODEL",
+		Short: "Read all rows of a model",
+		Long: "Reads all rows of a model in a read session: as JSON lines, as CSV (where a null is an empty field, as an\n" +
+			"empty text is), or as an Arrow IPC stream. Fails if the rows are not proven to be complete. What was\n" +
+			"written until then is not the whole model.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withConn(func(conn *grpc.ClientConn) error {
+				return c.read(cmd.Context(), conn, &pb.CreateReadSessionRequest{Name: args[0], Columns: columns}, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			})
+		},
+	}
+	c.register(cmd)
+	cmd.Flags().StringArrayVar(&columns, "column", nil, "a column to read, by Sigma's column id or label; repeatable (default: all)")
+	output := cmd.PersistentFlags().Lookup("output")
+	output.Usage, output.DefValue = "json, csv or arrow", "json"
+	c.output = "json"
+	cmd.PersistentPreRunE = func(*cobra.Command, []string) error {
+		c.token = os.Getenv("SIGMASOURCE_TOKEN")
+		switch c.output {
+		case "json", "csv", "arrow":
+			return nil
+		}
+		return fmt.Errorf("-o %s: want json, csv or arrow", c.output)
+	}
+	return cmd
+}
+
+func (c *client) read(ctx context.Context, conn *grpc.ClientConn, request *pb.CreateReadSessionRequest, out, messages io.Writer) (err error) {
+	request.Format = pb.DataFormat_DATA_FORMAT_ROWS
+	if c.output == "arrow" {
+		request.Format = pb.DataFormat_DATA_FORMAT_ARROW
+	}
+	query := pb.NewModelQueryClient(conn)
+	created, err := query.CreateReadSession(ctx, request)
+	if err != nil {
+		return err
+	}
+	session := created.GetSession()
+	defer func() {
+		// Also where the read was interrupted.
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+		defer cancel()
+		_, deleteErr := query.DeleteReadSession(ending, &pb.DeleteReadSessionRequest{Name: session.GetName()})
+		err = errors.Join(err, deleteErr)
+	}()
+	printFindings(messages, session.GetFindings())
+	buffered := bufio.NewWriterSize(out, 1<<20)
+	stream := session.GetStreams()[0].GetName()
+	var statistics *pb.StreamStatistics
+	if c.output == "arrow" {
+		statistics, err = copyArrow(ctx, conn, stream, buffered)
+	} else {
+		statistics, err = copyRows(ctx, conn, stream, c.rowSink(buffered))
+	}
+	if err = errors.Join(err, buffered.Flush()); err != nil {
+		return err
+	}
+	fmt.Fprintf(messages, "%d rows in %s\n", statistics.GetRowCount(), statistics.GetTotalTime().AsDuration().Round(100*time.Microsecond))
+	return nil
+}
+
+func (c *client) rowSink(out io.Writer) rowSink {
+	if c.output == "csv" {
+		return &csvSink{w: csv.NewWriter(out)}
+	}
+	return &jsonSink{w: out}
+}
+
+func copyArrow(ctx context.Context, conn *grpc.ClientConn, stream string, out io.Writer) (*pb.StreamStatistics, error) {
+	reader, err := reading.Read(ctx, conn, stream, reading.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer reader.Release()
+	w := ipc.NewWriter(out, ipc.WithSchema(reader.Schema()))
+	for reader.Next() {
+		if err := w.Write(reader.RecordBatch()); err != nil {
+			return nil, err
+		}
+	}
+	if err := reader.Err(); err != nil {
+		return nil, err // and no end of the stream
+	}
+	return reader.Statistics(), w.Close()
+}
+
+func copyRows(ctx context.Context, conn *grpc.ClientConn, stream string, sink rowSink) (*pb.StreamStatistics, error) {
+	rows, err := reading.ReadRows(ctx, conn, stream, reading.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	if err := sink.columns(rows.Columns().GetColumns()); err != nil {
+		return nil, err
+	}
+	row := make([]*pb.Value, len(rows.Columns().GetColumns()))
+	for rows.Next() {
+		for i, value := range rows.Values() {
+			row[i] = value.Proto()
+		}
+		if err := sink.row(row); err != nil {
+			return nil, err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return rows.Statistics(), sink.end()
+}
+
+// csvSink writes CSV as RFC 4180 has it, with a line of names.
+type csvSink struct {
+	w    *csv.Writer
+	line []string
+}
+
+func (s *csvSink) columns(columns []*pb.SchemaColumn) error {
+	s.line = make([]string, len(columns))
+	for i, column := range columns {
+		s.line[i] = column.GetName()
+	}
+	return s.w.Write(s.line)
+}
+
+func (s *csvSink) row(values []*pb.Value) error {
+	for i, value := range values {
+		s.line[i] = plainText(value)
+	}
+	return s.w.Write(s.line)
+}
+
+func (s *csvSink) end() error {
+	s.w.Flush()
+	return s.w.Error()
+}
+
+// plainText is a value as text without loss.
+func plainText(value *pb.Value) string {
+	switch v := value.GetKind().(type) {
+	case *pb.Value_NullValue:
+		return ""
+	case *pb.Value_BoolValue:
+		return strconv.FormatBool(v.BoolValue)
+	case *pb.Value_Int64Value:
+		return strconv.FormatInt(v.Int64Value, 10)
+	case *pb.Value_DoubleValue:
+		return strconv.FormatFloat(v.DoubleValue, 'g', -1, 64)
+	case *pb.Value_DecimalValue:
+		return v.DecimalValue
+	case *pb.Value_StringValue:
+		return v.StringValue
+	case *pb.Value_BytesValue:
+		return base64.StdEncoding.EncodeToString(v.BytesValue)
+	case *pb.Value_DateValue:
+		return v.DateValue
+	case *pb.Value_TimeValue:
+		return v.TimeValue
+	case *pb.Value_DatetimeValue:
+		return v.DatetimeValue
+	case *pb.Value_TimestampValue:
+		return v.TimestampValue.AsTime().Format(time.RFC3339Nano)
+	case *pb.Value_JsonValue:
+		return v.JsonValue
+	}
+	return ""
+}

@@ -1,0 +1,282 @@
+package snowflake
+
+import (
+	"bytes"
+	"context"
+	"database/sql/driver"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/snowflakedb/gosnowflake"
+
+	"github.com/sigmasource/sigmasource/warehouse"
+)
+
+// Snowflake keeps a result for 24 hours, for the user who made it. By the query's id
+// the driver fetches it again, but hands out no more than batches that it has
+// converted, and without the numbers of rows that Snowflake declares for each part.
+// So its request is let through, with its session, its tokens and its repetitions,
+// and the answer is read here as well.
+
+var (
+	_ warehouse.Keeper = (*Warehouse)(nil)
+	_ warehouse.Kept   = (*result)(nil)
+)
+
+// rowType is a column as Snowflake describes it, and as a manifest keeps it.
+type rowType struct {
+	Name      string `json:"name"`
+	Type      string `json:"type"`
+	Precision int32  `json:"precision"`
+	Scale     int32  `json:"scale"`
+	Length    int64  `json:"length"`
+}
+
+// Keep implements [warehouse.Kept].
+func (r *result) Keep() (warehouse.Manifest, warehouse.Parts, error) {
+	manifest := warehouse.Manifest{QueryID: r.queryID}
+	var err error
+	if manifest.Columns, err = json.Marshal(r.types); err != nil {
+		return manifest, nil, err
+	}
+	for i, s := range r.chunks {
+		manifest.Parts = append(manifest.Parts, s.rows())
+		if i == 0 {
+			if r.chunks[i], err = lasting(s); err != nil {
+				return manifest, nil, r.failed(warehouse.KindIncomplete, "the first part of the result cannot be read")
+			}
+		}
+	}
+	if problem := r.manifest.problem(); problem != "" {
+		return manifest, nil, r.failed(warehouse.KindIncomplete, problem)
+	}
+	p := r.house.parts(r.queryID, r.schema, r.columns, r.chunks)
+	r.chunks = nil
+	return manifest, p, r.Close()
+}
+
+// lasting returns a part that can be read any number of times. One that came with
+// the answer can be read just once, and is small. The driver does not tell which one
+// did, but needs no context to give it.
+func lasting(s source) (source, error) {
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	stream, err := s.stream(over)
+	if err != nil {
+		return s, nil
+	}
+	data, err := io.ReadAll(stream)
+	return inlineSource{s.rows(), data}, errors.Join(err, stream.Close())
+}
+
+// parts is a result by its parts. It implements [warehouse.Parts].
+type parts struct {
+	house   *Warehouse
+	queryID string
+	schema  *arrow.Schema
+	columns []column
+	sources []source
+
+	ctx    context.Context // ends with Close and with the warehouse
+	cancel context.CancelCauseFunc
+}
+
+var errPartsClosed = &warehouse.Error{Kind: warehouse.KindUnavailable, Message: "the result is closed"}
+
+func (w *Warehouse) parts(queryID string, schema *arrow.Schema, columns []column, sources []source) *parts {
+	ctx, cancel := context.WithCancelCause(w.lifetime)
+	return &parts{house: w, queryID: queryID, schema: schema, columns: columns, sources: sources, ctx: ctx, cancel: cancel}
+}
+
+func (p *parts) Schema() *arrow.Schema { return p.schema }
+
+// Open returns the part as a result of its own.
+func (p *parts) Open(part int) (warehouse.Part, error) {
+	if part < 0 || part >= len(p.sources) {
+		return nil, fmt.Errorf("snowflake: there is no part %d of %d", part, len(p.sources))
+	}
+	r := &result{house: p.house, allocator: p.house.config.Allocator, queryID: p.queryID, schema: p.schema, columns: p.columns,
+		chunks: p.sources[part : part+1 : part+1], number: part}
+	r.manifest = newManifest(p.sources[part].rows(), r.chunks)
+	r.ctx, r.cancel = context.WithCancelCause(p.ctx)
+	return r, nil
+}
+
+func (p *parts) Close() error {
+	p.cancel(errPartsClosed)
+	return nil
+}
+
+// Reopen implements [warehouse.Keeper].
+func (w *Warehouse) Reopen(ctx context.Context, manifest warehouse.Manifest) (warehouse.Parts, error) {
+	columns, schema, err := readColumns(manifest.Columns)
+	if err != nil {
+		return nil, err
+	}
+	if !w.begin() {
+		return nil, errClosed
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	stop := context.AfterFunc(w.lifetime, func() { end(errClosed) })
+	defer stop()
+	type outcome struct {
+		answer *answer
+		err    error
+	}
+	done := make(chan outcome, 1)
+	go func() { // the driver may not return at once when the context ends
+		defer w.requests.Done()
+		found, err := inSession(ctx, w, func(session any) (*answer, error) { return fetch(ctx, session, manifest.QueryID) })
+		done <- outcome{found, err}
+	}()
+	var found *answer
+	select {
+	case o := <-done:
+		if o.err != nil {
+			return nil, gone(translate(ctx, o.err), manifest.QueryID)
+		}
+		found = o.answer
+	case <-ctx.Done():
+		return nil, ended(ctx)
+	}
+	sources, err := found.sources(&http.Client{Transport: w.transport})
+	if err != nil {
+		return nil, err
+	}
+	same := len(sources) == len(manifest.Parts)
+	for i := 0; same && i < len(sources); i++ {
+		same = sources[i].rows() == manifest.Parts[i]
+	}
+	if !same || found.Data.Total != manifest.Rows() {
+		return nil, &warehouse.Error{Kind: warehouse.KindIncomplete, QueryID: manifest.QueryID,
+			Message: fmt.Sprintf("Snowflake now declares %d rows in %d parts, and declared %d in %d when the query ran", found.Data.Total, len(sources), manifest.Rows(), len(manifest.Parts))}
+	}
+	return w.parts(manifest.QueryID, schema, columns, sources), nil
+}
+
+// gone tells a result that Snowflake has no more from a failure in passing.
+func gone(err error, queryID string) error {
+	var failure *warehouse.Error
+	var driverFailure *gosnowflake.SnowflakeError
+	if errors.As(err, &failure) && errors.As(err, &driverFailure) {
+		switch driverFailure.Number {
+		case gosnowflake.ErrQueryStatus, 612, 709: // 709: statement not found; 612: result not found
+			return &warehouse.Error{Kind: warehouse.KindGone, Code: failure.Code, QueryID: queryID,
+				Message: "Snowflake no longer has the result, or gives it to another user only", Err: err}
+		}
+	}
+	return err
+}
+
+func readColumns(data json.RawMessage) (columns []column, schema *arrow.Schema, err error) {
+	var types []rowType
+	if err := json.Unmarshal(data, &types); err != nil {
+		return nil, nil, fmt.Errorf("snowflake: the manifest tells no columns: %w", err)
+	}
+	var fields []arrow.Field
+	for _, t := range types {
+		c, err := newColumn(t.Name, t.Type, t.Precision, t.Scale, t.Length)
+		if err != nil {
+			return nil, nil, err
+		}
+		columns, fields = append(columns, c), append(fields, c.field)
+	}
+	return columns, arrow.NewSchema(fields, nil), nil
+}
+
+// fetch lets the driver fetch a result by its query's id, and returns the answer.
+func fetch(ctx context.Context, session any, queryID string) (*answer, error) {
+	querier, ok := session.(driver.QueryerContext)
+	if !ok {
+		return nil, errors.New("snowflake: the driver runs no queries")
+	}
+	c := &capture{}
+	ctx = context.WithValue(ctx, captureKey{}, c)
+	ctx = gosnowflake.WithArrowBatches(gosnowflake.WithHigherPrecision(gosnowflake.WithArrowBatchesTimestampOption(ctx, gosnowflake.UseOriginalTimestamp)))
+	rows, err := querier.QueryContext(gosnowflake.WithFetchResultByID(ctx, queryID), "", nil)
+	if rows != nil {
+		err = errors.Join(err, rows.Close())
+	}
+	// The driver converts what came with the answer, and cannot convert everything.
+	if found := c.answer(); found != nil && found.Data.QueryID == queryID {
+		return found, nil
+	}
+	if err == nil {
+		err = &warehouse.Error{Kind: warehouse.KindUnavailable, QueryID: queryID, Message: "Snowflake's answer was not understood"}
+	}
+	return nil, err
+}
+
+// captureKey is the context's key of the capture that wants a request's answer.
+type captureKey struct{}
+
+// capture keeps the last answer about a result.
+type capture struct{ body bytes.Buffer }
+
+func (c *capture) listen(body io.ReadCloser) io.ReadCloser {
+	c.body.Reset()
+	return readCloser{io.TeeReader(body, &c.body), body}
+}
+
+func isResult(request *http.Request) bool {
+	return strings.HasPrefix(request.URL.Path, "/queries/") && strings.HasSuffix(request.URL.Path, "/result")
+}
+
+// answer is what is read of Snowflake's answer about a result, in the words of its
+// private protocol, which are the driver's as well.
+type answer struct {
+	Success bool `json:"success"`
+	Data    struct {
+		QueryID      string `json:"queryId"`
+		Total        int64  `json:"total"`
+		Format       string `json:"queryResultFormat"`
+		RowSetBase64 string `json:"rowsetBase64"`
+		Chunks       []struct {
+			URL      string `json:"url"`
+			RowCount int64  `json:"rowCount"`
+		} `json:"chunks"`
+		Key     string            `json:"qrmk"`
+		Headers map[string]string `json:"chunkHeaders"`
+	} `json:"data"`
+}
+
+// answer returns the answer that was captured, or nil where it is none with a result.
+func (c *capture) answer() *answer {
+	a := &answer{}
+	if err := json.NewDecoder(&c.body).Decode(a); err != nil || !a.Success || a.Data.Format != "arrow" {
+		return nil
+	}
+	return a
+}
+
+func (a *answer) sources(client *http.Client) ([]source, error) {
+	header := http.Header{}
+	for name, value := range a.Data.Headers {
+		header.Set(name, value)
+	}
+	if len(header) == 0 {
+		header.Set("x-amz-server-side-encryption-customer-algorithm", "AES256")
+		header.Set("x-amz-server-side-encryption-customer-key", a.Data.Key)
+	}
+	var sources []source
+	inline := a.Data.Total
+	for _, c := range a.Data.Chunks {
+		inline -= c.RowCount
+		sources = append(sources, chunkSource{c.RowCount, c.URL, header, client})
+	}
+	if a.Data.RowSetBase64 == "" {
+		return sources, nil
+	}
+	data, err := base64.StdEncoding.DecodeString(a.Data.RowSetBase64)
+	if err != nil {
+		return nil, &warehouse.Error{Kind: warehouse.KindIncomplete, QueryID: a.Data.QueryID, Message: "the first part of the result cannot be read"}
+	}
+	return append([]source{inlineSource{inline, data}}, sources...), nil
+}
