@@ -26,8 +26,9 @@ const chunkAttempts = 3
 // since only there does gzip, in which Snowflake mostly packs it, tell whether
 // what came is what was packed.
 //
-// A download that fails is begun again. The batches that were delivered are
-// skipped, if they come as they came before.
+// A download that fails is begun again, a few times. The batches that were
+// delivered are skipped, if they come as they came before: then the download
+// that is complete also proves those of the ones that were not.
 type chunk struct {
 	download  func(context.Context) (io.ReadCloser, error)
 	declared  int64 // rows
@@ -49,7 +50,7 @@ func newChunk(part source, allocator memory.Allocator) *chunk {
 
 var (
 	errDamaged = errors.New("snowflake: the chunk is damaged")
-	errAltered = errors.New("snowflake: what was delivered of the chunk comes otherwise the second time")
+	errAltered = errors.New("snowflake: what was delivered of the chunk comes otherwise another time")
 )
 
 // countError is a chunk with another number of rows than was declared.
@@ -89,7 +90,7 @@ func (c *chunk) next(ctx context.Context) (arrow.RecordBatch, error) {
 		if failed == nil || errors.Is(err, errAltered) {
 			failed = err // the later ones may be its consequence: a part that came with the answer is read once
 		}
-		if c.attempts >= chunkAttempts || ctx.Err() != nil || errors.Is(err, errAltered) {
+		if c.attempts >= chunkAttempts || ctx.Err() != nil {
 			return nil, failed
 		}
 	}

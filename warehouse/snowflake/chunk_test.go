@@ -116,8 +116,9 @@ func TestAChunkIsWholeOrAnError(t *testing.T) {
 		{"empty", 9, []body{{nil, nil}}, -1, &countError{0, 9}},
 		{"too long", 9, []body{{longer, nil}}, -1, &countError{12, 9}},
 		{"more than declared in one batch", 2, []body{{whole, nil}}, -1, &countError{3, 2}},
-		{"another one the second time", 9, []body{{whole[:boundary], broken}, {other, nil}}, -1, errAltered},
-		{"another cut of batches the second time", 9, []body{{whole[:boundary], broken}, {numbers(t, 0, 2, 2, 2, 3), nil}}, -1, errAltered},
+		{"another one the second time", 9, []body{{whole[:boundary], broken}, {other, nil}, {whole, nil}}, 9, nil},
+		{"another one from then on", 9, []body{{whole[:boundary], broken}, {other, nil}}, -1, errAltered},
+		{"another cut of batches from then on", 9, []body{{whole[:boundary], broken}, {numbers(t, 0, 2, 2, 2, 3), nil}}, -1, errAltered},
 	} {
 		mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
 		rows, err := drain(chunkOf(mem, test.declared, test.bodies...))

@@ -23,13 +23,13 @@ var places = []snowflaketest.ChunkFault{
 
 func TestChunkFaults(t *testing.T) {
 	const (
-		rows   = 9_000 // 1,000 inline and four chunks of three batches
+		rows   = 1_800 // 200 inline and four chunks of three batches
 		always = 1 << 30
 	)
 	for _, gzip := range []bool{false, true} {
 		t.Run(fmt.Sprintf("gzip %t", gzip), func(t *testing.T) {
 			t.Parallel()
-			s := account(t, snowflaketest.Config{ChunkRows: 2_000, BatchRows: 700, GzipChunks: gzip})
+			s := account(t, snowflaketest.Config{InlineRows: 200, ChunkRows: 400, BatchRows: 140, GzipChunks: gzip})
 			w := open(t, impatient(s))
 			for do := snowflaketest.Stall; do <= snowflaketest.Lose; do++ {
 				for _, fault := range places {
