@@ -133,7 +133,7 @@ func (s *Service) read(ctx context.Context, p *progress, claim store.Claim) (err
 	defer link.Release()
 	scan, _ := p.snapshot()
 	meter := &sigmaclient.Meter{}
-	p.measure(meter)
+	p.measure(meter, link.Sigma.Places())
 	return (&scanner{
 		store: s.store, link: link, connection: connection, tag: link.Connection.GetVersionTag(), claim: claim,
 		progress: p, now: timestamppb.Now(), full: scan.GetFull(), finder: link.Sigma.ConnectionFinder(),
@@ -163,7 +163,8 @@ func (s *Service) finish(ctx context.Context, p *progress, claim store.Claim, fa
 	}
 	p.replace(scan)
 	s.logger.Info("scan ended", "scan", scan.GetName(), "state", scan.GetState().String(),
-		"workbooks", scan.GetWorkbooksDone(), "models", scan.GetModelsFound(), "reason", scan.GetError().GetReason().String())
+		"workbooks", scan.GetWorkbooksDone(), "models", scan.GetModelsFound(), "reason", scan.GetError().GetReason().String(),
+		"calls", scan.GetCalls(), "busy", p.busy)
 	return nil
 }
 
