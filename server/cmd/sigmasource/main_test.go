@@ -16,7 +16,17 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asProgram is set in the environment of a process that runs the test's binary as
+// the program itself.
+const asProgram = "SIGMASOURCE_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // run runs the command line, as main does.
 func run(ctx context.Context, stdin string, args ...string) (stdout, stderr string, err error) {
@@ -65,7 +75,7 @@ func (p *pipe) String() string {
 }
 
 // await returns what matches first, once it is there.
-func (p *pipe) await(t *testing.T, pattern string) []string {
+func (p *pipe) await(t testing.TB, pattern string) []string {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -81,7 +91,7 @@ func (p *pipe) await(t *testing.T, pattern string) []string {
 }
 
 // start runs a command that serves until the test's end.
-func start(t *testing.T, args ...string) (stdout, stderr *pipe) {
+func start(t testing.TB, args ...string) (stdout, stderr *pipe) {
 	t.Helper()
 	stdout, stderr = newPipe(), newPipe()
 	root := newRootCommand()
