@@ -158,6 +158,9 @@ func (s *Service) finish(ctx context.Context, p *progress, claim store.Claim, fa
 	}
 	end(scan, failure)
 	err := s.store.EndScan(ctx, claim, scan)
+	if errors.Is(err, store.ErrScanLost) { // at the last moment: how it ends is for others to say
+		return nil
+	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
