@@ -14,13 +14,14 @@ import (
 
 // faults are what Sigma does to the calls of a scan, and how often it did.
 type faults struct {
-	vanished, throttled, refused, stalled atomic.Int64
+	seeds, vanished, throttled, refused, stalled atomic.Int64
 }
 
 // TestScansUnderFaults scans an organization that throttles a tenth of the calls
 // without a word on how long to wait, fails some, leaves some without an answer or
 // within one, and loses workbooks while they are read. Each scan is complete and
-// true all the same. What happens follows from the seed, which is the subtest's name.
+// true all the same. What happens follows from the seed, which is the subtest's name:
+// -run TestScansUnderFaults/seed/^7$ is the seventh again.
 func TestScansUnderFaults(t *testing.T) {
 	seeds := fewerIfRaced(50)
 	var met faults
@@ -28,6 +29,7 @@ func TestScansUnderFaults(t *testing.T) {
 		for seed := range uint64(seeds) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
+				met.seeds.Add(1)
 				d := newDisk(t)
 				synctest.Test(t, func(t *testing.T) { scansUnderFaults(t, d, seed, &met) })
 			})
@@ -35,8 +37,9 @@ func TestScansUnderFaults(t *testing.T) {
 	})
 	t.Logf("%d calls were throttled, %d refused, %d not answered, %d workbooks vanished",
 		met.throttled.Load(), met.refused.Load(), met.stalled.Load(), met.vanished.Load())
-	if !t.Failed() && (met.throttled.Load() < int64(seeds) || met.refused.Load() < int64(seeds) || met.stalled.Load() == 0 || met.vanished.Load() == 0) {
-		t.Error("that is too little to show anything") // or a single seed was asked for
+	least := min(met.throttled.Load()/4, met.refused.Load(), met.stalled.Load(), met.vanished.Load())
+	if least < met.seeds.Load() && met.seeds.Load() == int64(seeds) {
+		t.Error("that is too little to show anything")
 	}
 }
 
