@@ -66,11 +66,12 @@ func scansUnderFaults(t *testing.T, d *disk, seed uint64, met *faults) {
 	w.scan(false)
 }
 
-// of returns the faults of a seed. Only a workbook that is being read vanishes: of
-// one that was read before, the next scan tells.
+// of returns the faults of a seed. Workbooks vanish while they are listed, which
+// shifts the list, and while they are being read: of one that vanishes later, the next
+// scan tells.
 func (f *faults) of(sigma *sigmatest.Server, seed uint64) []sigmatest.Fault {
 	sometimes := func(kind uint64, share float64, met *atomic.Int64, fault sigmatest.Fault) sigmatest.Fault {
-		return sigmatest.Sometimes(4*seed+kind, share, func(w http.ResponseWriter, r *http.Request) bool {
+		return sigmatest.Sometimes(8*seed+kind, share, func(w http.ResponseWriter, r *http.Request) bool {
 			met.Add(1)
 			return fault(w, r)
 		})
@@ -79,9 +80,14 @@ func (f *faults) of(sigma *sigmatest.Server, seed uint64) []sigmatest.Fault {
 		sigma.Change(func(o *sigmatest.Organization) { o.RemoveWorkbook(strings.Split(r.URL.Path, "/")[3]) })
 		return false
 	}
+	shift := func(http.ResponseWriter, *http.Request) bool {
+		sigma.Change(func(o *sigmatest.Organization) { o.Workbooks = o.Workbooks[1:] })
+		return false
+	}
 	stall, stallBody := sigmatest.Stall(nil), sigmatest.StallBody()
 	return []sigmatest.Fault{
 		sigmatest.On("/v2/workbooks/*/*/**", sometimes(0, 0.01, &f.vanished, vanish)),
+		sigmatest.On("/v2/workbooks", sometimes(4, 0.03, &f.vanished, shift)),
 		sometimes(1, 0.10, &f.throttled, sigmatest.Throttle("")),
 		sometimes(2, 0.02, &f.refused, sigmatest.Gateway(http.StatusBadGateway)),
 		sometimes(3, 0.01, &f.stalled, func(w http.ResponseWriter, r *http.Request) bool {
