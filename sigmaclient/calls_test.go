@@ -414,6 +414,44 @@ func TestWhatAShiftingListShowsTwiceIsKeptOnce(t *testing.T) {
 	}
 }
 
+// A list that becomes shorter while it is read hides what moves to a page that was
+// read already.
+func TestAListThatBecomesShorterIsReadAgain(t *testing.T) {
+	for _, test := range []struct {
+		removed, read int
+	}{{0, 1}, {1, 2}, {2, 3}, {5, 3}} { // it is not waited for without end
+		org := sigmatest.Organization{}
+		for i := range 20 {
+			org.Workbooks = append(org.Workbooks, sigmatest.Workbook{Name: fmt.Sprintf("%02d", i)})
+		}
+		s := newSigma(t, org)
+		s.SetOptions(sigmatest.Options{PageSize: 5})
+		left, asked := test.removed, 0
+		s.SetFaults(sigmatest.On("/v2/workbooks", func(_ http.ResponseWriter, r *http.Request) bool {
+			if !r.URL.Query().Has("page") {
+				asked++
+			}
+			if r.URL.Query().Get("page") == "5" && left > 0 {
+				left--
+				s.Change(func(o *sigmatest.Organization) { o.Workbooks = o.Workbooks[1:] })
+			}
+			return false
+		}))
+		var names []string
+		for _, w := range must(s.client(t).Workbooks(t.Context()))(t) {
+			names = append(names, w.Name)
+		}
+		if asked != test.read {
+			t.Errorf("%d times shorter: read %d times instead of %d", test.removed, asked, test.read)
+		}
+		for _, w := range s.Organization().Workbooks {
+			if test.removed < 3 && !slices.Contains(names, w.Name) {
+				t.Errorf("%d times shorter: %s is missing of %v", test.removed, w.Name, names)
+			}
+		}
+	}
+}
+
 func TestOddPages(t *testing.T) {
 	for text, want := range map[string]int{ // -1: not understood
 		`[]`: 0,

@@ -112,14 +112,3 @@ func (d Document) Sources(ctx context.Context) ([]Source, error) {
 	}
 	return d.client.Sources(ctx, d.id)
 }
-
-// Get asks for the document itself, and tells whether it is archived.
-// KindNotFound is Sigma's word that it is gone.
-func (d Document) Get(ctx context.Context) (archived bool, err error) {
-	if d.dataModel {
-		model, err := d.client.DataModel(ctx, d.id)
-		return model.IsArchived, err
-	}
-	workbook, err := d.client.Workbook(ctx, d.id)
-	return workbook.IsArchived, err
-}

@@ -11,6 +11,7 @@ import (
 type Meter struct {
 	calls     atomic.Int64
 	throttled atomic.Int64 // nanoseconds
+	underWay  atomic.Int64 // nanoseconds
 }
 
 // Calls is how many attempts were made, grants of tokens aside.
@@ -18,6 +19,11 @@ func (m *Meter) Calls() int64 { return m.calls.Load() }
 
 // Throttled is how long calls have waited because Sigma throttles, added up.
 func (m *Meter) Throttled() time.Duration { return time.Duration(m.throttled.Load()) }
+
+// UnderWay is how long calls have been under way, added up. Measured against the
+// places that an organization has (see Client.Places) it tells whether Sigma is
+// waited for, or Sigma waits.
+func (m *Meter) UnderWay() time.Duration { return time.Duration(m.underWay.Load()) }
 
 type meterKey struct{}
 

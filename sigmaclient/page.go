@@ -19,6 +19,9 @@ const (
 	// maxPages and maxEntries end a list that does not end by itself.
 	maxPages   = 10_000
 	maxEntries = 1_000_000
+
+	// maxListings is how often a list is read that becomes shorter meanwhile.
+	maxListings = 3
 )
 
 // paging is how a list is asked for. Sigma has three ways.
@@ -123,24 +126,39 @@ func get[T any](ctx context.Context, c *Client, what call) (T, error) {
 	return thing, nil
 }
 
-// collect asks for all pages of a list. Lists shift while they are read, so what
-// comes twice is kept once, by its id; an empty id is kept always.
-func collect[T any](ctx context.Context, c *Client, what call, how paging, id func(T) string) ([]T, error) {
-	var all []T
+// collect asks for all pages of a list. Lists shift while they are read. What comes
+// twice is kept once, by its id; an empty id is kept always. A list that becomes
+// shorter may have left something out that was there all along, so it is read again.
+func collect[T any](ctx context.Context, c *Client, what call, how paging, id func(T) string) (all []T, err error) {
+	for range maxListings {
+		var shorter bool
+		if all, shorter, err = collectOnce(ctx, c, what, how, id); err != nil || !shorter {
+			break
+		}
+	}
+	return all, err
+}
+
+func collectOnce[T any](ctx context.Context, c *Client, what call, how paging, id func(T) string) (all []T, shorter bool, err error) {
 	broken := func(err error) error {
 		return &Error{Kind: KindProtocol, Call: what.name(), Status: http.StatusOK, Err: err}
 	}
 	seen := map[string]bool{}
 	cursors := map[string]bool{}
 	cursor := ""
+	known := 0
 	for range maxPages {
 		body, err := c.fetch(ctx, what.page(how, cursor))
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		entries, next, err := decodePage[T](body)
+		entries, next, length, err := decodePage[T](body)
 		if err != nil {
-			return nil, broken(err)
+			return nil, false, broken(err)
+		}
+		if length > 0 {
+			shorter = shorter || length < known
+			known = length
 		}
 		for _, entry := range entries {
 			key := id(entry)
@@ -151,10 +169,10 @@ func collect[T any](ctx context.Context, c *Client, what call, how paging, id fu
 			all = append(all, entry)
 		}
 		if next == "" {
-			return all, nil
+			return all, shorter, nil
 		}
 		if cursors[next] {
-			return nil, broken(errors.New("the list repeats a cursor, so it would never end"))
+			return nil, false, broken(errors.New("the list repeats a cursor, so it would never end"))
 		}
 		if len(all) > maxEntries {
 			break
@@ -162,7 +180,7 @@ func collect[T any](ctx context.Context, c *Client, what call, how paging, id fu
 		cursors[next] = true
 		cursor = next
 	}
-	return nil, broken(errors.New("the list does not end"))
+	return nil, false, broken(errors.New("the list does not end"))
 }
 
 // page is the call for one page. The first page has no cursor: sending a first
@@ -188,28 +206,41 @@ func (c call) page(how paging, cursor string) call {
 
 // decodePage reads a page of either form, or a bare array: some endpoints have
 // answered both ways over time. The end is a missing cursor; hasMore is not
-// relied upon, since not all lists send it.
-func decodePage[T any](body []byte) (entries []T, next string, err error) {
+// relied upon, since not all lists send it. The length is the whole list's; 0 where
+// it is not told.
+func decodePage[T any](body []byte) (entries []T, next string, length int, err error) {
 	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' {
 		err = json.Unmarshal(body, &entries)
-		return entries, "", err
+		return entries, "", 0, err
 	}
 	var page struct {
 		Entries       *[]T   `json:"entries"`
 		NextPage      cursor `json:"nextPage"`
 		NextPageToken cursor `json:"nextPageToken"`
+		Total         total  `json:"total"`
 	}
 	if err := json.Unmarshal(body, &page); err != nil {
-		return nil, "", err
+		return nil, "", 0, err
 	}
 	if page.Entries == nil {
-		return nil, "", errors.New("the page has no entries")
+		return nil, "", 0, errors.New("the page has no entries")
 	}
 	next = string(page.NextPage)
 	if next == "" {
 		next = string(page.NextPageToken)
 	}
-	return *page.Entries, next, nil
+	return *page.Entries, next, int(page.Total), nil
+}
+
+// total is how many entries a list has. What is no such number is not worth losing a
+// whole list for.
+type total int
+
+func (t *total) UnmarshalJSON(data []byte) error {
+	if n, err := strconv.Atoi(string(data)); err == nil {
+		*t = total(n)
+	}
+	return nil
 }
 
 // cursor is a string, though it looks like a number and might be sent as one.

@@ -15,19 +15,19 @@ func FuzzPage(f *testing.F) {
 	for _, seed := range []string{
 		`{"entries":[{"workbookId":"a","latestVersion":2}],"nextPage":"50","total":104,"hasMore":true}`,
 		`{"entries":[],"nextPage":null}`, `{"entries":[{}],"nextPageToken":"abc"}`, `{"entries":[null],"nextPage":50}`,
-		` [{"workbookId":"a"}]`, `[]`, `[1]`, `{"entries":null}`, `{"entries":[{"tags":[{"name":"x"}]}]}`, `null`, ``, `{"nextPage":[]}`,
+		` [{"workbookId":"a"}]`, `[]`, `[1]`, `{"entries":null}`, `{"entries":[{"tags":[{"name":"x"}]}]}`, `null`, ``, `{"nextPage":[]}`, `{"entries":[],"total":"many"}`,
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		entries, next, err := sigmaclient.DecodePage(body)
+		entries, next, _, err := sigmaclient.DecodePage(body)
 		if err != nil || !bytes.HasPrefix(body, []byte("[")) {
 			return
 		}
 		if next != "" {
 			t.Errorf("a bare array goes on at %q", next)
 		}
-		same, _, err := sigmaclient.DecodePage([]byte(`{"entries":` + string(body) + `}`))
+		same, _, _, err := sigmaclient.DecodePage([]byte(`{"entries":` + string(body) + `}`))
 		if diff := cmp.Diff(entries, same); err != nil || diff != "" {
 			t.Errorf("in a page: %v\n%s", err, diff)
 		}

@@ -99,7 +99,12 @@ type Client struct {
 	credential *credential
 	tokens     *tokens
 	http       *retryablehttp.Client
+	places     int
 }
+
+// Places is how many calls the client's organization may have under way while it
+// is not throttled.
+func (c *Client) Places() int { return c.places }
 
 // Format prints, for every verb, which credential the client uses and not its
 // secret: without it package fmt would print all that the client holds.
@@ -126,6 +131,7 @@ func (s *Service) Client(credentials Credentials) (*Client, error) {
 		credential: &credential{base: base, clientID: credentials.ClientID, secret: credentials.ClientSecret},
 		tokens:     s.tokens,
 		http:       httpClient(&limited{next: s.attempts(), limiter: l}, shouldRetry, backoff),
+		places:     l.most,
 	}, nil
 }
 

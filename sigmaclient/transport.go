@@ -107,7 +107,9 @@ func (l *limited) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	defer l.limiter.release()
-	meter.waited(asked, time.Now(), l.limiter.resumption())
+	taken := time.Now()
+	defer func() { meter.underWay.Add(int64(time.Since(taken))) }()
+	meter.waited(asked, taken, l.limiter.resumption())
 	meter.calls.Add(1)
 	response, err := l.next.RoundTrip(request)
 	if err != nil {

@@ -18,11 +18,14 @@ const maxProblems = 100
 // progress is a scan that runs in this process: the scan as it stands, and a
 // way to learn that it has moved on.
 type progress struct {
-	mu    sync.Mutex
-	scan  *pb.Scan
-	meter *sigmaclient.Meter // of the scan's calls; nil before the first
-	begun time.Time          // when reading began
-	moved chan struct{}      // closed at the next change
+	mu     sync.Mutex
+	scan   *pb.Scan
+	meter  *sigmaclient.Meter // of the scan's calls; nil before the first
+	places int                // for calls to Sigma
+	begun  time.Time          // when reading began
+	taken  time.Duration      // how long calls had been under way until then
+	busy   float64            // since then, the share of the places that was in use
+	moved  chan struct{}      // closed at the next change
 
 	// What earlier runs of the scan have measured.
 	calls     int64
@@ -47,11 +50,11 @@ func (p *progress) update(change func(*pb.Scan)) {
 	p.moved = make(chan struct{})
 }
 
-// measure has the scan tell what the meter shows.
-func (p *progress) measure(meter *sigmaclient.Meter) {
+// measure has the scan tell what the meter of a client shows.
+func (p *progress) measure(meter *sigmaclient.Meter, places int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.meter = meter
+	p.meter, p.places = meter, places
 }
 
 // gauge brings the scan's measures up to date. What is left is estimated by the
@@ -66,7 +69,10 @@ func (p *progress) gauge() {
 		return
 	}
 	if p.begun.IsZero() {
-		p.begun = time.Now()
+		p.begun, p.taken = time.Now(), p.meter.UnderWay()
+	}
+	if reading := time.Since(p.begun); reading > 0 {
+		p.busy = float64(p.meter.UnderWay()-p.taken) / float64(p.places) / float64(reading)
 	}
 	if done := p.scan.GetWorkbooksDone(); done > 0 {
 		left := p.scan.GetWorkbooksTotal() - done

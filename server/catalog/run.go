@@ -134,7 +134,7 @@ func (s *Service) read(ctx context.Context, p *progress, claim store.Claim) (err
 	defer link.Release()
 	scan, _ := p.snapshot()
 	meter := &sigmaclient.Meter{}
-	p.measure(meter)
+	p.measure(meter, link.Sigma.Places())
 	return (&scanner{
 		store: s.store, link: link, connection: connection, tag: link.Connection.GetVersionTag(), claim: claim,
 		progress: p, now: timestamppb.Now(), full: scan.GetFull(), finder: link.Sigma.ConnectionFinder(),
@@ -159,12 +159,16 @@ func (s *Service) finish(ctx context.Context, p *progress, claim store.Claim, fa
 	}
 	end(scan, failure)
 	err := s.store.EndScan(ctx, claim, scan)
+	if errors.Is(err, store.ErrScanLost) { // at the last moment: how it ends is for others to say
+		return nil
+	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	p.replace(scan)
 	s.logger.Info("scan ended", "scan", scan.GetName(), "state", scan.GetState().String(),
-		"workbooks", scan.GetWorkbooksDone(), "models", scan.GetModelsFound(), "reason", scan.GetError().GetReason().String())
+		"workbooks", scan.GetWorkbooksDone(), "models", scan.GetModelsFound(), "reason", scan.GetError().GetReason().String(),
+		"calls", scan.GetCalls(), "busy", p.busy)
 	return nil
 }
 

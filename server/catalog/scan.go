@@ -93,7 +93,7 @@ func (s *scanner) run(ctx context.Context) (err error) {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return s.removeGone(ctx, documents, untagged)
+	return s.missing(ctx, documents, untagged)
 }
 
 // signIn makes sure that the catalog of one organization is never mixed with
@@ -138,7 +138,7 @@ func (s *scanner) list(ctx context.Context) (all []document, untagged map[string
 	dataModels, err := s.link.Sigma.DataModels(ctx)
 	if isKind(err, sigmaclient.KindForbidden, sigmaclient.KindNotFound) {
 		// Not every organization or member has data models. Those that are known are
-		// asked for one by one, see removeGone.
+		// asked for one by one, see missing.
 		problem := errmap.Problem(err, s.connection)
 		s.progress.update(func(scan *pb.Scan) { addProblem(scan, problem) })
 	} else if err != nil {
@@ -172,21 +172,23 @@ func (s *scanner) document(ctx context.Context, d document) error {
 	}
 	found, err := s.read(ctx, d)
 	switch {
-	case err == nil:
-		return s.keep(ctx, d, found)
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case !isElementary(err):
+	case err == nil && !found.doubtful:
+		return s.keep(ctx, d, found)
+	case err != nil && !isElementary(err):
 		return err
 	}
-	now, askErr := fateOf(ctx, d.sigma)
+	now, described, askErr := s.fateOf(ctx, d.described)
 	switch {
 	case askErr != nil:
 		return askErr
 	case now == gone:
 		return s.vanish(ctx, d.described.GetName())
 	case now == archived:
-		return s.keepArchived(ctx, d.described)
+		return s.keepArchived(ctx, described)
+	case err == nil:
+		return s.keep(ctx, d, found)
 	}
 	return s.keepFailed(ctx, d, err)
 }
@@ -233,10 +235,8 @@ func (s *scanner) keep(ctx context.Context, d document, found *contents) error {
 // folder that is renamed moves the workbooks in it without touching them.
 func (s *scanner) keepUnchanged(ctx context.Context, d document) error {
 	known := s.known[d.described.GetName()]
-	seen := proto.CloneOf(d.described)
+	seen := unread(d.described, known.Workbook)
 	seen.ScanTime = known.Workbook.GetScanTime()
-	seen.ModelCount, seen.UnreadableModelCount = known.Workbook.GetModelCount(), known.Workbook.GetUnreadableModelCount()
-	seen.SkippedElementCount = known.Workbook.GetSkippedElementCount()
 	var changes []*pb.Change
 	if !proto.Equal(known.Workbook, seen) {
 		var err error
@@ -257,6 +257,15 @@ func (s *scanner) keepUnchanged(ctx context.Context, d document) error {
 	return nil
 }
 
+// unread is a document as it is described, with what only its contents tell as it
+// was known.
+func unread(described, known *pb.Workbook) *pb.Workbook {
+	seen := proto.CloneOf(described)
+	seen.ModelCount, seen.UnreadableModelCount = known.GetModelCount(), known.GetUnreadableModelCount()
+	seen.SkippedElementCount = known.GetSkippedElementCount()
+	return seen
+}
+
 // keepFailed stores a workbook that could not be read, with the error. Its models
 // stay as they are.
 func (s *scanner) keepFailed(ctx context.Context, d document, err error) error {
@@ -275,12 +284,22 @@ func (s *scanner) keepFailed(ctx context.Context, d document, err error) error {
 	return nil
 }
 
-func (s *scanner) keepArchived(ctx context.Context, workbook *pb.Workbook) error {
-	found, err := s.archive(ctx, workbook)
+// keepArchived stores an archived workbook. Sigma answers nothing about what is in
+// it: the models are those that an earlier scan saw.
+func (s *scanner) keepArchived(ctx context.Context, described *pb.Workbook) error {
+	changes, err := s.putArchived(ctx, described)
 	if err != nil {
 		return err
 	}
-	return s.keep(ctx, document{}, found)
+	known := s.known[described.GetName()].Workbook
+	s.progress.update(func(scan *pb.Scan) {
+		scan.WorkbooksDone++
+		scan.ModelsFound += known.GetModelCount()
+		scan.ModelsUnreadable += known.GetModelCount()
+		scan.ElementsSkipped += known.GetSkippedElementCount()
+		countChanges(scan, changes)
+	})
+	return nil
 }
 
 // vanish takes a workbook out of the catalog that was listed and is gone.
@@ -295,112 +314,6 @@ func (s *scanner) vanish(ctx context.Context, name string) error {
 		countChanges(scan, changes)
 	})
 	return nil
-}
-
-// removeGone takes out of the catalog what a complete listing no longer shows and
-// Sigma confirms to be gone: a listing alone is never evidence, since lists shift
-// while they are being read. A version tag that was taken away is evidence of its
-// own.
-func (s *scanner) removeGone(ctx context.Context, listed []document, untagged map[string]bool) error {
-	isListed := map[string]bool{}
-	for _, d := range listed {
-		isListed[d.described.GetName()] = true
-	}
-	var missing []string
-	for _, name := range slices.Sorted(maps.Keys(s.known)) {
-		if !isListed[name] && s.known[name].Workbook.GetGoneTime() == nil {
-			missing = append(missing, name)
-		}
-	}
-	inArchive, err := s.listArchive(ctx, missing)
-	if err != nil {
-		return err
-	}
-	for _, name := range missing {
-		workbook := s.known[name].Workbook
-		now := gone
-		switch {
-		case inArchive[name] && workbook.GetArchived():
-			continue
-		case inArchive[name]:
-			now = archived
-		case !untagged[name]:
-			if now, err = fateOf(ctx, s.sigmaDocument(workbook)); err != nil {
-				return err
-			}
-		}
-		var changes []*pb.Change
-		switch now {
-		case gone:
-			removed, err := s.store.RemoveWorkbook(ctx, s.claim, name)
-			if err != nil {
-				return fmt.Errorf("remove a workbook that is gone: %w", err)
-			}
-			changes = removed
-		case archived:
-			found, err := s.archive(ctx, workbook)
-			if err != nil {
-				return err
-			}
-			if changes, err = s.store.PutWorkbook(ctx, store.Seen{Claim: s.claim, Workbook: found.workbook, Models: found.models}); err != nil {
-				return fmt.Errorf("store an archived workbook: %w", err)
-			}
-		}
-		s.progress.update(func(scan *pb.Scan) { countChanges(scan, changes) })
-	}
-	return nil
-}
-
-// listArchive returns the names of all workbooks that are archived, if one of those
-// that are missing of the listing may be: so that what lies in the archive for years
-// is not asked for one by one in each scan.
-func (s *scanner) listArchive(ctx context.Context, missing []string) (map[string]bool, error) {
-	mayBe := func(name string) bool {
-		return s.known[name].Workbook.GetDocumentKind() != pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL
-	}
-	names := map[string]bool{}
-	if !slices.ContainsFunc(missing, mayBe) {
-		return names, nil
-	}
-	workbooks, err := s.link.Sigma.Workbooks(ctx, sigmaclient.OnlyArchived(), sigmaclient.WithoutTags())
-	if err != nil && !isElementary(err) {
-		return nil, fmt.Errorf("list archived workbooks: %w", err)
-	}
-	for _, workbook := range workbooks {
-		names[s.workbookName(workbook.WorkbookID)] = workbook.IsArchived
-	}
-	return names, nil
-}
-
-func (s *scanner) sigmaDocument(workbook *pb.Workbook) sigmaclient.Document {
-	if workbook.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL {
-		return s.link.Sigma.DataModelDocument(workbook.GetWorkbookId(), s.tag)
-	}
-	return s.link.Sigma.WorkbookDocument(workbook.GetWorkbookId(), s.tag)
-}
-
-// fate is what became of a document that is not listed, or cannot be read.
-type fate int
-
-const (
-	there fate = iota
-	archived
-	gone
-)
-
-// fateOf asks Sigma for the document itself. Only a plain "not found" means
-// that it is gone.
-func fateOf(ctx context.Context, d sigmaclient.Document) (fate, error) {
-	isArchived, err := d.Get(ctx)
-	switch {
-	case err == nil && isArchived, isKind(err, sigmaclient.KindArchived):
-		return archived, nil
-	case isKind(err, sigmaclient.KindNotFound):
-		return gone, nil
-	case err == nil, isElementary(err):
-		return there, nil
-	}
-	return there, fmt.Errorf("ask for a document: %w", err)
 }
 
 func isKind(err error, kinds ...sigmaclient.Kind) bool {

@@ -1,9 +1,9 @@
 // Package catalog serves ModelCatalog: it scans Sigma for workbooks and keeps
 // what it finds.
 //
-// The rules of a scan are in scan.go and workbook.go, and how it is run, kept and
-// ended in run.go; they know no gRPC. The package may import the layers below and
-// server/connections. It does not know how its work is queued.
+// The rules of a scan are in scan.go, workbook.go and missing.go, and how it is run,
+// kept and ended in run.go; they know no gRPC. The package may import the layers
+// below and server/connections. It does not know how its work is queued.
 package catalog
 
 import (

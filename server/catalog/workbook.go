@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -16,7 +17,6 @@ import (
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
 	"github.com/sigmasource/sigmasource/server/findings"
-	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 	"github.com/sigmasource/sigmasource/sigmaclient/sigmasql"
 )
@@ -26,6 +26,7 @@ type contents struct {
 	workbook *pb.Workbook
 	models   []*pb.Model
 	failed   int32 // models on whose elements Sigma failed
+	doubtful bool  // an answer was as of a document that is gone or archived
 }
 
 // document is a workbook or data model as Sigma lists it.
@@ -38,7 +39,7 @@ type document struct {
 // read turns a document in Sigma into what the catalog keeps of it.
 func (s *scanner) read(ctx context.Context, d document) (*contents, error) {
 	found := &contents{workbook: proto.CloneOf(d.described)}
-	r, err := s.ask(ctx, d.sigma)
+	r, err := s.ask(ctx, d)
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +52,7 @@ func (s *scanner) read(ctx context.Context, d document) (*contents, error) {
 			found.workbook.SkippedElementCount++
 			continue
 		}
+		found.doubtful = found.doubtful || isKind(answer.err, sigmaclient.KindNotFound, sigmaclient.KindArchived)
 		model := s.describeModel(d.described, element, r)
 		if isPassing(answer.err) {
 			model.Error = errmap.Problem(answer.err, model.GetName())
@@ -61,37 +63,6 @@ func (s *scanner) read(ctx context.Context, d document) (*contents, error) {
 		found.models = append(found.models, model)
 	}
 	return found, nil
-}
-
-// archive is a workbook with the models that an earlier scan saw in it, marked
-// as archived: Sigma lists archived workbooks apart, and answers nothing about
-// what is in them.
-func (s *scanner) archive(ctx context.Context, workbook *pb.Workbook) (*contents, error) {
-	found := &contents{workbook: proto.CloneOf(workbook)}
-	found.workbook.Archived, found.workbook.Error, found.workbook.ScanTime = true, nil, s.now
-	page := store.Page{Size: 1000}
-	for {
-		known, next, err := s.store.ListModels(ctx, s.connection, store.ListOptions{Workbook: workbook.GetName()}, page)
-		if err != nil {
-			return nil, fmt.Errorf("list an archived workbook's models: %w", err)
-		}
-		for _, listed := range known {
-			model, err := s.store.Model(ctx, listed.GetName())
-			if err != nil {
-				return nil, fmt.Errorf("read an archived workbook's model: %w", err)
-			}
-			model.State, model.ScanTime = pb.ModelState_MODEL_STATE_ARCHIVED, s.now
-			model.Error = &pb.Problem{
-				Reason:   pb.ErrorReason_ERROR_REASON_MODEL_ARCHIVED,
-				Resource: model.GetName(),
-				Message:  "the workbook is archived in Sigma; restore it there",
-			}
-			found.models = append(found.models, model)
-		}
-		if page.Token = next; next == "" {
-			return found, nil
-		}
-	}
 }
 
 // contentsRevision goes up when a scan keeps more of a workbook than before, so
@@ -289,8 +260,8 @@ type reading struct {
 
 // ask asks Sigma for one document. It fails where the document as a whole
 // cannot be read.
-func (s *scanner) ask(ctx context.Context, sigma sigmaclient.Document) (*reading, error) {
-	r := &reading{columns: map[string][]sigmaclient.Column{}}
+func (s *scanner) ask(ctx context.Context, d document) (*reading, error) {
+	sigma, r := d.sigma, &reading{columns: map[string][]sigmaclient.Column{}}
 	var err error
 	if r.elements, err = sigma.Elements(ctx); err != nil {
 		return nil, fmt.Errorf("list elements: %w", err)
@@ -310,6 +281,12 @@ func (s *scanner) ask(ctx context.Context, sigma sigmaclient.Document) (*reading
 		return nil, fmt.Errorf("find the warehouse: %w", err)
 	}
 	queries, listed, err := sigma.Queries(ctx)
+	if isKind(err, sigmaclient.KindNotFound, sigmaclient.KindArchived) {
+		// Before each element is asked for in vain: the document may be no more.
+		if now, _, askErr := s.fateOf(ctx, d.described); askErr != nil || now != there {
+			return nil, cmp.Or(askErr, err)
+		}
+	}
 	if err != nil && !isElementary(err) {
 		return nil, fmt.Errorf("list queries: %w", err)
 	}

@@ -24,7 +24,8 @@ type Seen struct {
 	// but an error, and no state, could not be read; it stays as it was.
 	Models []*pb.Model
 	// Unread means that the contents were not read, so that Models says nothing:
-	// the workbook has not changed, or could not be read.
+	// the workbook has not changed, or could not be read. The models of one that is
+	// archived are archived with it.
 	Unread bool
 }
 

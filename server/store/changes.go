@@ -80,8 +80,14 @@ func (c *changer) models(known []*pb.Model, workbook *pb.Workbook, seen Seen) (k
 	for _, model := range known {
 		switch {
 		case seenNames[model.GetName()]:
-		case seen.Unread || model.GetState() == pb.ModelState_MODEL_STATE_GONE:
+		case model.GetState() == pb.ModelState_MODEL_STATE_GONE:
 			kept = append(kept, keptModel{model, follow(model, workbook)})
+		case seen.Unread:
+			dirty := follow(model, workbook)
+			if workbook.GetArchived() {
+				dirty = c.archivedModel(model) || dirty
+			}
+			kept = append(kept, keptModel{model, dirty})
 		default:
 			c.goneModel(model)
 			kept = append(kept, keptModel{model, true})
@@ -128,6 +134,22 @@ func (c *changer) model(known, seen *pb.Model) *pb.Model {
 		seen.SqlFingerprint = known.GetSqlFingerprint()
 	}
 	return seen
+}
+
+// archivedModel takes a model along with its workbook, of whose contents Sigma no
+// longer tells anything. It reports whether it was not archived before.
+func (c *changer) archivedModel(model *pb.Model) bool {
+	problem := &pb.Problem{
+		Reason: pb.ErrorReason_ERROR_REASON_MODEL_ARCHIVED, Resource: model.GetName(),
+		Message: "the workbook is archived in Sigma; restore it there",
+	}
+	if model.GetState() == pb.ModelState_MODEL_STATE_ARCHIVED && proto.Equal(model.GetError(), problem) {
+		return false
+	}
+	before := &pb.Model{State: model.GetState()}
+	model.State, model.Error = pb.ModelState_MODEL_STATE_ARCHIVED, problem
+	c.state(before, model)
+	return true
 }
 
 // couldNotBeRead reports whether Sigma failed on the element.

@@ -305,6 +305,18 @@ func testUnread(t *testing.T, open opener) {
 	if len(listed) != 1 || listed[0].GetPath() != "q" {
 		t.Errorf("listed are %v", listed)
 	}
+
+	w.Archived, w.Path = true, "r"
+	for _, want := range []int{2, 0} { // it is told once
+		changes, err = s.PutWorkbook(ctx, store.Seen{Claim: scanning(ctx, s, prod), Workbook: w, Unread: true})
+		check(t, err)
+		equal(t, len(changes), want)
+	}
+	m, err = s.Model(ctx, prod+"/models/w.e")
+	check(t, err)
+	if m.GetState() != pb.ModelState_MODEL_STATE_ARCHIVED || m.GetError().GetReason() != pb.ErrorReason_ERROR_REASON_MODEL_ARCHIVED || m.GetPath() != "r" || len(m.GetColumns()) != 1 {
+		t.Errorf("the archived model is %v", m)
+	}
 }
 
 func testUnreadModel(t *testing.T, open opener) {

@@ -70,7 +70,7 @@ func (p *pipe) String() string {
 }
 
 // await returns what matches first, once it is there.
-func (p *pipe) await(t *testing.T, pattern string) []string {
+func (p *pipe) await(t testing.TB, pattern string) []string {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,7 +86,7 @@ func (p *pipe) await(t *testing.T, pattern string) []string {
 }
 
 // start runs a command that serves until the test's end.
-func start(t *testing.T, args ...string) (stdout, stderr *pipe) {
+func start(t testing.TB, args ...string) (stdout, stderr *pipe) {
 	t.Helper()
 	stdout, stderr = newPipe(), newPipe()
 	root := newRootCommand()

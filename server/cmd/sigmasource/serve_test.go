@@ -24,14 +24,14 @@ import (
 
 // operator is the folder of one who runs a server.
 type operator struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	file func(string) string
 }
 
 // newOperator makes a folder with a token of the workspace acme, which the
 // clients of this test send from now on.
-func newOperator(t *testing.T) *operator {
+func newOperator(t testing.TB) *operator {
 	t.Helper()
 	dir := t.TempDir()
 	o := &operator{t: t, dir: dir, file: func(name string) string { return filepath.Join(dir, name) }}
