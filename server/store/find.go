@@ -18,7 +18,7 @@ import (
 // and its token goes on from where the walk stopped.
 
 // effort is the most work on a page, in rows of an order's index that are passed.
-const effort = 30_000
+const effort = 20_000
 
 const (
 	costOfIndexed  = 1 // passing what the order's index alone tells enough about
@@ -141,21 +141,26 @@ func (f *finder) areFew(ctx context.Context, n *need) (bool, error) {
 	if n == nil {
 		return false, nil
 	}
-	work := n.most * n.width / perRow
-	most := (float64(f.left) - work) / costOfGathered
-	if n.likely > most || work > float64(f.left)/2 { // the other half is for walking
-		return false, nil
-	}
-	f.left -= int(work)
-	number := n.most
+	cost, number := n.work/perRow, n.most
+	most := (float64(f.left) - cost) / costOfGathered
 	if number > most {
+		// Many may have it, but few are likely to: that is worth counting.
+		cost *= 2
+		most = (float64(f.left) - cost) / costOfGathered
+		if n.likely > most {
+			return false, nil
+		}
 		args := f.store.dialect.arguments()
 		from, having := f.store.dialect.candidates(args.add(n.match(f.store.dialect, f.catalog)))
 		err := f.store.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM `+from+` WHERE `+having+`
 			LIMIT `+strconv.Itoa(int(most)+1)+`) AS counted`, args.values...).Scan(&number)
-		if err != nil || number > most {
+		if err != nil {
 			return false, err
 		}
+	}
+	f.left -= int(cost)
+	if number > most {
+		return false, nil
 	}
 	f.left -= int(number) * costOfGathered
 	return true, nil

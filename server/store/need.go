@@ -22,9 +22,9 @@ type need struct {
 	any    []*need
 
 	// most is how many entries can have it, likely about how many do: as if having
-	// one term said nothing about having another. width is how many terms are to be
-	// compared for each.
-	most, likely, width float64
+	// one term said nothing about having another. work is how many comparisons it
+	// takes to find them.
+	most, likely, work float64
 }
 
 // needOf is what a filter needs.
@@ -116,32 +116,34 @@ func (n *need) terms(all map[term]int64) {
 	}
 }
 
-// estimate fills most and likely, of a list of total entries. Of needs for all it
+// estimate fills in the numbers, for a list of total entries. Of needs for all it
 // keeps those that narrow the result down.
 func (n *need) estimate(counts map[term]int64, total float64) {
-	n.width = 1
+	for _, part := range append(n.all, n.any...) {
+		part.estimate(counts, total)
+	}
 	switch {
 	case n.all != nil:
-		for _, part := range n.all {
-			part.estimate(counts, total)
-		}
 		slices.SortFunc(n.all, func(a, b *need) int { return cmp.Compare(a.most, b.most) })
 		// To look for a term that nearly all have costs more than it spares.
 		const wide = 20
 		n.all = slices.DeleteFunc(n.all, func(part *need) bool { return part.most > wide*max(n.all[0].most, 1) })
-		n.most, n.likely, n.width = n.all[0].most, n.all[0].likely, n.all[0].width
-		for _, part := range n.all[1:] {
-			n.likely, n.width = n.likely*part.likely/max(total, 1), n.width+part.width
+		n.most, n.likely, n.work = n.all[0].most, total, 0
+		for _, part := range n.all {
+			n.likely *= part.likely / max(total, 1)
+			n.work += part.work
 		}
 	case n.any != nil:
-		n.most, n.likely, n.width = 0, 0, 0
+		n.most, n.likely = 0, 0
 		for _, part := range n.any {
-			part.estimate(counts, total)
-			n.most, n.likely, n.width = n.most+part.most, n.likely+part.likely, n.width+part.width
+			n.most, n.likely = n.most+part.most, n.likely+part.likely
 		}
-	case n.most == 0:
-		n.most = float64(counts[n.term])
-		n.likely = n.most
+		n.work = n.most * float64(len(n.any)) // which is next is asked of all of them each time
+	default:
+		if n.most == 0 {
+			n.most = float64(counts[n.term])
+		}
+		n.likely, n.work = n.most, n.most
 	}
 }
 

@@ -180,7 +180,6 @@ func (s *Store) lookUpWord(ctx context.Context, catalog int64, kind, word string
 		if err := rows.Scan(&n.term.text, &n.most); err != nil {
 			return nil, err
 		}
-		n.likely = n.most
 		return n, nil
 	}, fmt.Sprintf("%s LIMIT %d", query, most+1), args...)
 	switch {
@@ -191,7 +190,7 @@ func (s *Store) lookUpWord(ctx context.Context, catalog int64, kind, word string
 	case len(needs) > 1 && most == maxPrefixed:
 		sum := &need{term: term{kind, word}, prefix: true}
 		for _, n := range needs {
-			sum.most, sum.likely = sum.most+n.most, sum.likely+n.likely
+			sum.most += n.most
 		}
 		return sum, nil
 	}

@@ -35,7 +35,7 @@ func (w *walker) walk(ctx context.Context, after *position, n int) (found []*pos
 	if w.store.dialect.indexedCondition(args, w.level) != "" {
 		step, cost = w.indexed, costOfIndexed
 	}
-	for length := firstWalk; ; length = w.left / cost {
+	for length := firstWalk; ; length *= 3 {
 		if length = min(length, w.left/cost); length < 1 {
 			if after == nil {
 				after = &position{}
