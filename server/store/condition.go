@@ -11,9 +11,11 @@ import (
 	"github.com/sigmasource/sigmasource/server/filter"
 )
 
+var ofWorkbook = filter.Field{Name: "workbook", Kind: filter.Text}
+
 // ModelFields are what filters of models may speak of.
 var ModelFields = filter.Fields{
-	{Name: "workbook", Kind: filter.Text},
+	ofWorkbook,
 	{Name: "path", Kind: filter.Folder},
 	{Name: "tags", Kind: filter.Set},
 	{Name: "owner_id", Kind: filter.Text},

@@ -2,8 +2,10 @@ package store
 
 import (
 	"crypto/sha256"
+	"encoding/base32"
 	"encoding/binary"
-	"encoding/hex"
+	"hash/fnv"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,6 +46,7 @@ type entry struct {
 	labels     string
 	place      string // words
 	columns    string // words
+	marks      string // of the terms but for words, see markOf; empty if they are too many
 }
 
 // maxTitle bounds the part of a display name that is searched and ordered by, in
@@ -51,12 +54,12 @@ type entry struct {
 const maxTitle = 480
 
 func workbookEntry(w *pb.Workbook) *entry {
-	return &entry{
+	e := &entry{
 		list:       workbookList,
 		gone:       number(w.GetGoneTime() != nil),
 		name:       w.GetName(),
 		workbook:   w.GetName(),
-		pathKey:    string(sortKey(w.GetName(), w.GetPath(), w.GetDisplayName())),
+		pathKey:    string(sortKey(w.GetWorkbookId(), w.GetPath(), w.GetDisplayName())),
 		title:      cut(words(w.GetDisplayName()), maxTitle),
 		updateTime: timeKey(w.GetUpdateTime()),
 		size:       w.GetModelCount(),
@@ -66,6 +69,8 @@ func workbookEntry(w *pb.Workbook) *entry {
 		tags:       set(w.GetTags()),
 		place:      words(w.GetPath()),
 	}
+	e.mark()
+	return e
 }
 
 func modelEntry(w *pb.Workbook, m *pb.Model) *entry {
@@ -74,7 +79,7 @@ func modelEntry(w *pb.Workbook, m *pb.Model) *entry {
 		gone:       number(m.GetState() == pb.ModelState_MODEL_STATE_GONE),
 		name:       m.GetName(),
 		workbook:   w.GetName(),
-		pathKey:    string(modelSortKey(m)),
+		pathKey:    string(sortKey(m.GetElementId(), m.GetPath(), m.GetWorkbookDisplayName(), w.GetWorkbookId(), m.GetDisplayName())),
 		title:      cut(words(m.GetDisplayName()), maxTitle),
 		updateTime: timeKey(w.GetUpdateTime()),
 		size:       int32(len(m.GetColumns())),
@@ -96,6 +101,7 @@ func modelEntry(w *pb.Workbook, m *pb.Model) *entry {
 		e.columns += words(column.GetLabel())
 	}
 	e.findings, e.labels = set(findings), set(labels)
+	e.mark()
 	return e
 }
 
@@ -186,16 +192,19 @@ type term struct {
 
 // terms are those by which the index finds the entry.
 func (e *entry) terms() map[term]bool {
-	letter, all := listLetter[e.list], map[term]bool{}
-	add := func(kind, text string) { all[term{letter + kind, text}] = true }
-	addWords := func(kind, words string) {
+	all := e.facts()
+	for kind, words := range map[string]string{termTitle: e.title, termPlace: e.place, termColumn: e.columns} {
 		for word := range strings.FieldsSeq(words) {
-			add(kind, word)
+			all[term{listLetter[e.list] + kind, word}] = true
 		}
 	}
-	addWords(termTitle, e.title)
-	addWords(termPlace, e.place)
-	addWords(termColumn, e.columns)
+	return all
+}
+
+// facts are the terms that are no words.
+func (e *entry) facts() map[term]bool {
+	letter, all := listLetter[e.list], map[term]bool{}
+	add := func(kind, text string) { all[term{letter + kind, text}] = true }
 	add(termAll, "")
 	add(termBook, digest(e.workbook))
 	for folder := e.folder; folder != ""; {
@@ -228,8 +237,40 @@ func (e *entry) terms() map[term]bool {
 // compared with the text itself.
 func digest(text string) string {
 	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:8])
+	return digits.EncodeToString(sum[:5])
 }
+
+var digits = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
 
 // token is how the database's index knows a term of a catalog.
 func (t term) token(catalog int64) string { return strconv.FormatInt(catalog, 10) + t.kind + t.text }
+
+// maxMarks bounds the marks of an entry: they are in indices, whose rows PostgreSQL
+// bounds.
+const maxMarks = 150
+
+// mark gives the entry its marks.
+func (e *entry) mark() {
+	facts := e.facts()
+	if len(facts) > maxMarks {
+		return
+	}
+	marks := make([]string, 0, len(facts))
+	for t := range facts {
+		marks = append(marks, markOf(t))
+	}
+	slices.Sort(marks)
+	e.marks = strings.Join(marks, "")
+}
+
+// markOf stands for a term in the indices of orders, so that a walk along them need
+// not look at each entry. Where an entry's marks hold a mark, the entry likely has
+// the term; where they do not, it has not.
+func markOf(t term) string {
+	hash := fnv.New32a()
+	hash.Write([]byte(t.kind + t.text))
+	sum := hash.Sum32()
+	sum ^= sum >> 18
+	const signs = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
+	return string([]byte{signs[sum&63], signs[sum>>6&63], signs[sum>>12&63]})
+}

@@ -24,6 +24,10 @@ var Words = words
 // change is noted, and nothing is compared with what was there.
 func (s *Store) Load(ctx context.Context, connection string, books iter.Seq2[*pb.Workbook, []*pb.Model]) error {
 	const atOnce = 500
+	restore, err := s.dropIndices(ctx)
+	if err != nil {
+		return err
+	}
 	counts := map[term]int{}
 	next, stop := iter.Pull2(books)
 	defer stop()
@@ -45,13 +49,44 @@ func (s *Store) Load(ctx context.Context, connection string, books iter.Seq2[*pb
 			return err
 		}
 	}
-	return s.change(ctx, func(tx *sql.Tx) error {
+	err = s.change(ctx, func(tx *sql.Tx) error {
 		catalog, err := makeCatalog(ctx, tx, connection)
 		if err != nil {
 			return err
 		}
 		return s.writeCounts(ctx, tx, catalog, counts)
 	})
+	if err != nil {
+		return err
+	}
+	return restore()
+}
+
+// dropIndices drops those of entries that a search uses: they are made faster than
+// kept up to date. The function that it returns makes them anew.
+func (s *Store) dropIndices(ctx context.Context) (restore func() error, err error) {
+	query := `SELECT name, sql FROM sqlite_master WHERE type = 'index' AND name LIKE 'entries_by_%'`
+	if s.read == s.write {
+		query = `SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema() AND indexname LIKE 'entries_by_%'`
+	}
+	type index struct{ name, definition string }
+	indices, err := readAll(ctx, s.write, func(rows *sql.Rows) (i index, err error) { return i, rows.Scan(&i.name, &i.definition) }, query)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range indices {
+		if _, err := s.write.ExecContext(ctx, `DROP INDEX `+i.name); err != nil {
+			return nil, err
+		}
+	}
+	return func() error {
+		for _, i := range indices {
+			if _, err := s.write.ExecContext(ctx, i.definition); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
 }
 
 func (s *Store) loadWorkbook(ctx context.Context, tx *sql.Tx, connection string, workbook *pb.Workbook, models []*pb.Model, counts map[term]int) error {

@@ -27,6 +27,7 @@ const benchModels = "SIGMASOURCE_BENCH_MODELS"
 type library struct {
 	models int
 	words  []string
+	labels []string
 }
 
 func newLibrary() *library {
@@ -46,23 +47,33 @@ func newLibrary() *library {
 		}
 		l.words = append(l.words, word)
 	}
+	zipf := l.zipf(random, l.words)
+	for range 20_000 {
+		l.labels = append(l.labels, l.words[zipf.Uint64()]+" "+l.words[zipf.Uint64()])
+	}
 	return l
 }
 
-// word draws a word: the first are everywhere, the last hardly anywhere.
-func (l *library) word(zipf *rand.Zipf) string { return l.words[zipf.Uint64()] }
+// zipf draws of texts: the first are everywhere, the last hardly anywhere.
+func (l *library) zipf(random *rand.Rand, texts []string) *rand.Zipf {
+	return rand.NewZipf(random, 1.1, 20, uint64(len(texts)-1))
+}
 
 var commonLabels = []string{"Order Id", "Customer", "Amount", "Region", "Created At", "Status", "Quantity", "E-mail"}
 
 func (l *library) books() iter.Seq2[*pb.Workbook, []*pb.Model] {
 	random := rand.New(rand.NewPCG(3, 4))
-	zipf := rand.NewZipf(random, 1.1, 20, uint64(len(l.words)-1))
+	draw := func(texts []string) func() string {
+		zipf := l.zipf(random, texts)
+		return func() string { return texts[zipf.Uint64()] }
+	}
+	word, label := draw(l.words), draw(l.labels)
 	begin := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 	return func(yield func(*pb.Workbook, []*pb.Model) bool) {
 		for i := range l.models / 20 {
 			id := fmt.Sprintf("%08x-5b1d-4c7a-9e2f-%012x", random.Uint32(), i)
 			path := fmt.Sprintf("Workspace/Team %02d/Area %d", random.IntN(40), random.IntN(10))
-			w := workbook(prod, id, path, fmt.Sprintf("%s %s %d", l.word(zipf), l.word(zipf), i%1000))
+			w := workbook(prod, id, path, fmt.Sprintf("%s %s %d", word(), word(), i%1000))
 			w.OwnerId = fmt.Sprintf("member%04d", random.IntN(1000))
 			w.UpdateTime = timestamppb.New(begin.Add(time.Duration(random.IntN(1000*24)) * time.Hour))
 			w.DocumentKind = pb.DocumentKind_DOCUMENT_KIND_WORKBOOK
@@ -75,7 +86,7 @@ func (l *library) books() iter.Seq2[*pb.Workbook, []*pb.Model] {
 			w.ModelCount = 20
 			var models []*pb.Model
 			for j := range 20 {
-				m := model(w, prod, fmt.Sprintf("el%d", j), fmt.Sprintf("%s by %s report", l.word(zipf), l.word(zipf)), l.labels(random, zipf)...)
+				m := model(w, prod, fmt.Sprintf("el%d", j), fmt.Sprintf("%s by %s report", word(), word()), l.columns(random, label)...)
 				m.ElementType, m.Url = "table", "https://app.sigmacomputing.com/acme/workbook/"+id
 				m.DocumentKind = w.GetDocumentKind()
 				switch random.IntN(100) {
@@ -99,19 +110,19 @@ func (l *library) books() iter.Seq2[*pb.Workbook, []*pb.Model] {
 	}
 }
 
-func (l *library) labels(random *rand.Rand, zipf *rand.Zipf) []string {
+func (l *library) columns(random *rand.Rand, label func() string) []string {
 	labels := []string{"Id"}
 	for range 4 + random.IntN(4) {
 		labels = append(labels, commonLabels[random.IntN(len(commonLabels))])
 	}
 	for range 3 + random.IntN(4) {
-		labels = append(labels, l.word(zipf)+" "+l.word(zipf))
+		labels = append(labels, label())
 	}
 	return labels
 }
 
-// searches and filters are what is asked of the store. {rare}, {mid} and {common}
-// stand for words of that kind, another one each time.
+// findings are what is asked of the store. What is in braces stands for something of
+// that kind, another one each time.
 var findings = []struct {
 	name    string
 	options store.ListOptions
@@ -129,7 +140,7 @@ var findings = []struct {
 	{"filter/owner", store.ListOptions{Filter: `owner_id = "member0{n}"`}},
 	{"filter/column,common", store.ListOptions{Filter: `columns.label:"Order Id"`}},
 	{"filter/column,all", store.ListOptions{Filter: `columns.label:"Id"`}},
-	{"filter/column,rare", store.ListOptions{Filter: `columns.label:"{common} {mid}"`}},
+	{"filter/column,mid", store.ListOptions{Filter: `columns.label:"{label}"`}},
 	{"filter/column,none", store.ListOptions{Filter: `columns.label:"No Such Column"`}},
 	{"filter/finding,5%", store.ListOptions{Filter: `findings.code:LITERAL_FROZEN`}},
 	{"filter/finding,1%", store.ListOptions{Filter: `findings.code:COLUMN_BROKEN`}},
@@ -175,6 +186,7 @@ func (l *library) fillIn(random *rand.Rand, text string, book string) string {
 		word := map[string]string{
 			"common":   l.words[random.IntN(20)],
 			"mid":      l.words[300+random.IntN(2000)],
+			"label":    l.labels[random.IntN(2000)],
 			"rare":     l.words[20_000+random.IntN(10_000)],
 			"n":        fmt.Sprintf("%03d", random.IntN(1000)),
 			"workbook": book,

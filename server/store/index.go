@@ -35,16 +35,16 @@ func (a *arguments) add(value any) string {
 // entryColumns are the columns of an entry but for its id and its catalog, in the
 // order of values and fields.
 const entryColumns = `list, gone, name, workbook, path_key, title, update_time, size, folder, owner, state,
-	document_kind, element_type, visualization_type, tags, findings, labels, place_words, column_words`
+	document_kind, element_type, visualization_type, tags, findings, labels, place_words, column_words, marks`
 
 func (e *entry) values() []any {
 	return []any{e.list, e.gone, e.name, e.workbook, []byte(e.pathKey), e.title, []byte(e.updateTime), e.size, e.folder, e.owner, e.state,
-		e.kind, e.element, e.chart, e.tags, e.findings, e.labels, e.place, e.columns}
+		e.kind, e.element, e.chart, e.tags, e.findings, e.labels, e.place, e.columns, e.marks}
 }
 
 func (e *entry) fields() []any {
 	return []any{&e.list, &e.gone, &e.name, &e.workbook, &e.pathKey, &e.title, &e.updateTime, &e.size, &e.folder, &e.owner, &e.state,
-		&e.kind, &e.element, &e.chart, &e.tags, &e.findings, &e.labels, &e.place, &e.columns}
+		&e.kind, &e.element, &e.chart, &e.tags, &e.findings, &e.labels, &e.place, &e.columns, &e.marks}
 }
 
 // index brings the entries of a workbook and its models up to date. Models have to

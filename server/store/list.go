@@ -132,7 +132,7 @@ func readOptions(l list, options ListOptions) (w wanted, err error) {
 		w.order = &o
 	}
 	if options.Workbook != "" {
-		only := filter.Test{Field: &ModelFields[0], Op: filter.Equal, Text: options.Workbook}
+		only := filter.Test{Field: &ofWorkbook, Op: filter.Equal, Text: options.Workbook}
 		if w.where == nil {
 			w.where = only
 		} else {

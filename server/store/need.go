@@ -22,33 +22,49 @@ type need struct {
 	any    []*need
 
 	// most is how many entries can have it, likely about how many do: as if having
-	// one term said nothing about having another.
-	most, likely float64
+	// one term said nothing about having another. work is how many comparisons it
+	// takes to find them.
+	most, likely, work float64
 }
 
 // needOf is what a filter needs.
 func needOf(letter string, e filter.Expr) *need {
 	switch e := e.(type) {
 	case filter.And:
-		return needAll(needsOf(letter, e)...)
+		return needAll(needsOf(letter, e, needOf)...)
 	case filter.Or:
-		return needAny(needsOf(letter, e)...)
+		return needAny(needsOf(letter, e, needOf)...)
 	case filter.Not:
-		// Most models can be read, so that those that cannot are worth finding.
-		if t, ok := e.Expr.(filter.Test); ok && t.Field.Name == "state" && t.Number == int32(pb.ModelState_MODEL_STATE_READY) {
-			return &need{term: term{letter + termState, unreadable}}
-		}
+		return needNot(letter, e.Expr)
 	case filter.Test:
 		return needTest(letter, e)
 	}
 	return nil
 }
 
-func needsOf(letter string, all []filter.Expr) (needs []*need) {
+func needsOf(letter string, all []filter.Expr, of func(string, filter.Expr) *need) (needs []*need) {
 	for _, e := range all {
-		needs = append(needs, needOf(letter, e))
+		needs = append(needs, of(letter, e))
 	}
 	return needs
+}
+
+// needNot is what it needs for a filter not to hold.
+func needNot(letter string, e filter.Expr) *need {
+	switch e := e.(type) {
+	case filter.And:
+		return needAny(needsOf(letter, e, needNot)...)
+	case filter.Or:
+		return needAll(needsOf(letter, e, needNot)...)
+	case filter.Not:
+		return needOf(letter, e.Expr)
+	case filter.Test:
+		// Most models can be read, so that those that cannot are worth finding.
+		if e.Field.Name == "state" && e.Number == int32(pb.ModelState_MODEL_STATE_READY) {
+			return &need{term: term{letter + termState, unreadable}}
+		}
+	}
+	return nil
 }
 
 func needTest(letter string, t filter.Test) *need {
@@ -100,30 +116,34 @@ func (n *need) terms(all map[term]int64) {
 	}
 }
 
-// estimate fills most and likely, of a list of total entries. Of needs for all it
+// estimate fills in the numbers, for a list of total entries. Of needs for all it
 // keeps those that narrow the result down.
 func (n *need) estimate(counts map[term]int64, total float64) {
+	for _, part := range append(n.all, n.any...) {
+		part.estimate(counts, total)
+	}
 	switch {
 	case n.all != nil:
-		for _, part := range n.all {
-			part.estimate(counts, total)
-		}
 		slices.SortFunc(n.all, func(a, b *need) int { return cmp.Compare(a.most, b.most) })
 		// To look for a term that nearly all have costs more than it spares.
 		const wide = 20
 		n.all = slices.DeleteFunc(n.all, func(part *need) bool { return part.most > wide*max(n.all[0].most, 1) })
-		n.most, n.likely = n.all[0].most, n.all[0].likely
-		for _, part := range n.all[1:] {
+		n.most, n.likely, n.work = n.all[0].most, total, 0
+		for _, part := range n.all {
 			n.likely *= part.likely / max(total, 1)
+			n.work += part.work
 		}
 	case n.any != nil:
+		n.most, n.likely = 0, 0
 		for _, part := range n.any {
-			part.estimate(counts, total)
 			n.most, n.likely = n.most+part.most, n.likely+part.likely
 		}
-	case n.most == 0:
-		n.most = float64(counts[n.term])
-		n.likely = n.most
+		n.work = n.most * float64(len(n.any)) // which is next is asked of all of them each time
+	default:
+		if n.most == 0 {
+			n.most = float64(counts[n.term])
+		}
+		n.likely, n.work = n.most, n.most
 	}
 }
 
@@ -148,6 +168,22 @@ func matches(d dialect, catalog int64, needs []*need, operator string) string {
 		}
 	}
 	return "(" + strings.Join(parts, operator) + ")"
+}
+
+// marked is the SQL for marks that do not rule the need out.
+func (n *need) marked(d dialect, args *arguments) string {
+	operator, parts := " AND ", n.all
+	switch {
+	case n.any != nil:
+		operator, parts = " OR ", n.any
+	case n.all == nil:
+		return d.find("marks", args.add(markOf(n.term))) + " > 0"
+	}
+	var texts []string
+	for _, part := range parts {
+		texts = append(texts, part.marked(d, args))
+	}
+	return "(" + strings.Join(texts, operator) + ")"
 }
 
 // lookUp fills the numbers of entries that have the terms.

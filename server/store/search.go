@@ -33,19 +33,9 @@ type level struct {
 	start string   // what the title begins with
 	other string   // what it does not begin with: that was a level before
 	order order
-	need  *need
+	need  *need // of the filter and the search
+	marks *need // of the filter alone
 }
-
-// order is a column that a list is ordered by, equals by their numbers.
-type order struct {
-	column string
-	desc   bool
-}
-
-var (
-	byPath  = order{column: "path_key"}
-	byTitle = order{column: "title"}
-)
 
 // The texts of a level hold those of the level before, so that a level is what the
 // next one holds less itself.
@@ -70,7 +60,7 @@ func searchWords(search string) ([]string, error) {
 // with the help of the path, and of columns. In a given order there is one part.
 func (s *Store) levels(ctx context.Context, catalog int64, l list, where filter.Expr, found []string, given *order) ([]level, error) {
 	letter := listLetter[l]
-	whole := level{where: where, need: needOf(letter, where), order: byPath}
+	whole := level{where: where, need: needOf(letter, where), marks: needOf(letter, where), order: byPath}
 	if given != nil {
 		whole.order = *given
 	}
@@ -105,26 +95,48 @@ func (s *Store) levels(ctx context.Context, catalog int64, l list, where filter.
 	if l == modelList {
 		all = append(all, level{where: where, words: found, in: columnText, notIn: placeText, order: byPath, need: needWith(3)})
 	}
+	for i := range all {
+		all[i].marks = whole.marks
+	}
 	return all, nil
 }
 
-// condition turns a level into SQL about a row of entries, but for what the title
-// begins with.
+// levelCondition turns a level into SQL about a row of entries, but for what the
+// title begins with.
 func (d dialect) levelCondition(args *arguments, l *level) string {
-	parts := []string{}
+	parts := d.titleCondition(args, l)
 	if l.where != nil {
 		parts = append(parts, d.condition(args, l.where))
 	}
-	if l.in != "" {
+	if l.in != "" && l.in != titleText {
 		parts = append(parts, d.holdsAll(args, l.in, l.words))
 	}
 	if l.notIn != "" {
 		parts = append(parts, "NOT "+d.holdsAll(args, l.notIn, l.words))
 	}
+	return strings.Join(parts, " AND ")
+}
+
+// indexedCondition is as much of it as the index of the level's order can tell.
+func (d dialect) indexedCondition(args *arguments, l *level) string {
+	var parts []string
+	if l.order.column == byTitle.column {
+		parts = d.titleCondition(args, l)
+	}
+	if l.marks != nil {
+		parts = append(parts, "(marks = '' OR "+l.marks.marked(d, args)+")")
+	}
+	return strings.Join(parts, " AND ")
+}
+
+func (d dialect) titleCondition(args *arguments, l *level) (parts []string) {
+	if l.in == titleText {
+		parts = append(parts, d.holdsAll(args, l.in, l.words))
+	}
 	if l.other != "" {
 		parts = append(parts, d.find("title", args.add(l.other))+" <> 1")
 	}
-	return strings.Join(parts, " AND ")
+	return parts
 }
 
 func (d dialect) holdsAll(args *arguments, text string, all []string) string {
@@ -168,7 +180,6 @@ func (s *Store) lookUpWord(ctx context.Context, catalog int64, kind, word string
 		if err := rows.Scan(&n.term.text, &n.most); err != nil {
 			return nil, err
 		}
-		n.likely = n.most
 		return n, nil
 	}, fmt.Sprintf("%s LIMIT %d", query, most+1), args...)
 	switch {
@@ -179,7 +190,7 @@ func (s *Store) lookUpWord(ctx context.Context, catalog int64, kind, word string
 	case len(needs) > 1 && most == maxPrefixed:
 		sum := &need{term: term{kind, word}, prefix: true}
 		for _, n := range needs {
-			sum.most, sum.likely = sum.most+n.most, sum.likely+n.likely
+			sum.most += n.most
 		}
 		return sum, nil
 	}

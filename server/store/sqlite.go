@@ -15,8 +15,15 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// maxReaders bounds the connections that read at once; each has a page cache.
-const maxReaders = 8
+const (
+	// maxReaders bounds the connections that read at once; each has a page cache.
+	maxReaders = 8
+
+	// The caches, in KiB. A large index does not fit, but the upper levels of its
+	// trees do.
+	readerCache = "_pragma=cache_size(-8192)"
+	writerCache = "_pragma=cache_size(-32768)"
+)
 
 // OpenSQLite opens the SQLite database at a path, creates it if there is none, and
 // brings its tables up to date. Secrets are sealed with keys.
@@ -81,7 +88,7 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 		return err
 	}
 	s.write, err = sql.Open("sqlite", dsn(path, "_txlock=immediate",
-		"_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)", "_pragma=secure_delete(ON)"))
+		"_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)", "_pragma=secure_delete(ON)", writerCache))
 	if err != nil {
 		return err
 	}
@@ -90,7 +97,7 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 		return errors.Join(err, s.write.Close())
 	}
 	s.write.SetMaxOpenConns(1) // goose needs two
-	s.read, err = sql.Open("sqlite", dsn(path, "_pragma=query_only(ON)"))
+	s.read, err = sql.Open("sqlite", dsn(path, "_pragma=query_only(ON)", readerCache))
 	if err != nil {
 		return errors.Join(err, s.write.Close())
 	}

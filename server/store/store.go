@@ -2,13 +2,14 @@
 // a PostgreSQL database that several replicas share.
 //
 // Resources go in and come out as the contract's messages; beside each lie only
-// the columns that it is found and ordered by. A connection's secrets are sealed
-// before they reach the database, and no other part of a row holds them.
+// the columns that it is found and ordered by, for models and workbooks in tables of
+// their own: the index. A connection's secrets are sealed before they reach the
+// database, and no other part of a row holds them.
 //
 // The package's face and its statements do not depend on the database; what is one
-// database's own is in sqlite.go or postgres.go. It may import the contract and server/resource.
-// It knows no gRPC status: its errors are the ones below, to be told apart with
-// errors.Is.
+// database's own is in sqlite.go or postgres.go. It may import the contract,
+// server/resource and server/filter. It knows no gRPC status: its errors are the
+// ones below and RequestError, to be told apart with errors.Is and errors.As.
 package store
 
 import (

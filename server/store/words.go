@@ -20,15 +20,14 @@ func words(text string) string {
 	var b strings.Builder
 	inWord, start := false, 0
 	for _, r := range fold(text) {
+		letter, alone := isOfWord(r)
 		switch {
 		case unicode.Is(unicode.Mn, r): // an accent, parted from its letter
 			continue
-		case !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.Is(unicode.Mc, r):
+		case !letter:
 			inWord = false
 			continue
-		}
-		// Scripts that have no spaces are searched sign by sign.
-		if alone := unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana); !inWord || alone {
+		case !inWord || alone:
 			b.WriteByte(' ')
 			inWord, start = !alone, b.Len()
 		}
@@ -37,6 +36,15 @@ func words(text string) string {
 		}
 	}
 	return b.String()
+}
+
+// isOfWord reports whether a sign is part of a word, and whether it is a word alone:
+// scripts that have no spaces are searched sign by sign.
+func isOfWord(r rune) (letter, alone bool) {
+	if r < utf8.RuneSelf {
+		return r >= 'a' && r <= 'z' || r >= '0' && r <= '9', false
+	}
+	return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.Is(unicode.Mc, r), unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana)
 }
 
 // fold takes case and the like out of a text.

@@ -28,13 +28,15 @@ CREATE TABLE entries (
     labels             TEXT NOT NULL,
     place_words        TEXT NOT NULL, -- of the path, and of the workbook's display name
     column_words       TEXT NOT NULL,
+    marks              TEXT NOT NULL, -- of the terms that are no words; empty if they are too many
     terms              TSVECTOR NOT NULL
 );
 CREATE INDEX entries_of_workbook ON entries (workbook);
-CREATE UNIQUE INDEX entries_by_path ON entries (catalog, list, gone, path_key, id);
-CREATE UNIQUE INDEX entries_by_title ON entries (catalog, list, gone, title, id);
-CREATE UNIQUE INDEX entries_by_time ON entries (catalog, list, gone, update_time, id);
-CREATE UNIQUE INDEX entries_by_size ON entries (catalog, list, gone, size, id);
+-- An index for each order, with what a walk along it need know to pass most by.
+CREATE INDEX entries_by_path ON entries (catalog, list, gone, path_key, id) INCLUDE (marks);
+CREATE INDEX entries_by_title ON entries (catalog, list, gone, title, id) INCLUDE (marks);
+CREATE INDEX entries_by_time ON entries (catalog, list, gone, update_time, id) INCLUDE (marks);
+CREATE INDEX entries_by_size ON entries (catalog, list, gone, size, id) INCLUDE (marks);
 -- A list of what is yet to be sorted in would be read by every search.
 CREATE INDEX entries_by_term ON entries USING gin (terms) WITH (fastupdate = off);
 

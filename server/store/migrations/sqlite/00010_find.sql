@@ -27,13 +27,15 @@ CREATE TABLE entries (
     findings           TEXT NOT NULL, -- sigmasource.v1.FindingCode
     labels             TEXT NOT NULL,
     place_words        TEXT NOT NULL, -- of the path, and of the workbook's display name
-    column_words       TEXT NOT NULL
+    column_words       TEXT NOT NULL,
+    marks              TEXT NOT NULL -- of the terms that are no words; empty if they are too many
 );
 CREATE INDEX entries_of_workbook ON entries (workbook);
-CREATE UNIQUE INDEX entries_by_path ON entries (catalog, list, gone, path_key, id);
-CREATE UNIQUE INDEX entries_by_title ON entries (catalog, list, gone, title, id);
-CREATE UNIQUE INDEX entries_by_time ON entries (catalog, list, gone, update_time, id);
-CREATE UNIQUE INDEX entries_by_size ON entries (catalog, list, gone, size, id);
+-- An index for each order, with what a walk along it need know to pass most by.
+CREATE INDEX entries_by_path ON entries (catalog, list, gone, path_key, id, marks);
+CREATE INDEX entries_by_title ON entries (catalog, list, gone, title, id, marks);
+CREATE INDEX entries_by_time ON entries (catalog, list, gone, update_time, id, marks);
+CREATE INDEX entries_by_size ON entries (catalog, list, gone, size, id, marks);
 
 -- Which entries have a term; the row ids are those of entries.
 CREATE VIRTUAL TABLE entry_terms USING fts5 (terms, content='', contentless_delete=1, detail=none, tokenize='ascii');
