@@ -350,16 +350,19 @@ func (d *replicated) follow(catalog pb.ModelCatalogClient, scan string, wanted f
 	}
 }
 
-// slow makes each of Sigma's answers about a workbook take a while, so that a scan can
-// be met half done.
-func (d *replicated) slow() {
-	d.sigma.SetFaults(sigmatest.On("/v2/workbooks/*/elements", func(_ http.ResponseWriter, r *http.Request) bool {
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-r.Context().Done():
-		}
-		return false
-	}))
+// slow makes each of Sigma's answers about a workbook take a while, and that about the
+// last workbook wait until it is let go, so that a scan can be met half done.
+func (d *replicated) slow() (letGo func()) {
+	held := make(chan struct{})
+	d.sigma.SetFaults(sigmatest.On("/v2/workbooks/w119/elements", sigmatest.Stall(held)),
+		sigmatest.On("/v2/workbooks/*/elements", func(_ http.ResponseWriter, r *http.Request) bool {
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-r.Context().Done():
+			}
+			return false
+		}))
+	return sync.OnceFunc(func() { close(held) })
 }
 
 // readings counts how often workbooks were read so far.
@@ -425,11 +428,12 @@ func TestReplicas(t *testing.T) {
 	starting.Wait()
 
 	t.Log("a replica is killed in the middle of a scan")
-	d.slow()
+	letGo := d.slow()
 	scan := d.connect()
 	d.follow(d.catalog, scan, half)
 	victim := d.runs(d.ctx, scan)
 	d.end(victim, syscall.SIGKILL)
+	letGo()
 	last := d.follow(d.catalog, scan, nil)
 	wantSucceeded(t, last)
 	if n := d.readings(); last.GetInterruptions() != 1 || n < replicaWorkbooks || n > replicaWorkbooks+8 {
@@ -442,7 +446,7 @@ func TestReplicas(t *testing.T) {
 
 	t.Log("anybody watches anywhere, and cancels there")
 	d.start(time.Minute)
-	d.sigma.SetFaults(sigmatest.On("/v2/workbooks/w119/elements", sigmatest.Stall(nil))) // it does not end by itself
+	d.slow()
 	scan = d.startScan()
 	runner := d.runs(d.ctx, scan)
 	var watching sync.WaitGroup
@@ -469,9 +473,9 @@ func TestReplicas(t *testing.T) {
 		}
 	}
 	watching.Wait()
-	d.slow()
 
 	t.Log("the database is restarted in the middle of a scan")
+	letGo = d.slow()
 	scan = d.startScan()
 	d.follow(d.catalog, scan, half)
 	if err := d.postgres.Stop(); err != nil {
@@ -480,10 +484,12 @@ func TestReplicas(t *testing.T) {
 	if err := d.postgres.Run(); err != nil {
 		t.Fatal(err)
 	}
+	letGo()
 	wantSucceeded(t, d.follow(d.catalog, scan, nil))
 	d.wantWhole()
 
 	t.Log("replicas are replaced one by one, and the database is that of the next version")
+	letGo = d.slow()
 	scan = d.startScan()
 	d.follow(d.catalog, scan, func(scan *pb.Scan) bool { return scan.GetWorkbooksDone() > 10 })
 	d.migrate()
@@ -491,6 +497,7 @@ func TestReplicas(t *testing.T) {
 		d.start(time.Duration(i-1) * time.Minute)
 		d.end(old, syscall.SIGTERM)
 	}
+	letGo()
 	wantSucceeded(t, d.follow(d.catalog, scan, nil))
 	d.wantWhole()
 

@@ -154,7 +154,9 @@ func (r *scaled) connect() {
 func (r *scaled) scan() (scan *pb.Scan, calls map[string]int) {
 	r.Helper()
 	r.sigma.ResetRecords()
-	scan, err := followScan(r.Context(), r.conn, prod, r.Output())
+	started, err := r.catalog.StartScan(r.Context(), &pb.StartScanRequest{Parent: prod})
+	r.must(err)
+	scan, err = followScan(r.Context(), r.conn, started.GetScan().GetName(), r.Output())
 	r.must(err)
 	if scan.GetState() != pb.ScanState_SCAN_STATE_SUCCEEDED || scan.GetWorkbooksFailed() != 0 {
 		r.Fatalf("the scan ended with %v", scan)
