@@ -210,7 +210,7 @@ func BenchmarkManyPreviews(b *testing.B) {
 		}
 		must(b, result.Close())
 	}
-	random := func() { time.Sleep(rand.N(20 * time.Millisecond)) }
+	random := func() { <-time.After(rand.N(20 * time.Millisecond)) }
 	for b.Loop() {
 		best := 0.0
 		for _, workers := range []int{1, 2, 4, 8, 16} {
@@ -284,7 +284,7 @@ func BenchmarkSlowReaders(b *testing.B) {
 	w := newBench(b)
 	house := duckdb.Open(duckdb.Config{Path: w.file})
 	defer func() { must(b, house.Close()) }()
-	pause := func() { time.Sleep(50*time.Millisecond + rand.N(50*time.Millisecond)) }
+	pause := func() { <-time.After(50*time.Millisecond + rand.N(50*time.Millisecond)) }
 	for b.Loop() {
 		driverHeld := peak(b, func() {
 			var all errgroup.Group

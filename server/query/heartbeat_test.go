@@ -23,7 +23,7 @@ func TestAQuietStreamRepeatsItsProgress(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		after := func(d time.Duration) { time.Sleep(d); synctest.Wait() }
+		after := func(d time.Duration) { <-time.After(d); synctest.Wait() }
 		do(h.Tell("preparing"))
 		after(11 * time.Second)
 		do(h.Tell("running")) // puts the next one off
@@ -92,7 +92,7 @@ func TestAFailedHeartbeatFailsTheStream(t *testing.T) {
 		if err := h.Tell("running"); err != nil {
 			t.Error(err)
 		}
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		synctest.Wait()
 		if err := h.Send("rows"); !errors.Is(err, gone) || sent != 2 {
 			t.Errorf("%v after %d messages", err, sent)

@@ -46,7 +46,7 @@ type bucket struct{ *Disk }
 
 var (
 	errNotFound = errors.New("spooltest: no such blob")
-	errUnasked  = errors.New("spooltest: not implemented")
+	errUnasked  = errors.New("spooltest: the spool does not ask for this")
 )
 
 func (b *bucket) ErrorCode(err error) gcerrors.ErrorCode {
