@@ -124,8 +124,8 @@ const (
 	ErrorReason_ERROR_REASON_CANCELLED ErrorReason = 35
 	// UNAVAILABLE: the server is shutting down. Try again.
 	ErrorReason_ERROR_REASON_SHUTTING_DOWN ErrorReason = 36
-	// UNKNOWN OUTCOME OF A SCAN: the server stopped while the scan ran. Start
-	// another. Appears in a scan's error only.
+	// UNKNOWN OUTCOME OF A SCAN: the servers that ran the scan were stopped or lost
+	// too many times. Start another. Appears in a scan's error only.
 	ErrorReason_ERROR_REASON_SCAN_INTERRUPTED ErrorReason = 37
 	// FAILED_PRECONDITION: the credentials belong to another Sigma organization
 	// than the one whose catalog is stored. Make a new connection for it.
