@@ -25,9 +25,8 @@ const (
 	costOfWalked   = 3 // passing an entry in order
 	costOfGathered = 6 // picking an entry from anywhere
 
-	// perRow is how many comparisons of the database's own index, of entries that
-	// have a term, cost as much as one row.
-	perRow = 40
+	// perRow is how many entries of terms are read in the time of one row.
+	perRow = 6
 )
 
 // finder finds one page.
@@ -147,7 +146,7 @@ func (f *finder) areFew(ctx context.Context, n *need) (bool, error) {
 		// Many may have it, but few are likely to: that is worth counting.
 		cost *= 2
 		most = (float64(f.left) - cost) / costOfGathered
-		if n.likely > most {
+		if n.likely > most || cost > float64(f.left)/2 { // the other half is for walking
 			return false, nil
 		}
 		args := f.store.dialect.arguments()
@@ -188,7 +187,7 @@ func (f *finder) positions(ctx context.Context, l *level, from string, where []s
 // walk looks at the entries of a level in their order. What is gone lies apart, so
 // that lists without it need not pass it.
 func (f *finder) walk(ctx context.Context, l *level, after *position, n int) (found []*position, stopped *position, err error) {
-	left := f.left / len(f.gone)
+	left := max(f.left/len(f.gone), costOfWalked) // one entry at least, so that there is an end
 	for _, gone := range f.gone {
 		w := &walker{finder: f, level: l, gone: gone, left: left}
 		rows, end, err := w.walk(ctx, after, n)
