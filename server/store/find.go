@@ -11,7 +11,8 @@ import (
 
 // A page is found in one of two ways. Where the counted terms tell that few entries
 // can match, those are gathered by their terms, looked at and sorted. Where many
-// can, the list is walked in its order until the page is full.
+// can, the list is walked in its order until the page is full; the marks in the
+// order's index tell most of what need not be looked at.
 //
 // Neither is sure to be quick: of many that could match, few may. So the work on a
 // page is bounded, whatever is asked. When it is done, the page is what was found,
