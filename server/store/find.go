@@ -27,7 +27,7 @@ const (
 	costOfGathered = 6 // picking an entry from anywhere
 
 	// perRow is how many entries of terms are read in the time of one row.
-	perRow = 6
+	perRow = 8
 )
 
 // finder finds one page.
@@ -147,7 +147,7 @@ func (f *finder) areFew(ctx context.Context, n *need) (bool, error) {
 		// Many may have it, but few are likely to: that is worth counting.
 		cost *= 2
 		most = (float64(f.left) - cost) / costOfGathered
-		if n.likely > most || cost > float64(f.left)/2 { // the other half is for walking
+		if n.likely > most || cost > float64(f.left)*3/4 { // the rest is for walking
 			return false, nil
 		}
 		args := f.store.dialect.arguments()
