@@ -11,7 +11,8 @@ import (
 
 // A page is found in one of two ways. Where the counted terms tell that few entries
 // can match, those are gathered by their terms, looked at and sorted. Where many
-// can, the list is walked in its order until the page is full.
+// can, the list is walked in its order until the page is full; the marks in the
+// order's index tell most of what need not be looked at.
 //
 // Neither is sure to be quick: of many that could match, few may. So the work on a
 // page is bounded, whatever is asked. When it is done, the page is what was found,
@@ -25,9 +26,8 @@ const (
 	costOfWalked   = 3 // passing an entry in order
 	costOfGathered = 6 // picking an entry from anywhere
 
-	// perRow is how many comparisons of the database's own index, of entries that
-	// have a term, cost as much as one row.
-	perRow = 40
+	// perRow is how many entries of terms are read in the time of one row.
+	perRow = 8
 )
 
 // finder finds one page.
@@ -147,7 +147,7 @@ func (f *finder) areFew(ctx context.Context, n *need) (bool, error) {
 		// Many may have it, but few are likely to: that is worth counting.
 		cost *= 2
 		most = (float64(f.left) - cost) / costOfGathered
-		if n.likely > most {
+		if n.likely > most || cost > float64(f.left)*3/4 { // the rest is for walking
 			return false, nil
 		}
 		args := f.store.dialect.arguments()
@@ -188,7 +188,7 @@ func (f *finder) positions(ctx context.Context, l *level, from string, where []s
 // walk looks at the entries of a level in their order. What is gone lies apart, so
 // that lists without it need not pass it.
 func (f *finder) walk(ctx context.Context, l *level, after *position, n int) (found []*position, stopped *position, err error) {
-	left := f.left / len(f.gone)
+	left := max(f.left/len(f.gone), costOfWalked) // one entry at least, so that there is an end
 	for _, gone := range f.gone {
 		w := &walker{finder: f, level: l, gone: gone, left: left}
 		rows, end, err := w.walk(ctx, after, n)

@@ -132,12 +132,18 @@ func (b *shelf) key(order string, m *pb.Model) string {
 	case "column_count":
 		return fmt.Sprintf("%09d", len(m.GetColumns()))
 	}
-	return strings.Join([]string{m.GetPath(), m.GetWorkbookDisplayName(), b.of[m.GetWorkbook()].GetWorkbookId(), m.GetDisplayName(), m.GetName()}, "\x00")
+	const most = 240 // bytes of a path
+	return strings.Join([]string{m.GetPath()[:min(most, len(m.GetPath()))], m.GetWorkbookDisplayName(), b.of[m.GetWorkbook()].GetWorkbookId(), m.GetDisplayName(), m.GetName()}, "\x00")
 }
 
 // anything draws what texts of Sigma, and of callers, may hold.
 var anything = rapid.SampledFrom([]string{"", "a", "A", "a b", "ab", "abc", "abcd", "a/b", "a/b/c", "a0", "a!", "Ä", "ä", "%", "_", "*", `'`, `"`, `\`,
 	"x\x1fy", "\x1f", "\x1a", "\x1a1", "\x00", "日本", "日本語 abc", "ﬁn", "ß", "SS", "NOT", "a OR b", "'; DROP TABLE models; --", "a:b", "(", "ab*", "c'd", "𝔘nicode", "e\u0301t"})
+
+// anyPath also draws paths that are cut in the keys that lists are ordered by.
+var anyPath = rapid.OneOf(anything, rapid.SampledFrom([]string{longPath, longPath + "/x", longPath[:239], longPath[:239] + "/x"}))
+
+var longPath = strings.Repeat("x", 240)
 
 var someTime = rapid.Custom(func(t *rapid.T) *timestamppb.Timestamp {
 	if rapid.Bool().Draw(t, "none") {
@@ -151,7 +157,7 @@ var someTexts = rapid.SliceOfN(anything, 0, 3)
 func drawShelf(t *rapid.T) *shelf {
 	b := &shelf{of: map[string]*pb.Workbook{}}
 	for i := range rapid.IntRange(0, 5).Draw(t, "workbooks") {
-		w := workbook(prod, fmt.Sprint("w", i), anything.Draw(t, "path"), anything.Draw(t, "workbook"))
+		w := workbook(prod, fmt.Sprint("w", i), anyPath.Draw(t, "path"), anything.Draw(t, "workbook"))
 		w.OwnerId, w.Tags, w.UpdateTime = anything.Draw(t, "owner"), someTexts.Draw(t, "tags"), someTime.Draw(t, "time")
 		w.DocumentKind = pb.DocumentKind(rapid.IntRange(0, 2).Draw(t, "kind"))
 		b.workbooks, b.of[w.GetName()] = append(b.workbooks, w), w
@@ -190,6 +196,9 @@ func drawFilter(t *rapid.T, depth int) string {
 	name := func(names ...string) string { return rapid.SampledFrom(names).Draw(t, "name") }
 	switch field.Kind {
 	case filter.Folder:
+		if rapid.Bool().Draw(t, "long") {
+			text = `"` + rapid.SampledFrom([]string{longPath, longPath[:239], longPath + "/x"}).Draw(t, "folder") + `"`
+		}
 		return field.Name + rapid.SampledFrom([]string{" = ", " != ", ":"}).Draw(t, "operator") + text
 	case filter.Set:
 		return field.Name + ":" + rapid.SampledFrom([]string{text, "*"}).Draw(t, "any")

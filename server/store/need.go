@@ -22,8 +22,8 @@ type need struct {
 	any    []*need
 
 	// most is how many entries can have it, likely about how many do: as if having
-	// one term said nothing about having another. work is how many comparisons it
-	// takes to find them.
+	// one term said nothing about having another. work is about how many entries of
+	// terms have to be read to find them.
 	most, likely, work float64
 }
 
@@ -138,7 +138,8 @@ func (n *need) estimate(counts map[term]int64, total float64) {
 		for _, part := range n.any {
 			n.most, n.likely = n.most+part.most, n.likely+part.likely
 		}
-		n.work = n.most * float64(len(n.any)) // which is next is asked of all of them each time
+		const asked = 6 // terms can be asked which is next while one entry is read
+		n.work = n.most * (1 + float64(len(n.any))/asked)
 	default:
 		if n.most == 0 {
 			n.most = float64(counts[n.term])

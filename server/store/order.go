@@ -105,9 +105,9 @@ func (b *bounds) narrow(by bounds) {
 // keysOf are the bounds of the keys of what passes a test.
 func keysOf(o order, t filter.Test) bounds {
 	switch {
-	case o.column == byPath.column && t.Field.Kind == filter.Folder && len(t.Text) < maxSortPart && t.Text != "":
+	case o.column == byPath.column && t.Field.Kind == filter.Folder && t.Text != "" && len(t.Text) <= maxSortPart-utf8.UTFMax:
 		// The folder's own key goes on with a zero, those below it with a slash, which
-		// is followed by the digit 0.
+		// is followed by the digit 0. Keys hold paths up to where they are cut.
 		return bounds{[]byte(t.Text), []byte(t.Text + "0")}
 	case o.column == byTime.column && t.Field.Kind == filter.Time:
 		key := []byte(timeKey(timestamppb.New(t.Time)))

@@ -26,13 +26,13 @@ const (
 // walk returns up to n entries of the level after a position, and where it stopped
 // if there may be more but it is out of effort.
 func (w *walker) walk(ctx context.Context, after *position, n int) (found []*position, stopped *position, err error) {
-	args := w.store.dialect.arguments()
-	if w.store.dialect.levelCondition(args, w.level) == "" { // all within the bounds
-		found, err = w.read(ctx, after, nil, n, 0, w.store.dialect.levelCondition)
+	d := w.store.dialect
+	if d.levelCondition(d.arguments(), w.level) == "" { // all within the bounds
+		found, err = w.read(ctx, after, nil, n, 0, d.levelCondition)
 		return found, nil, err
 	}
 	step, cost := w.plain, costOfWalked
-	if w.store.dialect.indexedCondition(args, w.level) != "" {
+	if d.indexedCondition(d.arguments(), w.level) != "" {
 		step, cost = w.indexed, costOfIndexed
 	}
 	for length := firstWalk; ; length *= 3 {
