@@ -1,9 +1,12 @@
 package server_test
 
 import (
+	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -32,6 +35,14 @@ const (
 	harmedRows   = harmedInline + harmedChunks*harmedChunk
 )
 
+// firstOrders are the first of plainOrders, as many as a preview of them or a read
+// of the whole gives.
+var firstOrders = strings.Replace(plainOrders, "order by", fmt.Sprintf("where ORDER_ID < %d order by", harmedRows), 1)
+
+// harmedWorlds is how many worlds seeds are read in at once. Every other one
+// compresses.
+const harmedWorlds = 16
+
 // harmed is a world whose results get harmed on their way.
 type harmed struct {
 	*world
@@ -44,7 +55,7 @@ func newHarmed(t *testing.T, gzip bool) *harmed {
 	t.Helper()
 	w := shop(t, snowflaketest.Config{InlineRows: harmedInline, ChunkRows: harmedChunk, BatchRows: harmedBatch, GzipChunks: gzip})
 	w.restart(func(c *server.Config) { c.ReadTimeout = 150 * time.Millisecond })
-	return &harmed{world: w, model: w.model(snowflakeName, plainOrders), gzip: gzip}
+	return &harmed{world: w, model: w.model(snowflakeName, firstOrders), gzip: gzip}
 }
 
 // by lets a seed say what happens.
@@ -61,23 +72,31 @@ func (h *harmed) by(seed uint64) *snowflaketest.Scenario {
 // a read waits for what will not come.
 func underSeeds(t *testing.T, read func(h *harmed, seed uint64, scenario *snowflaketest.Scenario)) {
 	t.Helper()
-	const worlds = 8 // every other one compresses
 	first, last := uint64(0), *faultSeeds
 	if *faultSeed >= 0 {
 		first, last = uint64(*faultSeed), uint64(*faultSeed)+1
 	}
 	t.Logf("seeds %d to %d; -fault.seed N replays one", first, last-1)
 	var readers sync.WaitGroup
-	for from := first; from < min(first+worlds, last); from++ {
+	for from := first; from < min(first+harmedWorlds, last); from++ {
 		h := newHarmed(t, from%2 == 1)
 		readers.Go(func() {
-			for seed := from; seed < last; seed += worlds {
+			for seed := from; seed < last; seed += harmedWorlds {
 				read(h, seed, h.by(seed))
 				if err := h.snowflake.WaitIdle(t.Context()); err != nil {
 					t.Errorf("seed %d: something of it stays: %v", seed, err)
 				}
 			}
 		})
+	}
+	readers.Wait()
+}
+
+// inEachFormat reads in all formats at once.
+func inEachFormat(read func(pb.DataFormat)) {
+	var readers sync.WaitGroup
+	for _, format := range formats {
+		readers.Go(func() { read(format) })
 	}
 	readers.Wait()
 }
@@ -89,24 +108,86 @@ func TestNoSeedGivesAShortPreview(t *testing.T) {
 	var mu sync.Mutex
 	ends := map[string]int{}
 	underSeeds(t, func(h *harmed, seed uint64, scenario *snowflaketest.Scenario) {
-		for _, format := range formats {
+		inEachFormat(func(format pb.DataFormat) {
 			r, err := h.preview(h.ctx, &pb.PreviewModelRequest{Name: h.model, RowLimit: harmedRows, Format: format})
 			end := judge(t, scenario, err, func() [][]string { return r.table(t) })
 			if end.problem != "" {
 				t.Errorf("seed %d, %s (%s): %s", seed, format, scenario, end.problem)
 			}
 			mu.Lock()
+			defer mu.Unlock()
 			ends[end.name]++
-			mu.Unlock()
-		}
+		})
 	})
 	t.Logf("the previews ended so: %v", ends)
+}
+
+// TestNoSeedGivesAShortSession does the same with whole results, some in several
+// streams, some read where their query ran, and some at another replica.
+func TestNoSeedGivesAShortSession(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	ends := map[string]int{}
+	replicas := map[*harmed]pb.ModelQueryClient{}
+	underSeeds(t, func(h *harmed, seed uint64, scenario *snowflaketest.Scenario) {
+		mu.Lock()
+		if replicas[h] == nil {
+			replicas[h] = h.replica()
+		}
+		at, where := h.query, "there"
+		if seed/harmedWorlds%2 == 1 {
+			at, where = replicas[h], "elsewhere"
+		}
+		mu.Unlock()
+		inEachFormat(func(format pb.DataFormat) {
+			rows, err := h.wholeSession(at, &pb.CreateReadSessionRequest{Name: h.model, Format: format, MaxStreamCount: int32(1 + seed%3)})
+			end := judge(t, scenario, err, func() [][]string { return rows })
+			if end.problem != "" {
+				t.Errorf("seed %d, %s, read %s (%s): %s", seed, format, where, scenario, end.problem)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			ends[where+" "+end.name]++
+		})
+	})
+	t.Logf("the sessions ended so: %v", ends)
+}
+
+// wholeSession makes a session, reads its streams at a server, and deletes it.
+func (h *harmed) wholeSession(at pb.ModelQueryClient, request *pb.CreateReadSessionRequest) (rows [][]string, err error) {
+	created, err := h.query.CreateReadSession(h.ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	session := created.GetSession()
+	defer func() {
+		_, deleteErr := h.query.DeleteReadSession(h.ctx, &pb.DeleteReadSessionRequest{Name: session.GetName()})
+		err = errors.Join(err, deleteErr)
+	}()
+	for _, stream := range session.GetStreams() {
+		r, err := h.readStreamAt(h.ctx, at, stream.GetName(), 0)
+		if err != nil {
+			return nil, err
+		}
+		table := r.table(h.t)
+		if !slices.IsSortedFunc(table, byNumber) {
+			h.t.Errorf("the rows of %s are not in order", stream.GetName())
+		}
+		rows = append(rows, table...)
+	}
+	slices.SortFunc(rows, byNumber) // each stream has every nth part
+	return rows, nil
+}
+
+// byNumber orders rows by a first column of numbers.
+func byNumber(a, b []string) int {
+	return cmp.Or(cmp.Compare(len(a[0]), len(b[0])), strings.Compare(a[0], b[0]))
 }
 
 // ending is how a read ended, and what is wrong with that.
 type ending struct{ name, problem string }
 
-// judge holds the end of a read of plainOrders to what its scenario allows.
+// judge holds the end of a read of firstOrders to what its scenario allows.
 func judge(t *testing.T, scenario *snowflaketest.Scenario, err error, rows func() [][]string) ending {
 	t.Helper()
 	if err == nil {

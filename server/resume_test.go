@@ -30,7 +30,7 @@ import (
 	"github.com/sigmasource/sigmasource/warehouse/snowflaketest"
 )
 
-// replica starts a second server over the same store and spool.
+// replica starts a second server over the same store and spool, configured as the first.
 func (w *world) replica() pb.ModelQueryClient {
 	w.t.Helper()
 	kept := w.openStore()
@@ -38,8 +38,12 @@ func (w *world) replica() pb.ModelQueryClient {
 	w.must(err)
 	hosts, err := sigmaclient.NewHosts(w.sigma.Host(), fmt.Sprintf("%s:%d", w.snowflake.Host(), w.snowflake.Port()))
 	w.must(err)
-	s, err := server.New(w.ctx, server.Config{Store: kept, Callers: w.callers, Hosts: hosts, DuckDBDir: w.duckdbDir, Spool: results,
-		Logger: slog.New(slog.NewJSONHandler(w.logs, nil))})
+	config := server.Config{Store: kept, Callers: w.callers, Hosts: hosts, DuckDBDir: w.duckdbDir, Spool: results,
+		Logger: slog.New(slog.NewJSONHandler(w.logs, nil))}
+	if w.adjust != nil {
+		w.adjust(&config)
+	}
+	s, err := server.New(w.ctx, config)
 	w.must(err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)

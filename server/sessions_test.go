@@ -30,7 +30,12 @@ func (w *world) session(request *pb.CreateReadSessionRequest) *pb.ReadSession {
 // the contract in every test.
 func (w *world) readStream(ctx context.Context, name string, offset int64) (*reading, error) {
 	w.t.Helper()
-	stream, err := w.query.ReadRows(ctx, &pb.ReadRowsRequest{Name: name, Offset: offset})
+	return w.readStreamAt(ctx, w.query, name, offset)
+}
+
+func (w *world) readStreamAt(ctx context.Context, query pb.ModelQueryClient, name string, offset int64) (*reading, error) {
+	w.t.Helper()
+	stream, err := query.ReadRows(ctx, &pb.ReadRowsRequest{Name: name, Offset: offset})
 	if err != nil {
 		return nil, err
 	}
