@@ -1,7 +1,9 @@
 package server_test
 
 import (
+	"cmp"
 	"context"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -225,6 +227,171 @@ func TestWhoLeavesACheckLeavesNothingRunning(t *testing.T) {
 			}
 			w.stop()
 		})
+	}
+}
+
+// TestWhoLeavesASessionInTheMakingLeavesNothingRunning leaves a CreateReadSession in
+// each phase before the session is there.
+func TestWhoLeavesASessionInTheMakingLeavesNothingRunning(t *testing.T) {
+	t.Parallel()
+	for _, p := range phases {
+		if p.config.InlineRows != 0 { // it is over before the chunks come
+			continue
+		}
+		for _, way := range []string{"cancels", "vanishes"} {
+			t.Run(p.name+", the caller "+way, func(t *testing.T) {
+				t.Parallel()
+				w := shop(t, p.config)
+				model := w.model(snowflakeName, cmp.Or(p.sql, plainOrders))
+				w.mustPreview(&pb.PreviewModelRequest{Name: w.model(snowflakeName, plainOrders), RowLimit: 1}) // logs in
+				there := make(chan struct{}, 1000)
+				p.hold(w, func() { there <- struct{}{} })
+				ctx, cancel := context.WithCancel(w.ctx)
+				defer cancel()
+				conn := w.dial(nil)
+				ended := make(chan error, 1)
+				go func() {
+					_, err := pb.NewModelQueryClient(conn).CreateReadSession(ctx, &pb.CreateReadSessionRequest{Name: model})
+					ended <- err
+				}()
+				<-there
+				if running := len(w.snowflake.Running()); (running > 0) != p.aborted {
+					t.Errorf("before that, %d queries run", running)
+				}
+				if way == "cancels" {
+					cancel()
+				} else {
+					w.must(conn.Close())
+				}
+				w.wantIdleSoon()
+				if err := <-ended; status.Code(err) != codes.Canceled {
+					t.Errorf("the call ended with %v", err)
+				}
+				w.close(ignoreClosed(conn.Close()))
+				w.stop()
+				w.wantNothingStarted(model, p.aborted)
+			})
+		}
+	}
+}
+
+// wantIdleSoon makes sure that queries and downloads end within the time that a
+// cancel may take.
+func (w *world) wantIdleSoon() {
+	w.t.Helper()
+	bound, stop := context.WithTimeout(w.t.Context(), withinCancel)
+	defer stop()
+	if err := w.snowflake.WaitIdle(bound); err != nil {
+		w.t.Errorf("after %s there run %v, and %d chunks are under way", withinCancel, w.snowflake.Running(), w.snowflake.Downloads())
+	}
+}
+
+// TestWhoLeavesAStreamLeavesNothingRunning leaves a ReadRows in each phase of the
+// downloads. A session that somebody deletes ends its streams, too.
+func TestWhoLeavesAStreamLeavesNothingRunning(t *testing.T) {
+	t.Parallel()
+	for _, p := range phases {
+		if p.config.InlineRows == 0 { // its rows come with the answer
+			continue
+		}
+		for _, way := range []string{"cancels", "vanishes", "deletes the session"} {
+			t.Run(p.name+", the caller "+way, func(t *testing.T) {
+				t.Parallel()
+				w := shop(t, p.config)
+				session := w.session(&pb.CreateReadSessionRequest{Name: w.model(snowflakeName, plainOrders)})
+				there := make(chan struct{}, 1000)
+				p.hold(w, func() { there <- struct{}{} })
+				ctx, cancel := context.WithCancel(w.ctx)
+				defer cancel()
+				conn := w.dial(nil)
+				stream, err := pb.NewModelQueryClient(conn).ReadRows(ctx, &pb.ReadRowsRequest{Name: session.GetStreams()[0].GetName()})
+				w.must(err)
+				first, err := stream.Recv()
+				if err != nil || first.GetProgress().GetState() != pb.ReadState_READ_STATE_PREPARING {
+					t.Errorf("first came %v, %v", first, err)
+				}
+				<-there
+				for rows := int64(0); rows < p.rows; {
+					message, err := stream.Recv()
+					w.must(err)
+					rows += message.GetRows().GetRowCount()
+				}
+				if n := w.snowflake.Downloads(); n == 0 {
+					t.Error("before that, no chunk is under way")
+				}
+				switch way {
+				case "cancels":
+					cancel()
+				case "vanishes":
+					w.must(conn.Close())
+				default:
+					_, err := w.query.DeleteReadSession(w.ctx, &pb.DeleteReadSessionRequest{Name: session.GetName()})
+					w.must(err)
+				}
+				w.wantIdleSoon()
+				if t.Failed() {
+					cancel() // it might never end
+				}
+				for err == nil {
+					_, err = stream.Recv()
+				}
+				if way == "deletes the session" {
+					wantError(t, err, codes.NotFound, pb.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
+				} else if status.Code(err) != codes.Canceled {
+					t.Errorf("the stream ended with %v", err)
+				}
+				w.close(ignoreClosed(conn.Close()))
+				w.stop()
+			})
+		}
+	}
+}
+
+// TestAQuietReadTellsThatItLives waits for several heartbeats before the first rows
+// of a stream and between its chunks. The stream then ends well.
+func TestAQuietReadTellsThatItLives(t *testing.T) {
+	t.Parallel()
+	w := shop(t, snowflaketest.Config{InlineRows: -1, ChunkRows: 500, BatchRows: 100})
+	w.restart(func(c *server.Config) { c.Heartbeat = time.Millisecond })
+	session := w.session(&pb.CreateReadSessionRequest{Name: w.model(snowflakeName, plainOrders)})
+	gates := map[int]chan struct{}{0: make(chan struct{}), 7: make(chan struct{})}
+	w.snowflake.SetFaults(snowflaketest.Faults{Chunk: func(_ string, index, _ int) snowflaketest.ChunkFault {
+		if gate := gates[index]; gate != nil {
+			<-gate
+		}
+		return snowflaketest.ChunkFault{}
+	}})
+	stream, err := w.query.ReadRows(w.ctx, &pb.ReadRowsRequest{Name: session.GetStreams()[0].GetName()})
+	w.must(err)
+	var rows int64
+	until := func(after int64) {
+		t.Helper()
+		for seen := 0; seen < 4; {
+			message, err := stream.Recv()
+			w.must(err)
+			rows += message.GetRows().GetRowCount()
+			progress := message.GetProgress()
+			if progress.GetState() == pb.ReadState_READ_STATE_RUNNING && rows == after {
+				seen++
+				if progress.GetQueryId() != session.GetQueryId() {
+					t.Errorf("the heartbeat names another query: %v", progress)
+				}
+			}
+		}
+	}
+	until(0)
+	close(gates[0])
+	until(3500)
+	close(gates[7])
+	var statistics *pb.StreamStatistics
+	for statistics == nil {
+		message, err := stream.Recv()
+		w.must(err)
+		rows += message.GetRows().GetRowCount()
+		statistics = message.GetStatistics()
+	}
+	if _, err := stream.Recv(); err != io.EOF || rows != 20_000 || statistics.GetRowCount() != rows {
+		t.Errorf("%d rows, statistics: %v, %v", rows, statistics, err)
 	}
 }
 

@@ -120,7 +120,8 @@ func (s *stream) receiveOnce() (*message, error) {
 		if err := current.CloseSend(); err != nil {
 			return nil, err
 		}
-		s.current, s.start = current, s.offset
+		// Another last message will come, where the call broke after the first.
+		s.current, s.start, s.stats = current, s.offset, nil
 	}
 	m := &message{}
 	if err := s.current.RecvMsg(m); err != nil {

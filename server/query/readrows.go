@@ -29,8 +29,11 @@ func (s *Service) ReadRows(request *pb.ReadRowsRequest, stream grpc.ServerStream
 	}
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
-	r := &rowReader{stream: newHeart(stream.SendMsg, s.heartbeat), offset: request.GetOffset(), begun: time.Now()}
+	r := &rowReader{stream: newHeart(stream.SendMsg, s.heartbeat), name: name.Session.String(), end: cancel, offset: request.GetOffset(), begun: time.Now()}
 	defer r.stream.Stop()
+	// Before the session is looked up, so that its deletion is not missed.
+	s.beginRead(r)
+	defer s.endRead(r)
 	if err := r.progress(pb.ReadState_READ_STATE_PREPARING, ""); err != nil {
 		return err
 	}
@@ -69,6 +72,18 @@ func (s *Service) ReadRows(request *pb.ReadRowsRequest, stream grpc.ServerStream
 	return nil
 }
 
+func (s *Service) beginRead(r *rowReader) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads[r] = struct{}{}
+}
+
+func (s *Service) endRead(r *rowReader) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.reads, r)
+}
+
 // whyGone tells why a part that was there is not there any more: sessions fail, expire
 // and are deleted while they are read.
 func (s *Service) whyGone(ctx context.Context, name string, err error) error {
@@ -85,6 +100,8 @@ func (s *Service) whyGone(ctx context.Context, name string, err error) error {
 // rowReader is one call of ReadRows.
 type rowReader struct {
 	stream  *heart[any] // of *pb.ReadRowsResponse and *frame
+	name    string      // of the session
+	end     context.CancelCauseFunc
 	session *pb.ReadSession
 	number  int // of the stream
 	schema  *arrow.Schema

@@ -87,6 +87,7 @@ type Service struct {
 	mu     sync.Mutex
 	closed bool
 	runs   map[string]*run // by the session's name
+	reads  map[*rowReader]struct{}
 
 	kept     keptResults
 	shared   sharedQueries
@@ -97,7 +98,7 @@ type Service struct {
 func New(links Links, store Store, options Options) *Service {
 	s := &Service{
 		links: links, store: store, spool: options.Spool, budget: newBudget(options.Memory),
-		logger: cmp.Or(options.Logger, slog.Default()), heartbeat: cmp.Or(options.Heartbeat, defaultHeartbeat), runs: map[string]*run{},
+		logger: cmp.Or(options.Logger, slog.Default()), heartbeat: cmp.Or(options.Heartbeat, defaultHeartbeat), runs: map[string]*run{}, reads: map[*rowReader]struct{}{},
 		turns: make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
 	}
 	s.kept.open = map[string]*keptResult{}

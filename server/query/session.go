@@ -281,6 +281,11 @@ func (s *Service) DeleteReadSession(ctx context.Context, request *pb.DeleteReadS
 	}
 	s.mu.Lock()
 	r := s.runs[name.String()]
+	for reader := range s.reads {
+		if reader.name == name.String() {
+			reader.end(notFound(reader.name))
+		}
+	}
 	s.mu.Unlock()
 	s.forgetKept(name.String())
 	if r != nil {

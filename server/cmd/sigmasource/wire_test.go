@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -14,14 +13,16 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 )
 
-// harm is what a proxy does to a preview's messages.
+// harm is what a proxy does to a stream's messages.
 type harm int
 
 const (
@@ -30,10 +31,11 @@ const (
 	sever      // breaks the caller's connection in place of a message
 	lose       // leaves a message out
 	twice      // sends a message twice
+	spoil      // ends the stream as if the server were gone, after the last message
 )
 
 func (h harm) String() string {
-	return [...]string{"passed on", "stream ended well", "connection broken", "lost", "sent twice"}[h]
+	return [...]string{"passed on", "stream ended well", "connection broken", "lost", "sent twice", "stream spoilt"}[h]
 }
 
 // proxy stands between a client and a server as a load balancer does: it takes
@@ -46,6 +48,7 @@ type proxy struct {
 	conns []net.Conn
 	harm  harm
 	at    int      // the message that is harmed
+	times int      // how many streams are harmed, or 0: all
 	kinds []string // of the messages that came last
 }
 
@@ -111,17 +114,23 @@ func (p *proxy) handle(_ any, caller grpc.ServerStream) error {
 	if err := errors.Join(server.SendMsg(&message), server.CloseSend()); err != nil {
 		return err
 	}
-	p.mu.Lock()
-	do, at := p.harm, p.at
-	p.kinds = nil
-	p.mu.Unlock()
+	do, at := pass, 0
+	rows := strings.HasSuffix(method, "/PreviewModel") || strings.HasSuffix(method, "/ReadRows")
+	if rows {
+		do, at = p.next()
+	}
 	for i := 0; ; i++ {
 		if err := server.RecvMsg(&message); err == io.EOF {
+			if do == spoil {
+				return status.Error(codes.Unavailable, "the server is gone")
+			}
 			return nil
 		} else if err != nil {
 			return err
 		}
-		p.note(message)
+		if rows {
+			p.note(method, message)
+		}
 		times := 1
 		if i == at {
 			switch do {
@@ -143,18 +152,36 @@ func (p *proxy) handle(_ any, caller grpc.ServerStream) error {
 	}
 }
 
-func (p *proxy) note(message []byte) {
-	var response pb.PreviewModelResponse
+// next returns what is to happen to a stream that begins.
+func (p *proxy) next() (harm, int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.kinds = nil
+	do, at := p.harm, p.at
+	if p.times--; p.times == 0 {
+		p.harm = pass
+	}
+	return do, at
+}
+
+func (p *proxy) note(method string, message []byte) {
+	response := proto.Message(&pb.PreviewModelResponse{})
+	if strings.HasSuffix(method, "/ReadRows") {
+		response = &pb.ReadRowsResponse{}
+	}
 	kind := "damaged"
-	if proto.Unmarshal(message, &response) == nil {
-		kind = strings.TrimPrefix(fmt.Sprintf("%T", response.GetMessage()), "*sigmasourcev1.PreviewModelResponse_")
+	if proto.Unmarshal(message, response) == nil {
+		m := response.ProtoReflect()
+		if field := m.WhichOneof(m.Descriptor().Oneofs().ByName("message")); field != nil {
+			kind = string(field.Name())
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.kinds = append(p.kinds, kind)
 }
 
-// came returns the kinds of the messages of the last preview.
+// came returns the kinds of the messages of the last stream.
 func (p *proxy) came() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,10 +199,13 @@ func (p *proxy) sever() error {
 	return err
 }
 
-func (p *proxy) set(do harm, at int) {
+func (p *proxy) set(do harm, at int) { p.setFor(0, do, at) }
+
+// setFor harms so many streams.
+func (p *proxy) setFor(times int, do harm, at int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.harm, p.at = do, at
+	p.harm, p.at, p.times = do, at, times
 }
 
 // TestAStreamThatIsCutOnTheWayFails harms a preview at each of its messages,
@@ -192,14 +222,14 @@ func TestAStreamThatIsCutOnTheWayFails(t *testing.T) {
 		t.Fatalf("%d rows, %v", n, err)
 	}
 	kinds := p.came()
-	if len(kinds) < 8 || kinds[0] != "Progress" || kinds[len(kinds)-1] != "Statistics" {
+	if len(kinds) < 8 || kinds[0] != "progress" || kinds[len(kinds)-1] != "statistics" {
 		t.Fatalf("the messages are %v", kinds)
 	}
 	for at, kind := range kinds {
 		for _, do := range []harm{end, sever, lose, twice} {
 			p.set(do, at)
 			out, err := preview("table")
-			harmless := kind == "Progress" && (do == lose || do == twice)
+			harmless := kind == "progress" && (do == lose || do == twice)
 			switch {
 			case harmless && err != nil:
 				t.Errorf("message %d (%s) %s: %v", at, kind, do, err)
