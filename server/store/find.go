@@ -147,7 +147,7 @@ func (f *finder) areFew(ctx context.Context, n *need) (bool, error) {
 		// Many may have it, but few are likely to: that is worth counting.
 		cost *= 2
 		most = (float64(f.left) - cost) / costOfGathered
-		if n.likely > most || cost > float64(f.left)*3/4 { // the rest is for walking
+		if n.likely > most || cost > float64(f.left)*3/5 { // the rest is for walking
 			return false, nil
 		}
 		args := f.store.dialect.arguments()
