@@ -23,7 +23,7 @@ func bare(t *testing.T) *world {
 }
 
 func (w *world) createRequest(change func(*pb.CreateConnectionRequest)) *pb.CreateConnectionRequest {
-	request := &pb.CreateConnectionRequest{Parent: workspace, ConnectionId: "prod", Connection: w.snowflakeConnection()}
+	request := &pb.CreateConnectionRequest{Parent: workspace, ConnectionId: "prod", Connection: w.snowflakeConnection(), SkipScan: true}
 	change(request)
 	return request
 }

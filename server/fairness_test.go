@@ -63,7 +63,7 @@ func TestNobodyTakesMoreStreamsThanTheirShare(t *testing.T) {
 	second := workspace + "/connections/second"
 	w.create(second, w.snowflakeConnection())
 	globex := "workspaces/globex/connections/prod"
-	_, err := w.connections.CreateConnection(w.others, &pb.CreateConnectionRequest{Parent: "workspaces/globex", ConnectionId: "prod", Connection: w.snowflakeConnection()})
+	_, err := w.connections.CreateConnection(w.others, &pb.CreateConnectionRequest{Parent: "workspaces/globex", ConnectionId: "prod", Connection: w.snowflakeConnection(), SkipScan: true})
 	w.must(err)
 	model := w.model(snowflakeName, `select ORDER_ID "Order Id" from (select * from SHOP.SALES.ORDERS ORDERS limit 1000) Q1 limit 1000`)
 	of := func(connection string) string { return strings.Replace(model, snowflakeName, connection, 1) }

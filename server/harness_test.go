@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -367,4 +369,14 @@ func (w *world) verifyNothingLeaked() {
 	if err != nil {
 		w.t.Error(err)
 	}
+}
+
+// fewerIfRaced is a number of repetitions, and a tenth of it where the race detector
+// makes each many times as slow: it looks for other things.
+func fewerIfRaced(n int) int {
+	info, _ := debug.ReadBuildInfo()
+	if slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return n / 10
+	}
+	return n
 }

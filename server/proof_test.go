@@ -72,7 +72,7 @@ func (h *harmed) by(seed uint64) *snowflaketest.Scenario {
 // a read waits for what will not come.
 func underSeeds(t *testing.T, read func(h *harmed, seed uint64, scenario *snowflaketest.Scenario)) {
 	t.Helper()
-	first, last := uint64(0), *faultSeeds
+	first, last := uint64(0), uint64(fewerIfRaced(int(*faultSeeds)))
 	if *faultSeed >= 0 {
 		first, last = uint64(*faultSeed), uint64(*faultSeed)+1
 	}
