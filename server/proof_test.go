@@ -77,11 +77,12 @@ func underSeeds(t *testing.T, read func(h *harmed, seed uint64, scenario *snowfl
 		first, last = uint64(*faultSeed), uint64(*faultSeed)+1
 	}
 	t.Logf("seeds %d to %d; -fault.seed N replays one", first, last-1)
+	worlds := uint64(max(2, fewerIfRaced(harmedWorlds)))
 	var readers sync.WaitGroup
-	for from := first; from < min(first+harmedWorlds, last); from++ {
+	for from := first; from < min(first+worlds, last); from++ {
 		h := newHarmed(t, from%2 == 1)
 		readers.Go(func() {
-			for seed := from; seed < last; seed += harmedWorlds {
+			for seed := from; seed < last; seed += worlds {
 				read(h, seed, h.by(seed))
 				if err := h.snowflake.WaitIdle(t.Context()); err != nil {
 					t.Errorf("seed %d: something of it stays: %v", seed, err)
