@@ -124,11 +124,11 @@ func (r *replicas) pass(caller net.Conn) {
 		var both sync.WaitGroup
 		both.Go(func() {
 			_, _ = io.Copy(callee, caller)
-			_ = callee.(*net.TCPConn).CloseWrite()
+			_ = callee.(*net.TCPConn).CloseWrite() // it may be gone already
 		})
 		_, _ = io.Copy(caller, callee)
-		_ = caller.Close()
-		_ = callee.Close()
+		_ = caller.Close() // either may have closed it
+		_ = callee.Close() // likewise
 		both.Wait()
 		return
 	}
