@@ -19,7 +19,7 @@ import (
 // and its token goes on from where the walk stopped.
 
 // effort is the most work on a page, in rows of an order's index that are passed.
-const effort = 20_000
+const effort = 16_000
 
 const (
 	costOfIndexed  = 1 // passing what the order's index alone tells enough about

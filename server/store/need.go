@@ -187,6 +187,19 @@ func (n *need) marked(d dialect, args *arguments) string {
 	return "(" + strings.Join(texts, operator) + ")"
 }
 
+// leavesReadable reports whether a model that can be read may have the need.
+func (n *need) leavesReadable() bool {
+	switch {
+	case n == nil:
+		return true
+	case n.all != nil:
+		return !slices.ContainsFunc(n.all, func(part *need) bool { return !part.leavesReadable() })
+	case n.any != nil:
+		return slices.ContainsFunc(n.any, (*need).leavesReadable)
+	}
+	return n.term.kind != listLetter[modelList]+termState || n.term.text == strconv.Itoa(int(pb.ModelState_MODEL_STATE_READY))
+}
+
 // lookUp fills the numbers of entries that have the terms.
 func (s *Store) lookUp(ctx context.Context, catalog int64, counts map[term]int64) error {
 	if len(counts) == 0 {

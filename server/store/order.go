@@ -49,6 +49,15 @@ func (o order) compare(a, b *position) int {
 	return c
 }
 
+// part is the SQL for the part of the list that has an index of its own in the
+// level's order and holds all of the level; empty if there is none.
+func (l *level) part() string {
+	if l.order.column == byPath.column && !l.marks.leavesReadable() {
+		return "state <> 1" // in the words of the index, by which the databases choose it
+	}
+	return ""
+}
+
 // bounds are the least key, and the first that is too great; nil for none.
 type bounds struct{ from, to any }
 

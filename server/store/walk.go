@@ -114,6 +114,6 @@ func (w *walker) ahead(ctx context.Context, after *position, length int) (*posit
 func (w *walker) read(ctx context.Context, after, end *position, n, skip int, condition func(*arguments, *level) string) ([]*position, error) {
 	args := w.store.dialect.arguments()
 	where := []string{`catalog = ` + args.add(w.catalog), `list = ` + args.add(w.list), `gone = ` + args.add(w.gone),
-		w.level.order.between(args, after, end, w.level.bounds()), condition(args, w.level)}
+		w.level.order.between(args, after, end, w.level.bounds()), w.level.part(), condition(args, w.level)}
 	return w.positions(ctx, w.level, "entries", where, args, n, skip)
 }
