@@ -51,7 +51,8 @@ func isOfWord(r rune) (letter, alone bool) {
 func fold(text string) string {
 	for i := range len(text) {
 		if text[i] >= utf8.RuneSelf {
-			return norm.NFKD.String(cases.Fold().String(norm.NFKD.String(text)))
+			// Of Cherokee, the library's folding makes the one case of the other, both ways.
+			return norm.NFKD.String(strings.ToLower(cases.Fold().String(norm.NFKD.String(text))))
 		}
 	}
 	return strings.ToLower(text)

@@ -3,6 +3,7 @@ package store_test
 import (
 	"strings"
 	"testing"
+	"unicode"
 
 	"golang.org/x/text/unicode/norm"
 	"pgregory.net/rapid"
@@ -31,6 +32,19 @@ func TestWords(t *testing.T) {
 	} {
 		if got := store.Words(text); got != want {
 			t.Errorf("%q has the words %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestEveryLetterStays: folding a letter twice is folding it once, in every script.
+func TestEveryLetterStays(t *testing.T) {
+	for r := range unicode.MaxRune + 1 {
+		if !unicode.IsLetter(r) {
+			continue
+		}
+		once := store.Words(string(r))
+		if twice := store.Words(once); twice != once {
+			t.Errorf("%q (%U) becomes %q, and then %q", r, r, once, twice)
 		}
 	}
 }
