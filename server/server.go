@@ -252,6 +252,8 @@ func connectionOptions() []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(1 << 20),     // requests hold names and keys, no data
 		grpc.MaxHeaderListSize(32 << 10), // and their metadata a token
 		grpc.ForceServerCodecV2(query.Codec{}),
+		grpc.WriteBufferSize(256 << 10),
+		grpc.SharedWriteBuffer(true),
 	}
 }
 

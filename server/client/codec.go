@@ -151,28 +151,11 @@ func take(r *mem.Reader, length uint64) (*memory.Buffer, error) {
 	if length > uint64(r.Remaining()) {
 		return nil, errMalformed
 	}
-	data := buffers{}.Allocate(int(length))
+	data := pool.Allocator{}.Allocate(int(length))
 	if _, err := io.ReadFull(r, data); err != nil {
 		return nil, err
 	}
-	return memory.NewBufferWithAllocator(data, buffers{}), nil
-}
-
-// buffers is the pool as an allocator. What it gives is aligned as Arrow asks for:
-// buffers of the pool are so large that Go gives them pages of their own.
-type buffers struct{}
-
-func (buffers) Allocate(size int) []byte { return *pool.Buffers.Get(size) }
-func (buffers) Free(b []byte)            { pool.Buffers.Put(&b) }
-
-func (a buffers) Reallocate(size int, b []byte) []byte {
-	if size <= cap(b) {
-		return b[:size]
-	}
-	larger := a.Allocate(size)
-	copy(larger, b)
-	a.Free(b)
-	return larger
+	return memory.NewBufferWithAllocator(data, pool.Allocator{}), nil
 }
 
 // rowCount reads what a RowBatch says of itself.

@@ -11,6 +11,7 @@ import (
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/pool"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 	"github.com/sigmasource/sigmasource/sigmaclient/sigmasql"
@@ -77,6 +78,7 @@ func (o *Opener) openSnowflake(w *pb.SnowflakeWarehouse, secrets *store.Secrets)
 		Schema:           w.GetSchema(),
 		StatementTimeout: statementTimeout,
 		ReadTimeout:      o.ReadTimeout,
+		Allocator:        pool.Allocator{},
 	}
 	if w.GetUrl() != "" {
 		u, err := o.Hosts.Check(w.GetUrl(), isSnowflakeHost)
@@ -123,7 +125,7 @@ func (o *Opener) openDuckDB(w *pb.DuckDbWarehouse) (warehouse.Warehouse, error) 
 	if !filepath.IsLocal(file) || filepath.Base(file) != file {
 		return nil, errmap.InvalidField("connection.warehouse.duckdb.database", "it is no plain name")
 	}
-	return duckdb.Open(duckdb.Config{Path: filepath.Join(o.DuckDBDir, file)}), nil
+	return duckdb.Open(duckdb.Config{Path: filepath.Join(o.DuckDBDir, file), Allocator: pool.Allocator{}}), nil
 }
 
 func (o *Opener) close(w warehouse.Warehouse) {

@@ -2,12 +2,14 @@
 // of gigabytes makes no garbage of that size.
 //
 // A buffer's contents are undefined when it is taken: whoever takes it writes it
-// from its beginning. The package imports nothing of this service.
+// from its beginning. Builds with the race detector spoil what is put back, so that
+// tests find who still reads it. The package imports nothing of this service.
 package pool
 
 import (
 	"math/bits"
 	"sync"
+	"unsafe"
 )
 
 // Buffers is the pool. It implements mem.BufferPool of gRPC.
@@ -43,5 +45,46 @@ func (p *Pool) Put(b *[]byte) {
 	if class < smallest || class > largest {
 		return
 	}
+	if spoil {
+		for i := range (*b)[:cap(*b)] {
+			(*b)[:cap(*b)][i] = spoiled
+		}
+	}
 	p.sizes[class].Put(b)
 }
+
+const spoiled = 0xDB
+
+// Allocator gives buffers of Buffers to Arrow, and has them back when they are
+// released. It implements memory.Allocator of Arrow.
+//
+// What it gives is aligned to 64 bytes, as Arrow asks for: buffers of the pool are so
+// large that Go gives them pages of their own. Smaller ones are Go's.
+type Allocator struct{}
+
+const alignment = 64
+
+// Allocate returns a buffer of a size. Its contents are undefined.
+func (Allocator) Allocate(size int) []byte {
+	if size >= 1<<(smallest-1) {
+		return *Buffers.Get(size)
+	}
+	b := make([]byte, size+alignment)
+	from := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (alignment - 1)
+	return b[from : from+size : from+size]
+}
+
+// Reallocate returns a buffer of another size with the contents of one, which must
+// not be used any more.
+func (a Allocator) Reallocate(size int, b []byte) []byte {
+	if size <= cap(b) {
+		return b[:size]
+	}
+	larger := a.Allocate(size)
+	copy(larger, b)
+	a.Free(b)
+	return larger
+}
+
+// Free takes a buffer back.
+func (Allocator) Free(b []byte) { Buffers.Put(&b) }

@@ -79,7 +79,10 @@ func (e *arrowEncoder) messages(part arrow.RecordBatch) (mem.BufferSlice, error)
 	if err != nil {
 		return nil, err
 	}
-	g := &gatherer{owner: newOwner(payload.Release)}
+	// The payload does not hold all that it refers to: of a slice's own part of a buffer
+	// it has the address alone.
+	part.Retain()
+	g := &gatherer{owner: newOwner(func() { payload.Release(); part.Release() })}
 	_, err = payload.WritePayload(g)
 	g.flush()
 	g.owner.Put(nil)

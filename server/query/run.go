@@ -21,8 +21,11 @@ import (
 const (
 	// partSize is about how many bytes of rows make a part of the spool. The first
 	// parts are smaller, so that other replicas see rows early.
-	partSize      int64 = 4 << 20
+	partSize      int64 = 8 << 20
 	firstPartSize int64 = 256 << 10
+	// partsWaiting is how many parts that are made may wait until they are written,
+	// as far as the budget of the process's memory goes.
+	partsWaiting = 2
 
 	// leaseTime is for how long the replica that runs a session's query vouches for
 	// it; it says so again every leaseInterval.
@@ -139,7 +142,7 @@ func (r *run) fail(ctx context.Context, err error) {
 // spool reads, encodes and writes at the same time.
 func (r *run) spool() error {
 	group, ctx := errgroup.WithContext(r.ctx)
-	full := make(chan int) // numbers of the parts to write, in order
+	full := make(chan int, partsWaiting) // numbers of the parts to write, in order
 	group.Go(func() error {
 		defer close(full)
 		return r.read(ctx, full)

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -97,9 +98,9 @@ func (w *Warehouse) Identify(ctx context.Context) (id warehouse.Identity, err er
 		return id, err
 	}
 	defer batch.Release()
-	id.Database = batch.Column(0).ValueStr(0)
-	id.Schema = batch.Column(1).ValueStr(0)
-	id.Version = batch.Column(2).ValueStr(0)
+	id.Database = strings.Clone(batch.Column(0).ValueStr(0))
+	id.Schema = strings.Clone(batch.Column(1).ValueStr(0))
+	id.Version = strings.Clone(batch.Column(2).ValueStr(0))
 	return id, nil
 }
 

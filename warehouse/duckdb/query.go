@@ -1,6 +1,7 @@
 package duckdb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	bindings "github.com/duckdb/duckdb-go-bindings"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/sigmasource/sigmasource/warehouse"
 )
@@ -41,13 +43,17 @@ type result struct {
 	pending  bindings.PendingResult
 	rows     bindings.Result
 	running  bool // rows is valid
-	ended    bool // rows gave its last chunk; DuckDB takes asking again for an error
 
-	chunk   bindings.DataChunk
-	vectors []vector // of chunk
-	offset  int      // rows of chunk that were delivered
-	size    int      // rows of chunk
-	read    int64    // rows delivered in all
+	chunks chan fetched // nil before the first Next; closed when nothing more is fetched
+	room   *semaphore.Weighted
+
+	current fetched
+	offset  int   // rows of current that were delivered
+	read    int64 // rows delivered in all
+
+	// Of the last batch: the next one is likely to be as large.
+	lastRows  int
+	lastBytes []int // by column
 
 	err         error // that every further Next returns
 	closed      bool
@@ -69,6 +75,7 @@ func (w *Warehouse) Query(ctx context.Context, stmt warehouse.Statement) (wareho
 	r := &result{
 		house: w, allocator: w.config.Allocator, conn: conn,
 		closing: make(chan struct{}), interrupter: make(chan struct{}),
+		room: semaphore.NewWeighted(ahead),
 	}
 	var cancel context.CancelCauseFunc
 	r.ctx, cancel = context.WithCancelCause(ctx)
@@ -150,7 +157,7 @@ func (r *result) describe() error {
 		}
 		fields, r.types = append(fields, field), append(r.types, t)
 	}
-	r.schema = arrow.NewSchema(fields, nil)
+	r.schema, r.lastBytes = arrow.NewSchema(fields, nil), make([]int, len(fields))
 	return nil
 }
 
@@ -171,12 +178,11 @@ func (r *result) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { r.cancel(ctx.Err()) })
 	defer stop()
-	var batch arrow.RecordBatch
-	endTurn, err := r.house.turn(r.ctx)
-	if err == nil {
-		batch, err = r.next()
-		endTurn()
+	if r.chunks == nil {
+		r.chunks = make(chan fetched, chunksAhead+1) // and an end
+		go r.fetchAll()
 	}
+	batch, err := r.next()
 	if ctx.Err() != nil && err == nil {
 		batch.Release()
 		err = ctx.Err()
@@ -206,37 +212,42 @@ func (r *result) cause(err error) error {
 }
 
 func (r *result) next() (arrow.RecordBatch, error) {
-	builder := array.NewRecordBuilder(r.allocator, r.schema)
-	defer builder.Release()
 	want := batchRows
 	if r.read == 0 {
 		want = 1
 	}
+	columns := make([]*column, len(r.types))
+	for i := range columns {
+		columns[i] = newColumn(r.allocator, r.schema.Field(i).Type, r.lastRows, r.lastBytes[i])
+		defer columns[i].release()
+	}
 	rows := 0
 	for bytes := 0; rows < want && bytes < batchBytes; {
-		if r.offset == r.size {
-			more, err := r.fetch()
-			if err != nil {
-				return nil, err
-			}
-			if !more {
+		if r.offset == r.current.rows {
+			if err := r.take(); err == io.EOF && rows > 0 {
 				break
+			} else if err != nil {
+				return nil, err
 			}
 		}
 		from := r.offset
-		to, size := r.fit(from, batchBytes-bytes)
-		for i, v := range r.vectors {
-			if err := appendRows(builder.Field(i), v, from, to); err != nil {
+		to, size := r.current.fit(from, batchBytes-bytes)
+		for i, v := range r.current.vectors {
+			if err := columns[i].append(v, from, to); err != nil {
 				return nil, r.locate(err, i, int64(rows-from))
 			}
 		}
 		rows, bytes, r.offset = rows+to-from, bytes+size, to
 	}
-	if rows == 0 {
-		return nil, io.EOF
-	}
 	r.read += int64(rows)
-	return builder.NewRecordBatch(), nil
+	arrays := make([]arrow.Array, len(columns))
+	r.lastRows = rows
+	for i, c := range columns {
+		r.lastBytes[i] = c.data.Len()
+		arrays[i] = c.array()
+		defer arrays[i].Release()
+	}
+	return array.NewRecordBatch(r.schema, arrays, int64(rows)), nil
 }
 
 // locate names the column and the row of a value that cannot be delivered.
@@ -252,46 +263,100 @@ func (r *result) locate(err error, column int, base int64) error {
 	}
 }
 
+// fetched is a chunk, or why there is none: io.EOF after the last.
+type fetched struct {
+	chunk   bindings.DataChunk
+	vectors []vector
+	rows    int
+	bytes   int   // that they make, about
+	weight  int64 // in the room
+	err     error
+}
+
+// How much is fetched before it is asked for, so that DuckDB goes on while a batch
+// is made.
+const (
+	ahead       = 2 << 20 // bytes, about
+	chunksAhead = 16
+)
+
+// fetchAll runs the query, and passes its chunks on until its end, or the read's.
+func (r *result) fetchAll() {
+	defer close(r.chunks)
+	for {
+		f := r.fetch()
+		if r.room.Acquire(r.ctx, f.weight) != nil {
+			bindings.DestroyDataChunk(&f.chunk)
+			return
+		}
+		r.chunks <- f // there is room for whatever the semaphore lets pass
+		if f.err != nil {
+			return
+		}
+	}
+}
+
 // fetch takes the next chunk from DuckDB, and runs the query the first time.
-func (r *result) fetch() (more bool, err error) {
-	if err := r.ctx.Err(); err != nil || r.ended {
-		return false, err
+func (r *result) fetch() (f fetched) {
+	endTurn, err := r.house.turn(r.ctx)
+	if err != nil {
+		return fetched{err: err}
 	}
+	defer endTurn()
 	if !r.running {
-		// From here on DuckDB's threads work on the query, whoever waits for it. The
-		// streaming calls are marked as deprecated in DuckDB's header since 1.0, without
-		// a successor: every other way holds the whole result.
-		if bindings.PendingPreparedStreaming(r.prepared, &r.pending) == bindings.StateError {
-			return false, translate(bindings.PendingError(r.pending))
-		}
-		state := bindings.ExecutePending(r.pending, &r.rows)
-		r.running = true
-		if state == bindings.StateError {
-			return false, translate(bindings.ResultError(&r.rows))
-		}
-		if err := r.checkColumns(); err != nil {
-			return false, err
+		if err := r.run(); err != nil {
+			return fetched{err: err}
 		}
 	}
-	bindings.DestroyDataChunk(&r.chunk)
-	r.chunk = bindings.FetchChunk(r.rows)
-	r.offset, r.size, r.vectors = 0, 0, r.vectors[:0]
-	if r.chunk.Ptr == nil {
-		if text := bindings.ResultError(&r.rows); text != "" {
-			return false, translate(text)
+	for f.rows == 0 { // only a chunk that is not there is the end
+		bindings.DestroyDataChunk(&f.chunk)
+		f.chunk = bindings.FetchChunk(r.rows)
+		if f.chunk.Ptr == nil {
+			if text := bindings.ResultError(&r.rows); text != "" {
+				return fetched{err: translate(text)}
+			}
+			// An interrupt between two chunks must not look like the end.
+			return fetched{err: cmp.Or(r.ctx.Err(), io.EOF)}
 		}
-		r.ended = true
-		// An interrupt between two chunks must not look like the end.
-		return false, r.ctx.Err()
-	}
-	r.size = int(bindings.DataChunkGetSize(r.chunk))
-	if r.size == 0 {
-		return r.fetch() // only a chunk that is not there is the end
+		f.rows = int(bindings.DataChunkGetSize(f.chunk))
 	}
 	for i := range r.types {
-		r.vectors = append(r.vectors, bind(&r.types[i], bindings.DataChunkGetVector(r.chunk, bindings.IdxT(i))))
+		f.vectors = append(f.vectors, bind(&r.types[i], bindings.DataChunkGetVector(f.chunk, bindings.IdxT(i))))
 	}
-	return true, nil
+	fixed, texts := f.weigh()
+	f.bytes = f.rows*fixed + texts
+	f.weight = max(ahead/chunksAhead, min(int64(f.bytes), ahead))
+	return f
+}
+
+// run starts the query. From here on DuckDB's threads work on it, whoever waits for it.
+func (r *result) run() error {
+	// The streaming calls are marked as deprecated in DuckDB's header since 1.0, without
+	// a successor: every other way holds the whole result.
+	if bindings.PendingPreparedStreaming(r.prepared, &r.pending) == bindings.StateError {
+		return translate(bindings.PendingError(r.pending))
+	}
+	state := bindings.ExecutePending(r.pending, &r.rows)
+	r.running = true
+	if state == bindings.StateError {
+		return translate(bindings.ResultError(&r.rows))
+	}
+	return r.checkColumns()
+}
+
+// take makes the next chunk the current one.
+func (r *result) take() error {
+	if r.current.err != nil { // there are no further chunks
+		return r.current.err
+	}
+	bindings.DestroyDataChunk(&r.current.chunk)
+	f, more := <-r.chunks
+	if !more {
+		f.err = r.ctx.Err()
+	}
+	r.room.Release(f.weight)
+	r.current, r.offset = f, 0
+	return f.err
 }
 
 // checkColumns makes sure that the vectors are what the statement was compiled
@@ -308,21 +373,34 @@ func (r *result) checkColumns() error {
 	return nil
 }
 
-// fit returns how many rows of the chunk, from one on, make at most the given
-// bytes, but one at least, and how many bytes they are.
-func (r *result) fit(from, limit int) (to, bytes int) {
-	for to = from; to < r.size; to++ {
-		row := 0
-		for _, v := range r.vectors {
-			switch {
-			case v.typ.id == bindings.TypeVarchar || v.typ.id == bindings.TypeBlob:
-				if v.valid(to) {
-					row += len(v.bytes(to))
-				}
-			case len(v.children) > 0:
-				row += batchBytes / 256 // unknown until it is written as JSON
-			default:
-				row += 8
+// weigh returns how many bytes a chunk makes, about: of each row those of a fixed size,
+// and texts of all rows.
+func (f *fetched) weigh() (fixed, texts int) {
+	for _, v := range f.vectors {
+		switch {
+		case v.isText():
+			texts += v.length(0, f.rows)
+		case len(v.children) > 0:
+			fixed += batchBytes / 256 // unknown until it is written as JSON
+		default:
+			fixed += 8
+		}
+	}
+	return fixed, texts
+}
+
+// fit returns how many rows of the chunk, from one on, make at most the given bytes,
+// but one at least, and how many bytes they are.
+func (f *fetched) fit(from, limit int) (to, bytes int) {
+	if from == 0 && f.bytes <= limit {
+		return f.rows, f.bytes
+	}
+	fixed, _ := f.weigh()
+	for to = from; to < f.rows; to++ {
+		row := fixed
+		for _, v := range f.vectors {
+			if v.isText() {
+				row += v.length(to, to+1)
 			}
 		}
 		if to > from && bytes+row > limit {
@@ -348,10 +426,15 @@ func (r *result) release() {
 		return
 	}
 	r.closed = true
+	r.cancel(nil)
+	if r.chunks != nil {
+		for f := range r.chunks {
+			bindings.DestroyDataChunk(&f.chunk)
+		}
+	}
 	close(r.closing)
 	<-r.interrupter
-	r.cancel(nil)
-	bindings.DestroyDataChunk(&r.chunk)
+	bindings.DestroyDataChunk(&r.current.chunk)
 	if r.running {
 		bindings.DestroyResult(&r.rows)
 	}

@@ -20,6 +20,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -191,7 +192,7 @@ func (w *Warehouse) Identify(ctx context.Context) (id warehouse.Identity, err er
 	defer batch.Release()
 	for i, field := range []*string{&id.Account, &id.QualifiedAccount, &id.User, &id.Role, &id.Warehouse, &id.Database, &id.Schema, &id.Version} {
 		if column := batch.Column(i); column.IsValid(0) {
-			*field = column.ValueStr(0)
+			*field = strings.Clone(column.ValueStr(0)) // the batch's memory serves again
 		}
 	}
 	return id, nil
