@@ -3,9 +3,6 @@ package query
 import (
 	"context"
 	"errors"
-	"fmt"
-
-	"golang.org/x/sync/errgroup"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/connections"
@@ -61,7 +58,7 @@ func (s *Service) prepare(ctx context.Context, link *connections.Link, name reso
 	if err := p.refuseMismatch(match); err != nil {
 		return p, err
 	}
-	if err := p.ask(ctx, link); err != nil {
+	if err := s.ask(ctx, p, link); err != nil {
 		return p, err
 	}
 	p.findings.AddText(p.query)
@@ -100,67 +97,29 @@ func (p *plan) refuseMismatch(match *pb.WarehouseMatch) error {
 	return nil
 }
 
-// ask asks Sigma for all that is needed to read the element, at once.
-func (p *plan) ask(ctx context.Context, link *connections.Link) error {
-	tag := link.Connection.GetVersionTag()
-	if p.model.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL {
-		return p.askDocument(ctx, link, link.Sigma.DataModelDocument(p.name.WorkbookID, tag))
+// ask asks Sigma for all that is needed to read the element.
+func (s *Service) ask(ctx context.Context, p *plan, link *connections.Link) error {
+	d := document{
+		connection: p.name.Connection.String(), etag: link.Connection.GetEtag(), id: p.name.WorkbookID, element: p.name.ElementID,
+		isModel: p.model.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL,
 	}
-	err := p.askDocument(ctx, link, link.Sigma.WorkbookDocument(p.name.WorkbookID, tag))
+	ask := func() (answers, error) {
+		return s.asking.ask(ctx, d, func() *question { return d.question(link) })
+	}
+	found, err := ask()
 	var failure *sigmaclient.Error
 	if p.model == nil && errors.As(err, &failure) && failure.Kind == sigmaclient.KindNotFound {
 		// No scan has told whether the id is a workbook's or a data model's.
-		if dataModelErr := p.askDocument(ctx, link, link.Sigma.DataModelDocument(p.name.WorkbookID, tag)); dataModelErr == nil {
-			return nil
+		d.isModel = true
+		if inModel, dataModelErr := ask(); dataModelErr == nil {
+			found, err = inModel, nil
 		}
 	}
-	return err
-}
-
-func (p *plan) askDocument(ctx context.Context, link *connections.Link, document sigmaclient.Document) error {
-	var answer sigmaclient.Query
-	var sources []sigmaclient.Source
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) {
-		if answer, err = document.ElementQuery(ctx, p.name.ElementID); err != nil {
-			return fmt.Errorf("ask Sigma for the query: %w", err)
-		}
-		return nil
-	})
-	group.Go(func() error {
-		known, err := document.ElementColumns(ctx, p.name.ElementID)
-		if err != nil && !concernsTheElement(err) {
-			return fmt.Errorf("ask Sigma for the columns: %w", err)
-		}
-		p.columns = known
-		return nil
-	})
-	group.Go(func() error { // for the custom SQL: what the author wrote is never changed
-		known, err := document.Sources(ctx)
-		if err != nil && !concernsTheElement(err) {
-			return fmt.Errorf("ask Sigma for the sources: %w", err)
-		}
-		sources = known
-		return nil
-	})
-	if err := group.Wait(); err != nil {
+	if err != nil {
 		return err
 	}
-	return p.takeApart(answer, link.Dialect, sources)
-}
-
-// concernsTheElement reports whether Sigma refuses just what was asked for. The
-// query itself is asked for at the same time, and tells more.
-func concernsTheElement(err error) bool {
-	var failure *sigmaclient.Error
-	if !errors.As(err, &failure) {
-		return false
-	}
-	switch failure.Kind {
-	case sigmaclient.KindCredentials, sigmaclient.KindThrottled, sigmaclient.KindUnavailable:
-		return false
-	}
-	return true
+	p.columns = found.columns
+	return p.takeApart(found.query, link.Dialect, found.sources)
 }
 
 func (p *plan) takeApart(answer sigmaclient.Query, dialect sigmasql.Dialect, sources []sigmaclient.Source) error {

@@ -91,7 +91,8 @@ type Service struct {
 
 	kept     keptResults
 	shared   sharedQueries
-	previews sync.WaitGroup // queries of previews, which end with those
+	asking   asking
+	previews sync.WaitGroup // queries of previews, and questions to Sigma, which end with those
 }
 
 // New returns a service that reads through the given links. It has to be closed.
@@ -103,6 +104,7 @@ func New(links Links, store Store, options Options) *Service {
 	}
 	s.kept.open = map[string]*keptResult{}
 	s.shared.running = map[sharedKey]*sharedQuery{}
+	s.asking = asking{asks: map[document]*asked{}, work: &s.previews}
 	s.lifetime, s.end = context.WithCancelCause(context.Background())
 	s.work.Go(s.sweepNowAndThen)
 	return s

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -136,21 +137,31 @@ func (c column) convert(mem memory.Allocator, raw arrow.Array) (arrow.Array, err
 	return raw, nil
 }
 
-// integers returns a reader of an integer array: Snowflake chooses the width
-// of each batch by the values in it.
-func integers(raw arrow.Array) (func(int) int64, error) {
+// integers writes what f makes of the values of an integer array: Snowflake chooses
+// the width of each batch by the values in it.
+func integers[D any](out []D, raw arrow.Array, f func(int64) D) error {
 	switch raw := raw.(type) {
 	case *array.Int8:
-		return func(i int) int64 { return int64(raw.Value(i)) }, nil
+		each(out, raw.Int8Values(), f)
 	case *array.Int16:
-		return func(i int) int64 { return int64(raw.Value(i)) }, nil
+		each(out, raw.Int16Values(), f)
 	case *array.Int32:
-		return func(i int) int64 { return int64(raw.Value(i)) }, nil
+		each(out, raw.Int32Values(), f)
 	case *array.Int64:
-		return raw.Value, nil
+		each(out, raw.Int64Values(), f)
+	default:
+		return fmt.Errorf("%w: an integer as %s", errEncoding, raw.DataType())
 	}
-	return nil, fmt.Errorf("%w: an integer as %s", errEncoding, raw.DataType())
+	return nil
 }
+
+func each[D any, S int8 | int16 | int32 | int64](out []D, in []S, f func(int64) D) {
+	for i, x := range in[:len(out)] {
+		out[i] = f(int64(x))
+	}
+}
+
+func same(x int64) int64 { return x }
 
 func (c column) convertNumber(mem memory.Allocator, raw arrow.Array) (arrow.Array, error) {
 	decimal, isDecimal := raw.(*array.Decimal128)
@@ -163,46 +174,36 @@ func (c column) convertNumber(mem memory.Allocator, raw arrow.Array) (arrow.Arra
 		raw.Retain()
 		return raw, nil
 	case !wide && isDecimal:
-		return build(array.NewInt64Builder(mem), raw, func(i int) (int64, error) {
-			n := decimal.Value(i)
-			if n != decimal128.FromI64(int64(n.LowBits())) {
-				return 0, &inexactError{row: i, reason: "the number has more digits than its type"}
+		return build(mem, c.field.Type, raw, func(out []int64) error {
+			for i, n := range decimal.Values()[:len(out)] {
+				if out[i] = int64(n.LowBits()); n != decimal128.FromI64(out[i]) && raw.IsValid(i) {
+					return &inexactError{row: i, reason: "the number has more digits than its type"}
+				}
 			}
-			return int64(n.LowBits()), nil
+			return nil
 		})
+	case !wide:
+		return build(mem, c.field.Type, raw, func(out []int64) error { return integers(out, raw, same) })
 	case isDecimal:
-		return build(array.NewDecimal128Builder(mem, to), raw, func(i int) (decimal128.Num, error) {
-			n := decimal.Value(i)
-			if !n.FitsInPrecision(to.Precision) {
-				return n, &inexactError{row: i, reason: "the number has more digits than its type"}
+		return build(mem, to, raw, func(out []decimal128.Num) error {
+			for i, n := range decimal.Values()[:len(out)] {
+				if out[i] = n; !n.FitsInPrecision(to.Precision) && raw.IsValid(i) {
+					return &inexactError{row: i, reason: "the number has more digits than its type"}
+				}
 			}
-			return n, nil
+			return nil
 		})
 	}
-	at, err := integers(raw)
-	if err != nil {
-		return nil, err
-	}
-	if !wide {
-		return build(array.NewInt64Builder(mem), raw, func(i int) (int64, error) { return at(i), nil })
-	}
-	return build(array.NewDecimal128Builder(mem, to), raw, func(i int) (decimal128.Num, error) {
-		return decimal128.FromI64(at(i)), nil
-	})
+	return build(mem, to, raw, func(out []decimal128.Num) error { return integers(out, raw, decimal128.FromI64) })
 }
 
 func (c column) convertTime(mem memory.Allocator, raw arrow.Array) (arrow.Array, error) {
-	at, err := integers(raw)
-	if err != nil {
-		return nil, err
-	}
-	to := c.field.Type.(*arrow.Time64Type)
 	unit := pow10(6 - c.scale)
-	if to.Unit == arrow.Nanosecond {
+	if c.field.Type.(*arrow.Time64Type).Unit == arrow.Nanosecond {
 		unit = pow10(9 - c.scale)
 	}
-	return build(array.NewTime64Builder(mem, to), raw, func(i int) (arrow.Time64, error) {
-		return arrow.Time64(at(i) * unit), nil
+	return build(mem, c.field.Type, raw, func(out []int64) error {
+		return integers(out, raw, func(x int64) int64 { return x * unit })
 	})
 }
 
@@ -211,8 +212,7 @@ func (c column) convertTime(mem memory.Allocator, raw arrow.Array) (arrow.Array,
 // structure of a TIMESTAMP_TZ holds its offset besides, which an instant does
 // not need, and may hold the integer instead of the seconds.
 func (c column) convertTimestamp(mem memory.Allocator, raw arrow.Array) (arrow.Array, error) {
-	to := c.field.Type.(*arrow.TimestampType)
-	scaled, fraction := raw, (*array.Int32)(nil)
+	scaled, fraction := raw, []int32(nil)
 	if s, ok := raw.(*array.Struct); ok {
 		parts := s.NumField()
 		if c.typ == "timestamp_tz" {
@@ -223,31 +223,39 @@ func (c column) convertTimestamp(mem memory.Allocator, raw arrow.Array) (arrow.A
 		}
 		scaled = s.Field(0)
 		if parts == 2 {
-			if fraction, ok = s.Field(1).(*array.Int32); !ok {
+			nanos, ok := s.Field(1).(*array.Int32)
+			if !ok {
 				return nil, fmt.Errorf("%w: a timestamp as %s", errEncoding, raw.DataType())
 			}
+			fraction = nanos.Int32Values()
 		}
 	}
-	at, err := integers(scaled)
-	if err != nil {
-		return nil, err
+	unit, per := pow10(6-c.scale), int64(1) // what a unit of the scale is in microseconds, or how many make one
+	switch {
+	case fraction != nil:
+		unit = 1e6
+	case c.scale > 6:
+		per = pow10(c.scale - 6)
 	}
-	return build(array.NewTimestampBuilder(mem, to), raw, func(i int) (arrow.Timestamp, error) {
-		whole, unit, nanos := at(i), pow10(6-c.scale), int64(0)
-		switch {
-		case fraction != nil:
-			unit, nanos = 1e6, int64(fraction.Value(i))
-		case c.scale > 6:
-			per := pow10(c.scale - 6)
-			whole, unit, nanos = whole/per, 1, whole%per*pow10(9-c.scale)
+	return build(mem, c.field.Type, raw, func(out []int64) error {
+		if err := integers(out, scaled, same); err != nil {
+			return err
 		}
-		if whole > math.MaxInt64/unit-1 || whole < math.MinInt64/unit+1 {
-			return 0, &inexactError{row: i, reason: "the timestamp is out of range"}
+		most, least := math.MaxInt64/unit-1, math.MinInt64/unit+1
+		for i, x := range out {
+			whole, nanos := x/per, x%per*(1000/per)
+			if fraction != nil {
+				nanos = int64(fraction[i])
+			}
+			if out[i] = whole*unit + nanos/1000; whole <= most && whole >= least && nanos%1000 == 0 || raw.IsNull(i) {
+				continue
+			}
+			if nanos%1000 != 0 {
+				return &inexactError{row: i, reason: "the timestamp has digits beyond microseconds; cast the column to scale 6"}
+			}
+			return &inexactError{row: i, reason: "the timestamp is out of range"}
 		}
-		if nanos%1000 != 0 {
-			return 0, &inexactError{row: i, reason: "the timestamp has digits beyond microseconds; cast the column to scale 6"}
-		}
-		return arrow.Timestamp(whole*unit + nanos/1000), nil
+		return nil
 	})
 }
 
@@ -259,27 +267,21 @@ func pow10(n int32) int64 {
 	return p
 }
 
-// builder is what Arrow's builders of T have in common.
-type builder[T any] interface {
-	array.Builder
-	UnsafeAppend(T)
-	UnsafeAppendBoolToBitmap(bool)
-}
-
-// build makes an array of the values that at returns for rows that are not NULL.
-func build[T any](b builder[T], raw arrow.Array, at func(int) (T, error)) (arrow.Array, error) {
-	defer b.Release()
-	b.Reserve(raw.Len())
-	for i := range raw.Len() {
-		if raw.IsNull(i) {
-			b.UnsafeAppendBoolToBitmap(false)
-			continue
-		}
-		v, err := at(i)
-		if err != nil {
+// build makes an array of a type with the values that set writes, and the NULLs of
+// another array. What stands in the place of a NULL is not looked at.
+func build[T any](mem memory.Allocator, typ arrow.DataType, raw arrow.Array, set func([]T) error) (arrow.Array, error) {
+	var t T
+	from, rows := raw.Data().Offset(), raw.Len()
+	values := memory.NewResizableBuffer(mem)
+	defer values.Release()
+	values.Resize((from + rows) * int(unsafe.Sizeof(t)))
+	if rows > 0 {
+		out := unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(values.Bytes()))), from+rows)
+		if err := set(out[from:]); err != nil {
 			return nil, err
 		}
-		b.UnsafeAppend(v)
 	}
-	return b.NewArray(), nil
+	data := array.NewData(typ, rows, []*memory.Buffer{raw.Data().Buffers()[0], values}, nil, raw.NullN(), from)
+	defer data.Release()
+	return array.MakeFromData(data), nil
 }

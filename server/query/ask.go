@@ -1,0 +1,192 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sigmasource/sigmasource/server/connections"
+	"github.com/sigmasource/sigmasource/sigmaclient"
+)
+
+// answers are all that is asked of Sigma to read an element.
+type answers struct {
+	query   sigmaclient.Query
+	columns columns
+	sources []sigmaclient.Source // for the custom SQL: what the author wrote is never changed
+}
+
+// document is where an element is: a workbook or a data model of a connection, as it
+// is set up.
+type document struct {
+	connection string
+	etag       string
+	isModel    bool // a data model
+	id         string
+	element    string
+}
+
+func (d document) in(link *connections.Link) sigmaclient.Document {
+	tag := link.Connection.GetVersionTag()
+	if d.isModel {
+		return link.Sigma.DataModelDocument(d.id, tag)
+	}
+	return link.Sigma.WorkbookDocument(d.id, tag)
+}
+
+// question asks Sigma about the document's element, through the link's own copy.
+func (d document) question(link *connections.Link) *question {
+	own := link.Again()
+	return &question{ask: func(ctx context.Context) (answers, error) { return d.ask(ctx, own) }, release: own.Release}
+}
+
+// ask asks Sigma all at once.
+func (d document) ask(ctx context.Context, link *connections.Link) (a answers, err error) {
+	in := d.in(link)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		if a.query, err = in.ElementQuery(ctx, d.element); err != nil {
+			return fmt.Errorf("ask Sigma for the query: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		known, err := in.ElementColumns(ctx, d.element)
+		if err != nil && !concernsTheElement(err) {
+			return fmt.Errorf("ask Sigma for the columns: %w", err)
+		}
+		a.columns = known
+		return nil
+	})
+	group.Go(func() error {
+		known, err := in.Sources(ctx)
+		if err != nil && !concernsTheElement(err) {
+			return fmt.Errorf("ask Sigma for the sources: %w", err)
+		}
+		a.sources = known
+		return nil
+	})
+	return a, group.Wait()
+}
+
+// concernsTheElement reports whether Sigma refuses just what was asked for. The
+// query itself is asked for at the same time, and tells more.
+func concernsTheElement(err error) bool {
+	var failure *sigmaclient.Error
+	if !errors.As(err, &failure) {
+		return false
+	}
+	switch failure.Kind {
+	case sigmaclient.KindCredentials, sigmaclient.KindThrottled, sigmaclient.KindUnavailable:
+		return false
+	}
+	return true
+}
+
+// askedAtOnce is how often the same is asked of Sigma at the same time. Who comes
+// while it is being asked so often waits, and shares the next time with all who wait:
+// Sigma bounds the calls of everybody together.
+const askedAtOnce = 2
+
+// asking is what is being asked of Sigma. Nobody gets an answer to what was asked
+// before they came: since then, Sigma's text may have changed.
+type asking struct {
+	mu   sync.Mutex
+	asks map[document]*asked
+	work *sync.WaitGroup
+}
+
+// asked is one document's.
+type asked struct {
+	running int
+	next    *question // nil, or what is asked once one of those that run has ended
+}
+
+// question is asked once, for all who wait for it.
+type question struct {
+	ask     func(context.Context) (answers, error)
+	release func() // what ask needs
+
+	waiting int
+	ctx     context.Context
+	cancel  context.CancelFunc
+	done    chan struct{}
+	answers answers
+	err     error
+}
+
+// ask asks a document's question, or lets somebody ask it. prepare makes it; it is
+// called before ask returns, and what it makes may be asked later.
+func (a *asking) ask(ctx context.Context, d document, prepare func() *question) (answers, error) {
+	q := a.join(ctx, d, prepare)
+	select {
+	case <-q.done:
+		return q.answers, q.err
+	case <-ctx.Done():
+		a.leave(d, q)
+		return answers{}, context.Cause(ctx)
+	}
+}
+
+func (a *asking) join(ctx context.Context, d document, prepare func() *question) *question {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := a.asks[d]
+	if all == nil {
+		all = &asked{}
+		a.asks[d] = all
+	}
+	q := all.next
+	if q == nil {
+		q = prepare()
+		q.done = make(chan struct{})
+		q.ctx, q.cancel = context.WithCancel(context.WithoutCancel(ctx))
+		all.next = q
+	}
+	q.waiting++
+	if all.running < askedAtOnce {
+		a.begin(d, all)
+	}
+	return q
+}
+
+// begin asks the next question. The caller holds the lock.
+func (a *asking) begin(d document, all *asked) {
+	q := all.next
+	all.next = nil
+	all.running++
+	a.work.Go(func() {
+		defer q.end()
+		q.answers, q.err = q.ask(q.ctx)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if all.running--; all.next != nil {
+			a.begin(d, all)
+		} else if all.running == 0 {
+			delete(a.asks, d)
+		}
+	})
+}
+
+func (q *question) end() {
+	q.cancel()
+	q.release()
+	close(q.done)
+}
+
+// leave takes away one who waits. What nobody waits for any more is not asked.
+func (a *asking) leave(d document, q *question) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if q.waiting--; q.waiting > 0 {
+		return
+	}
+	q.cancel()
+	if all := a.asks[d]; all != nil && all.next == q {
+		all.next = nil
+		q.end()
+	}
+}
