@@ -7,6 +7,7 @@
 package pool
 
 import (
+	"bytes"
 	"math/bits"
 	"sync"
 	"unsafe"
@@ -46,14 +47,14 @@ func (p *Pool) Put(b *[]byte) {
 		return
 	}
 	if spoil {
-		for i := range (*b)[:cap(*b)] {
-			(*b)[:cap(*b)][i] = spoiled
+		for rest := (*b)[:cap(*b)]; len(rest) > 0; {
+			rest = rest[copy(rest, spoiled):]
 		}
 	}
 	p.sizes[class].Put(b)
 }
 
-const spoiled = 0xDB
+var spoiled = bytes.Repeat([]byte{0xDB}, 1<<smallest)
 
 // Allocator gives buffers of Buffers to Arrow, and has them back when they are
 // released. It implements memory.Allocator of Arrow.
