@@ -35,7 +35,19 @@ import (
 	"github.com/sigmasource/sigmasource/warehouse/snowflaketest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if asCallers != nil && os.Getenv(callersVariable) != "" {
+		asCallers()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// asCallers is what the process does instead of tests where the variable is set: a
+// benchmark lets the callers of its server run as a process of their own.
+var asCallers func()
+
+const callersVariable = "SIGMASOURCE_BENCH_CALLERS"
 
 // What must never be seen outside of the requests that bring it.
 const (

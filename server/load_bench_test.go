@@ -6,10 +6,13 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -19,11 +22,15 @@ import (
 	"testing"
 	"time"
 
+	duckdbdriver "github.com/duckdb/duckdb-go/v2"
 	"github.com/snowflakedb/gosnowflake"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/client"
+	"github.com/sigmasource/sigmasource/server/pool"
 	"github.com/sigmasource/sigmasource/warehouse"
 	"github.com/sigmasource/sigmasource/warehouse/duckdb"
 	"github.com/sigmasource/sigmasource/warehouse/snowflaketest"
@@ -103,23 +110,58 @@ func (w *bench) fetch(b *testing.B, batches []*gosnowflake.ArrowBatch, atOnce in
 	w.count(b, rows)
 }
 
+// bareReads read a statement's rows without the service: by DuckDB's own driver, with
+// the settings that it has by itself, and by the package that the service reads through.
+func (w *bench) bareReads(b *testing.B) (driver, reader func(sql string, batch func())) {
+	connector, err := duckdbdriver.NewConnector(w.file+"?access_mode=read_only", nil)
+	must(b, err)
+	house := duckdb.Open(duckdb.Config{Path: w.file, Allocator: pool.Allocator{}})
+	b.Cleanup(func() { must(b, connector.Close()); must(b, house.Close()) })
+	driver = func(sql string, batch func()) {
+		conn, err := connector.Connect(context.Background())
+		must(b, err)
+		arrow, err := duckdbdriver.NewArrowFromConn(conn)
+		must(b, err)
+		result, err := arrow.QueryContext(context.Background(), sql)
+		must(b, err)
+		for result.Next() {
+			batch()
+		}
+		must(b, result.Err())
+		result.Release()
+		must(b, conn.Close())
+	}
+	reader = func(sql string, batch func()) {
+		result, err := house.Query(context.Background(), warehouse.Statement{SQL: sql})
+		must(b, err)
+		for {
+			got, err := result.Next(context.Background())
+			if err == io.EOF {
+				break
+			}
+			must(b, err)
+			batch()
+			got.Release()
+		}
+		must(b, result.Close())
+	}
+	return driver, reader
+}
+
 // BenchmarkFirstRow measures the time to the first row of a preview, beside the bare
-// driver's for the same statement. What Sigma takes to give the SQL is told apart.
+// driver's for the same statement, and the bare reader's. What Sigma takes to give the
+// SQL is told apart.
 func BenchmarkFirstRow(b *testing.B) {
 	w := newBench(b)
-	house := duckdb.Open(duckdb.Config{Path: w.file})
-	defer func() { must(b, house.Close()) }()
-	var driverTimes, oursTimes, sigmaTimes []time.Duration
+	driver, reader := w.bareReads(b)
+	var driverTimes, readerTimes, oursTimes, sigmaTimes []time.Duration
 	for b.Loop() {
-		driverTimes = append(driverTimes, timed(func() {
-			result, err := house.Query(b.Context(), warehouse.Statement{SQL: benchSQL + " limit 100"})
-			must(b, err)
-			batch, err := result.Next(b.Context())
-			must(b, err)
-			batch.Release()
-			must(b, result.Close())
-		}))
+		const sql = benchSQL + " limit 100"
 		start := time.Now()
+		driver(sql, func() { driverTimes = append(driverTimes, time.Since(start)) })
+		start = time.Now()
+		reader(sql, func() { readerTimes = append(readerTimes, time.Since(start)) })
+		start = time.Now()
 		stream, err := w.query.PreviewModel(w.ctx, &pb.PreviewModelRequest{Name: w.model})
 		must(b, err)
 		seen := false
@@ -138,12 +180,13 @@ func BenchmarkFirstRow(b *testing.B) {
 			}
 		}
 	}
-	ms := func(d time.Duration) float64 { return d.Seconds() * 1000 }
-	d, o, s := percentile(driverTimes, 50), percentile(oursTimes, 50), percentile(sigmaTimes, 50)
-	b.ReportMetric(ms(d), "driver_p50_ms")
-	b.ReportMetric(ms(o), "ours_p50_ms")
-	b.ReportMetric(ms(s), "sigma_p50_ms")
-	b.ReportMetric(ms(o-d-s), "added_p50_ms")
+	ms := func(times []time.Duration) float64 { return percentile(times, 50).Seconds() * 1000 }
+	b.ReportMetric(ms(driverTimes), "driver_p50_ms")
+	b.ReportMetric(ms(readerTimes), "reader_p50_ms")
+	b.ReportMetric(ms(oursTimes), "ours_p50_ms")
+	b.ReportMetric(ms(sigmaTimes), "sigma_p50_ms")
+	b.ReportMetric(ms(oursTimes)-ms(driverTimes)-ms(sigmaTimes), "added_to_driver_p50_ms")
+	b.ReportMetric(ms(oursTimes)-ms(readerTimes)-ms(sigmaTimes), "added_to_reader_p50_ms")
 }
 
 func percentile(times []time.Duration, p int) time.Duration {
@@ -186,78 +229,126 @@ func resident(b *testing.B) int64 {
 }
 
 // BenchmarkManyPreviews runs 1,000 previews of 1,000 to 1,999 rows at once, whose
-// readers pause at random, beside the bare driver: its throughput at its best
-// concurrency, and what it holds with as many results open at once.
+// readers pause at random, beside the bare driver and the bare reader: their throughput
+// at their best concurrency, and what the driver holds with as many results open at once.
+// The 1,000 callers, who decode the rows with the generated stubs, are a process of their
+// own, on the same cores.
 func BenchmarkManyPreviews(b *testing.B) {
 	const previews = 1000
 	w := newBench(b)
-	house := duckdb.Open(duckdb.Config{Path: w.file})
-	defer func() { must(b, house.Close()) }()
-	statement := func(i int) warehouse.Statement {
-		return warehouse.Statement{SQL: benchSQL + " limit " + strconv.Itoa(1000+i)}
-	}
-	read := func(i int, pause func()) {
-		result, err := house.Query(context.Background(), statement(i))
-		must(b, err)
-		for {
-			batch, err := result.Next(context.Background())
-			if err == io.EOF {
-				break
-			}
-			must(b, err)
-			pause()
-			batch.Release()
-		}
-		must(b, result.Close())
-	}
-	random := func() { <-time.After(rand.N(20 * time.Millisecond)) }
-	for b.Loop() {
-		best := 0.0
+	driver, reader := w.bareReads(b)
+	statement := func(i int) string { return benchSQL + " limit " + strconv.Itoa(1000+i) }
+	best := func(read func(string, func())) (most float64) {
 		for _, workers := range []int{1, 2, 4, 8, 16} {
 			var group errgroup.Group
 			group.SetLimit(workers)
 			took := timed(func() {
 				for i := range previews {
-					group.Go(func() error { read(i, func() {}); return nil })
+					group.Go(func() error { read(statement(i), func() {}); return nil })
 				}
 				must(b, group.Wait())
 			})
-			best = max(best, previews/took.Seconds())
+			most = max(most, previews/took.Seconds())
 		}
-		driverHeld := peak(b, func() {
+		return most
+	}
+	var driverBest, readerBest, ours, driverHeld, held, p50, p99 []float64
+	for b.Loop() {
+		driverBest, readerBest = append(driverBest, best(driver)), append(readerBest, best(reader))
+		driverHeld = append(driverHeld, peak(b, func() {
 			var all errgroup.Group
 			for i := range previews {
-				all.Go(func() error { read(i, random); return nil })
+				all.Go(func() error { driver(statement(i), randomPause); return nil })
 			}
 			must(b, all.Wait())
-		})
-		times := make([]time.Duration, previews)
-		var took time.Duration
-		held := peak(b, func() {
-			took = timed(func() {
-				var all errgroup.Group
-				for i := range previews {
-					all.Go(func() (err error) { times[i], err = w.previewSlowly(int32(1000+i), random); return err })
-				}
-				must(b, all.Wait())
-			})
-		})
-		b.ReportMetric(previews/took.Seconds(), "previews/s")
-		b.ReportMetric(previews/took.Seconds()/best, "x_driver")
-		b.ReportMetric(percentile(times, 50).Seconds()*1000, "p50_ms")
-		b.ReportMetric(percentile(times, 99).Seconds()*1000, "p99_ms")
-		b.ReportMetric(held, "MiB")
-		b.ReportMetric(driverHeld, "driver_MiB")
+		}))
+		var seen experience
+		held = append(held, peak(b, func() { seen = w.callers(b, previews) }))
+		ours = append(ours, previews/seen.Took.Seconds())
+		p50 = append(p50, percentile(seen.Times, 50).Seconds()*1000)
+		p99 = append(p99, percentile(seen.Times, 99).Seconds()*1000)
+	}
+	b.ReportMetric(median(ours), "previews/s")
+	b.ReportMetric(median(ours)/median(driverBest), "x_driver")
+	b.ReportMetric(median(ours)/median(readerBest), "x_reader")
+	b.ReportMetric(median(p50), "p50_ms")
+	b.ReportMetric(median(p99), "p99_ms")
+	b.ReportMetric(slices.Max(held), "MiB")
+	b.ReportMetric(slices.Min(driverHeld), "driver_MiB")
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// order is what the process of the callers is to do.
+type order struct {
+	Target, Token, Model string
+	Previews             int
+}
+
+// experience is what it tells: how long each preview took, and all together.
+type experience struct {
+	Times []time.Duration
+	Took  time.Duration
+}
+
+// callers runs the previews from a process of their own.
+func (w *bench) callers(b *testing.B, previews int) (seen experience) {
+	text, err := json.Marshal(order{w.conn.Target(), w.token, w.model, previews})
+	must(b, err)
+	process := exec.CommandContext(b.Context(), os.Args[0])
+	process.Env = append(os.Environ(), callersVariable+"="+string(text))
+	process.Stderr = os.Stderr
+	told, err := process.Output()
+	must(b, err)
+	must(b, json.Unmarshal(told, &seen))
+	return seen
+}
+
+func init() {
+	asCallers = func() {
+		if err := beCallers(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	}
 }
 
-func (w *bench) previewSlowly(rows int32, pause func()) (time.Duration, error) {
+func beCallers() error {
+	var todo order
+	if err := json.Unmarshal([]byte(os.Getenv(callersVariable)), &todo); err != nil {
+		return err
+	}
+	conn, err := grpc.NewClient(todo.Target, append(client.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		return err
+	}
+	query, ctx := pb.NewModelQueryClient(conn), withToken(context.Background(), todo.Token)
+	seen := experience{Times: make([]time.Duration, todo.Previews)}
+	seen.Took = timed(func() {
+		var all errgroup.Group
+		for i := range seen.Times {
+			all.Go(func() (err error) {
+				seen.Times[i], err = previewSlowly(ctx, query, &pb.PreviewModelRequest{Name: todo.Model, RowLimit: int32(1000 + i)})
+				return err
+			})
+		}
+		err = all.Wait()
+	})
+	return errors.Join(err, conn.Close(), json.NewEncoder(os.Stdout).Encode(seen))
+}
+
+// randomPause is what slow readers do after each batch.
+func randomPause() { <-time.After(rand.N(20 * time.Millisecond)) }
+
+func previewSlowly(ctx context.Context, query pb.ModelQueryClient, request *pb.PreviewModelRequest) (time.Duration, error) {
 	start := time.Now()
-	stream, err := w.query.PreviewModel(w.ctx, &pb.PreviewModelRequest{Name: w.model, RowLimit: rows})
+	stream, err := query.PreviewModel(ctx, request)
 	if err != nil {
 		return 0, err
 	}
-	var statistics *pb.Statistics
 	for {
 		message, err := stream.Recv()
 		if err == io.EOF {
@@ -267,9 +358,9 @@ func (w *bench) previewSlowly(rows int32, pause func()) (time.Duration, error) {
 			return 0, err
 		}
 		if message.GetRows() != nil {
-			pause()
+			randomPause()
 		}
-		if statistics = message.GetStatistics(); statistics != nil && statistics.GetRowCount() != int64(rows) {
+		if statistics := message.GetStatistics(); statistics != nil && statistics.GetRowCount() != int64(request.GetRowLimit()) {
 			return 0, errors.New("rows are missing")
 		}
 	}

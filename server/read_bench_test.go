@@ -58,6 +58,7 @@ type bench struct {
 	file  string
 	rows  int64
 	model string
+	token string
 	conn  *grpc.ClientConn
 	query pb.ModelQueryClient
 }
@@ -116,7 +117,7 @@ func newBenchBeside(b *testing.B, account *snowflaketest.Server) *bench {
 	w.conn, err = grpc.NewClient(listener.Addr().String(), append(client.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	must(b, err)
 	b.Cleanup(func() { must(b, w.conn.Close()) })
-	w.ctx = withToken(context.Background(), token)
+	w.ctx, w.token = withToken(context.Background(), token), token
 	w.query = pb.NewModelQueryClient(w.conn)
 	_, err = pb.NewSigmaConnectionsClient(w.conn).CreateConnection(w.ctx, &pb.CreateConnectionRequest{Parent: workspace, ConnectionId: "local", Connection: &pb.Connection{
 		Sigma:     &pb.SigmaCredentials{BaseUrl: sigma.URL(), ClientId: sigma.Organization().ClientID, ClientSecret: sigmaSecret},

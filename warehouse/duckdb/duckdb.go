@@ -151,6 +151,10 @@ func open(config Config) (db bindings.Database, err error) {
 	}
 	seal := []string{
 		"SET GLOBAL TimeZone = 'UTC'",
+		// It turns a LIMIT into a join with the rows' numbers, whose ranges are compared
+		// with those of each part of the table: the first rows of ten million take eight
+		// times as long.
+		"SET GLOBAL disabled_optimizers = 'late_materialization'",
 		"SET GLOBAL enable_external_access = false",
 		"SET GLOBAL lock_configuration = true",
 	}
