@@ -56,14 +56,14 @@ func BenchmarkReadSnowflake(b *testing.B) {
 	db := sql.OpenDB(connector)
 	defer func() { must(b, db.Close()) }()
 
-	var ours, one, three time.Duration
+	var ours, one, three runs
 	for b.Loop() {
 		session := w.session(b, pb.DataFormat_DATA_FORMAT_ARROW)
-		ours += timed(func() { w.readArrow(b, session) })
+		ours.add(func() { w.readArrow(b, session) })
 		w.delete(b, session)
 		for _, peer := range []struct {
 			atOnce int
-			time   *time.Duration
+			time   *runs
 		}{{1, &one}, {3, &three}} {
 			conn, err := db.Conn(b.Context())
 			must(b, err)
@@ -77,13 +77,13 @@ func BenchmarkReadSnowflake(b *testing.B) {
 				if err != nil {
 					return err
 				}
-				*peer.time += timed(func() { w.fetch(b, batches, peer.atOnce) })
+				peer.time.add(func() { w.fetch(b, batches, peer.atOnce) })
 				return result.Close()
 			}))
 			must(b, conn.Close())
 		}
 	}
-	w.report(b, "ours", ours, map[string]time.Duration{"gosnowflake": one, "gosnowflake_3": three})
+	w.report(b, "ours", ours, map[string]runs{"gosnowflake": one, "gosnowflake_3": three})
 }
 
 func (w *bench) fetch(b *testing.B, batches []*gosnowflake.ArrowBatch, atOnce int) {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"testing"
-	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"google.golang.org/grpc"
@@ -167,22 +166,22 @@ func BenchmarkReadRows(b *testing.B) {
 	w := newBench(b)
 	list, lines, done := w.rowsPeers(b)
 	defer done()
-	var ours, stubs, listTime, lineTime time.Duration
+	var ours, stubs, listTime, lineTime runs
 	for b.Loop() {
-		ours += timed(func() {
+		ours.add(func() {
 			session := w.session(b, pb.DataFormat_DATA_FORMAT_ROWS)
 			w.readRows(b, session)
 			w.delete(b, session)
 		})
-		stubs += timed(func() {
+		stubs.add(func() {
 			session := w.session(b, pb.DataFormat_DATA_FORMAT_ROWS)
 			w.readByStubs(b, session)
 			w.delete(b, session)
 		})
-		listTime += timed(list)
-		lineTime += timed(lines)
+		listTime.add(list)
+		lineTime.add(lines)
 	}
-	peers := map[string]time.Duration{"ListValue": listTime, "JSON": lineTime}
+	peers := map[string]runs{"ListValue": listTime, "JSON": lineTime}
 	w.report(b, "ours", ours, peers)
 	w.report(b, "stubs", stubs, peers)
 }
