@@ -86,38 +86,47 @@ func (s sealer) isNewest(sealed []byte) (bool, error) {
 	return len(sealed) >= keyPrefix && bytes.Equal(sealed[:keyPrefix], probe[:keyPrefix]), nil
 }
 
+// Resealed is how many of each were sealed anew.
+type Resealed struct{ Connections, Sessions int }
+
 // Reseal seals everything with the newest key that an older one has sealed, while
-// the store is in use, and returns how many connections it has changed. Etags stay
-// as they are. It fails with ErrSealed if something does not open, after it has
-// done all the others.
-func (s *Store) Reseal(ctx context.Context) (resealed int, err error) {
+// the store is in use, and returns what it has changed. Etags stay as they are. It
+// fails with ErrSealed if something does not open, after it has done all the others.
+func (s *Store) Reseal(ctx context.Context) (done Resealed, err error) {
 	if _, err := s.sealer.keys.Refresh(); err != nil {
-		return 0, fmt.Errorf("reseal: %w", err)
-	}
-	names, err := readAll(ctx, s.read, func(rows *sql.Rows) (name string, err error) {
-		return name, rows.Scan(&name)
-	}, `SELECT name FROM connections`)
-	if err != nil {
-		return 0, fmt.Errorf("reseal: %w", err)
+		return done, fmt.Errorf("reseal: %w", err)
 	}
 	var failed []error
-	for _, name := range names {
-		changed, err := s.reseal(ctx, name)
-		if err != nil && !errors.Is(err, ErrSealed) {
-			return resealed, fmt.Errorf("reseal %s: %w", name, err)
-		}
+	for _, kind := range []struct {
+		names  string
+		reseal func(ctx context.Context, name string) (bool, error)
+		done   *int
+	}{
+		{`SELECT name FROM connections`, s.resealConnection, &done.Connections},
+		{`SELECT name FROM sessions`, s.resealSession, &done.Sessions},
+	} {
+		names, err := readAll(ctx, s.read, scanText, kind.names)
 		if err != nil {
-			failed = append(failed, fmt.Errorf("reseal %s: %w", name, err))
+			return done, fmt.Errorf("reseal: %w", err)
 		}
-		if changed {
-			resealed++
+		for _, name := range names {
+			changed, err := kind.reseal(ctx, name)
+			if err != nil && !errors.Is(err, ErrSealed) {
+				return done, fmt.Errorf("reseal %s: %w", name, err)
+			}
+			if err != nil {
+				failed = append(failed, fmt.Errorf("reseal %s: %w", name, err))
+			}
+			if changed {
+				*kind.done++
+			}
 		}
 	}
-	return resealed, errors.Join(append(failed, s.dialect.forget(ctx, s.write))...)
+	return done, errors.Join(append(failed, s.dialect.forget(ctx, s.write))...)
 }
 
-// reseal does one connection. It is done again if an update came in between.
-func (s *Store) reseal(ctx context.Context, name string) (resealed bool, err error) {
+// resealConnection is done again if an update came in between.
+func (s *Store) resealConnection(ctx context.Context, name string) (resealed bool, err error) {
 	for {
 		var secrets, request []byte
 		err := s.write.QueryRowContext(ctx, `SELECT secrets, request_hash FROM connections WHERE name = $1`, name).Scan(&secrets, &request)
@@ -127,17 +136,16 @@ func (s *Store) reseal(ctx context.Context, name string) (resealed bool, err err
 		if err != nil {
 			return false, err
 		}
-		if newest, err := s.sealer.isNewest(secrets); err != nil || newest {
-			return false, err
-		}
 		again, err := s.sealer.again(name, secrets)
-		if err != nil {
+		if err != nil || again == nil {
 			return false, err
 		}
 		if len(request) == 0 {
 			request = []byte{} // not NULL
-		} else if request, err = s.sealer.again(requestOf(name), request); err != nil {
+		} else if newer, err := s.sealer.again(requestOf(name), request); err != nil {
 			return false, err
+		} else if newer != nil {
+			request = newer
 		}
 		result, err := s.write.ExecContext(ctx, `UPDATE connections SET secrets = $3, request_hash = $4 WHERE name = $1 AND secrets = $2`,
 			name, secrets, again, request)
@@ -147,7 +155,33 @@ func (s *Store) reseal(ctx context.Context, name string) (resealed bool, err err
 	}
 }
 
+// resealSession does a session's key, which never changes otherwise.
+func (s *Store) resealSession(ctx context.Context, name string) (resealed bool, err error) {
+	var key []byte
+	err = s.write.QueryRowContext(ctx, `SELECT sealed_key FROM sessions WHERE name = $1`, name).Scan(&key)
+	if errors.Is(err, sql.ErrNoRows) { // deleted since
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	again, err := s.sealer.again(sessionKeyOf(name), key)
+	if err != nil || again == nil {
+		return false, err
+	}
+	err = changed(s.write.ExecContext(ctx, `UPDATE sessions SET sealed_key = $3 WHERE name = $1 AND sealed_key = $2`, name, key, again))
+	if errors.Is(err, ErrNotFound) { // deleted since, or somebody else has done it
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// again seals with the newest key what an older one has sealed, and returns nil where
+// that is done.
 func (s sealer) again(bound string, sealed []byte) ([]byte, error) {
+	if newest, err := s.isNewest(sealed); err != nil || newest {
+		return nil, err
+	}
 	text, err := s.open(bound, sealed)
 	if err != nil {
 		return nil, err

@@ -148,6 +148,8 @@ func TestResealWhileInUse(t *testing.T) {
 		check(t, err)
 	}
 	connect(t, s, prod)
+	kept := newSession(prod + "/sessions/one")
+	check(t, s.CreateSession(ctx, kept))
 	before, err := s.Connection(ctx, prod)
 	check(t, err)
 	formerText, err := os.ReadFile(keyset)
@@ -174,7 +176,7 @@ func TestResealWhileInUse(t *testing.T) {
 	check(t, err)
 	again, err := other.Reseal(ctx)
 	check(t, err)
-	equal(t, again, 0)
+	equal(t, again, store.Resealed{})
 
 	after, err := s.Connection(ctx, prod)
 	check(t, err)
@@ -188,6 +190,10 @@ func TestResealWhileInUse(t *testing.T) {
 		check(t, err)
 	}
 
+	session, err := s.Session(ctx, kept.Resource.GetName())
+	check(t, err)
+	equal(t, session.Key, kept.Key)
+
 	// The former key opens nothing any more.
 	formerPath := filepath.Join(t.TempDir(), "former.json")
 	check(t, os.WriteFile(formerPath, formerText, 0o600))
@@ -196,6 +202,8 @@ func TestResealWhileInUse(t *testing.T) {
 		_, _, err := former.ConnectionWithSecrets(ctx, connection)
 		wantError(t, err, store.ErrSealed)
 	}
+	_, err = former.Session(ctx, kept.Resource.GetName())
+	wantError(t, err, store.ErrSealed)
 }
 
 // TestResealPassesOverWhatDoesNotOpen: one broken row does not keep the others on
@@ -214,8 +222,8 @@ func TestResealPassesOverWhatDoesNotOpen(t *testing.T) {
 	check(t, keyring.Rotate(ctx, keyring.Source{Path: keyset}))
 	resealed, err := s.Reseal(ctx)
 	wantError(t, err, store.ErrSealed)
-	if resealed != 2 || !strings.Contains(err.Error(), prod+"2") {
-		t.Errorf("%d were resealed; %v", resealed, err)
+	if resealed.Connections != 2 || !strings.Contains(err.Error(), prod+"2") {
+		t.Errorf("%v were resealed; %v", resealed, err)
 	}
 }
 

@@ -10,15 +10,20 @@ import (
 	"github.com/sigmasource/sigmasource/server/store"
 )
 
+func newSession(name string) *store.Session {
+	now := time.Now().Truncate(time.Millisecond)
+	return &store.Session{
+		Resource: &pb.ReadSession{Name: name, State: pb.ReadSessionState_READ_SESSION_STATE_RUNNING, ExpireTime: timestamppb.New(now.Add(time.Hour))},
+		Lease:    now.Add(time.Minute), Manifest: []byte(`{"schema":"x"}`), Key: []byte("a key of thirty-two bytes, or so."),
+	}
+}
+
 func testSessions(t *testing.T, open opener) {
 	s := open(t)
 	_, err := s.CreateConnection(t.Context(), &pb.Connection{Name: prod}, nil, store.Request{})
 	check(t, err)
 	now := time.Now().Truncate(time.Millisecond)
-	session := &store.Session{
-		Resource: &pb.ReadSession{Name: prod + "/sessions/s1", State: pb.ReadSessionState_READ_SESSION_STATE_RUNNING, ExpireTime: timestamppb.New(now.Add(time.Hour))},
-		Lease:    now.Add(time.Minute), Manifest: []byte(`{"schema":"x"}`), Key: []byte("a key of thirty-two bytes, or so."),
-	}
+	session := newSession(prod + "/sessions/s1")
 	check(t, s.CreateSession(t.Context(), session))
 	wantError(t, s.CreateSession(t.Context(), session), store.ErrExists)
 	orphan := &store.Session{Resource: &pb.ReadSession{Name: "workspaces/acme/connections/none/sessions/s2"}}

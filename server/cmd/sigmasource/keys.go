@@ -104,7 +104,7 @@ func (k *keyFlags) reseal(cmd *cobra.Command) (err error) {
 	}
 	defer func() { err = errors.Join(err, kept.Close()) }()
 	resealed, err := kept.Reseal(cmd.Context())
-	return errors.Join(say(cmd, "resealed %d connections", resealed), err)
+	return errors.Join(say(cmd, "resealed %d connections and %d read sessions", resealed.Connections, resealed.Sessions), err)
 }
 
 func say(cmd *cobra.Command, format string, args ...any) error {
