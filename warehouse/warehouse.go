@@ -91,6 +91,14 @@ type Result interface {
 	Close() error
 }
 
+// Estimator is a Result whose warehouse guesses how many rows it will have.
+type Estimator interface {
+	// EstimateRows returns about how many rows will come. It is called before the
+	// first Next, and costs no more than to compile the statement. ok is false where
+	// the warehouse has no idea.
+	EstimateRows(ctx context.Context) (n int64, ok bool)
+}
+
 // Keeper is a Warehouse that keeps the results of queries for a while.
 type Keeper interface {
 	// Reopen opens a result that was kept, through any connection of the same user.

@@ -99,6 +99,8 @@ type newSession struct {
 	schema  *arrow.Schema
 	columns []int // of the result
 	whole   bool  // all of them, in order
+
+	estimated int64 // rows of each stream, as far as the warehouse guesses
 }
 
 // describe makes a session for a result, whose columns are those that the caller
@@ -145,10 +147,22 @@ func (s *Service) describe(ctx context.Context, plan *plan, result warehouse.Res
 	return made, nil
 }
 
+// estimate tells how many rows the session's streams may have, where the warehouse
+// has an idea of it. Each stream gets as many parts as the others.
+func (made *newSession) estimate(ctx context.Context, result warehouse.Result) {
+	estimator, ok := result.(warehouse.Estimator)
+	if !ok {
+		return
+	}
+	if rows, ok := estimator.EstimateRows(ctx); ok {
+		made.estimated = rows / int64(made.streams)
+	}
+}
+
 // putSession stores the session.
 func (s *Service) putSession(ctx context.Context, made *newSession) (err error) {
 	for i := range made.streams {
-		stream := &pb.ReadStream{Name: resource.Stream{Session: made.name, Number: i}.String()}
+		stream := &pb.ReadStream{Name: resource.Stream{Session: made.name, Number: i}.String(), EstimatedRowCount: made.estimated}
 		for n := i; n < len(made.found.Kept.Parts); n += made.streams {
 			stream.EstimatedRowCount += made.found.Kept.Parts[n]
 		}
@@ -191,6 +205,7 @@ func (s *Service) createSpooled(ctx context.Context, made *newSession, result wa
 	if s.spool == nil {
 		return nil, errors.Join(noSpool(), result.Close())
 	}
+	made.estimate(ctx, result)
 	if err := s.putSession(ctx, made); err != nil {
 		return nil, errors.Join(err, result.Close())
 	}

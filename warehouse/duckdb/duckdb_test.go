@@ -284,3 +284,31 @@ func TestLargeTextsMakeSmallBatches(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestEstimateRows(t *testing.T) {
+	w := open(t, duckdb.Config{})
+	for sql, least := range map[string]int64{
+		"SELECT * FROM range(50000)":                                           50_000,
+		"-- all\nSELECT range + 1 FROM range(50000) -- of them":                50_000,
+		"SELECT a.range FROM range(50000) a JOIN range(50000) b USING (range)": 1,
+		"SELECT range FROM range(50000) ORDER BY 1 LIMIT 7":                    7,
+	} {
+		result, err := w.Query(t.Context(), warehouse.Statement{SQL: sql})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, ok := result.(warehouse.Estimator).EstimateRows(t.Context())
+		if !ok || n < least || n > 50_000 {
+			t.Errorf("%s: %d rows are expected, %v", sql, n, ok)
+		}
+		// The query runs as if nobody had asked.
+		batch, err := result.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch.Release()
+		if err := result.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -31,6 +31,7 @@ const interruptEvery = 5 * time.Millisecond
 type result struct {
 	house     *Warehouse
 	allocator memory.Allocator
+	sql       string
 	schema    *arrow.Schema
 	types     []logicalType
 
@@ -72,7 +73,7 @@ func (w *Warehouse) Query(ctx context.Context, stmt warehouse.Statement) (wareho
 		return nil, err
 	}
 	r := &result{
-		house: w, allocator: w.config.Allocator, conn: conn,
+		house: w, allocator: w.config.Allocator, sql: stmt.SQL, conn: conn,
 		closing: make(chan struct{}), interrupter: make(chan struct{}),
 	}
 	var cancel context.CancelCauseFunc
@@ -83,7 +84,7 @@ func (w *Warehouse) Query(ctx context.Context, stmt warehouse.Statement) (wareho
 
 	endTurn, err := w.turn(r.ctx)
 	if err == nil {
-		err = r.start(stmt.SQL)
+		err = r.start()
 		endTurn()
 	}
 	if err != nil {
@@ -117,9 +118,9 @@ func (r *result) interruptWhenDone() {
 }
 
 // start compiles the statement and learns its columns.
-func (r *result) start(sql string) error {
+func (r *result) start() error {
 	var statements bindings.ExtractedStatements
-	n := bindings.ExtractStatements(r.conn, sql, &statements)
+	n := bindings.ExtractStatements(r.conn, r.sql, &statements)
 	defer bindings.DestroyExtracted(&statements)
 	switch text := bindings.ExtractStatementsError(statements); {
 	case n == 0 && text != "":
