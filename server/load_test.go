@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server"
 	"github.com/sigmasource/sigmasource/sigmaclient/sigmatest"
 )
 
@@ -19,7 +21,8 @@ import (
 func TestManyCallersAtOnce(t *testing.T) {
 	t.Parallel()
 	w := shop(t, inParts)
-	models := make([]string, 4) // each with rows of its own
+	w.restart(func(c *server.Config) { c.DescribeAfter = time.Millisecond }) // some queries take longer
+	models := make([]string, 4)                                              // each with rows of its own
 	for i := range models {
 		models[i] = w.model(snowflakeName, fmt.Sprintf(`select ORDER_ID + %d "Order Id", STATUS "Status" from (select * from SHOP.SALES.ORDERS ORDERS limit 1000) Q1 order by ORDER_ID limit 1000`, i*100_000))
 	}

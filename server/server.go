@@ -71,6 +71,9 @@ type Config struct {
 	// Heartbeat is after how long without a message a stream of rows repeats its
 	// progress. 0 means 5 seconds.
 	Heartbeat time.Duration
+	// DescribeAfter is for how long the query of a preview may take before the
+	// warehouse is asked for its columns besides. 0 means half a second.
+	DescribeAfter time.Duration
 	// ReadTimeout is for how long a download from a warehouse may stand still. 0
 	// means a minute.
 	ReadTimeout time.Duration
@@ -135,7 +138,9 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	s.catalog = catalog.New(config.Store, s.pool, config.Limits.WorkspaceScans, config.Now, logger)
 	pb.RegisterSigmaConnectionsServer(s.grpc, connections.New(config.Store, s.pool, opener, s.catalog, config.Now, logger))
 	pb.RegisterModelCatalogServer(s.grpc, s.catalog)
-	s.query = query.New(s.pool, config.Store, query.Options{Spool: config.Spool, Memory: config.ReadMemory, Heartbeat: config.Heartbeat, Logger: logger})
+	s.query = query.New(s.pool, config.Store, query.Options{
+		Spool: config.Spool, Memory: config.ReadMemory, Heartbeat: config.Heartbeat, DescribeAfter: config.DescribeAfter, Logger: logger,
+	})
 	pb.RegisterModelQueryServer(s.grpc, s.query)
 	if config.Health != Nobody {
 		healthpb.RegisterHealthServer(s.grpc, s.health)
@@ -253,7 +258,6 @@ func connectionOptions() []grpc.ServerOption {
 		grpc.MaxHeaderListSize(32 << 10), // and their metadata a token
 		grpc.ForceServerCodecV2(query.Codec{}),
 		grpc.WriteBufferSize(256 << 10),
-		grpc.SharedWriteBuffer(true),
 	}
 }
 

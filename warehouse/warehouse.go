@@ -99,6 +99,15 @@ type Estimator interface {
 	EstimateRows(ctx context.Context) (n int64, ok bool)
 }
 
+// Waiter is a Warehouse whose Query returns only when the query has run. Describe may
+// know its columns long before.
+type Waiter interface {
+	Warehouse
+
+	// QueryWaits marks the warehouse and does nothing.
+	QueryWaits()
+}
+
 // Keeper is a Warehouse that keeps the results of queries for a while.
 type Keeper interface {
 	// Reopen opens a result that was kept, through any connection of the same user.

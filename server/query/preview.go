@@ -32,10 +32,11 @@ func (s *Service) PreviewModel(request *pb.PreviewModelRequest, stream grpc.Serv
 		return errmap.InvalidField("name", err.Error())
 	}
 	p := &preview{
-		stream: newHeart(stream.SendMsg, s.heartbeat),
-		format: request.GetFormat(),
-		limit:  int64(request.GetRowLimit()),
-		start:  time.Now(),
+		stream:   newHeart(stream.SendMsg, s.heartbeat),
+		format:   request.GetFormat(),
+		expected: request.GetExpectedFingerprint(),
+		limit:    int64(request.GetRowLimit()),
+		start:    time.Now(),
 	}
 	if p.limit == 0 {
 		p.limit = defaultPreviewRows
@@ -54,12 +55,14 @@ func (s *Service) PreviewModel(request *pb.PreviewModelRequest, stream grpc.Serv
 
 // preview is one call of PreviewModel.
 type preview struct {
-	stream *heart[any] // of *pb.PreviewModelResponse and *frame
-	format pb.DataFormat
-	limit  int64 // rows
-	start  time.Time
-	rows   tally
-	stats  pb.Statistics
+	stream   *heart[any] // of *pb.PreviewModelResponse and *frame
+	format   pb.DataFormat
+	expected string // fingerprint, or empty
+	limit    int64  // rows
+	start    time.Time
+	asked    time.Time // the warehouse
+	rows     tally
+	stats    pb.Statistics
 }
 
 func (s *Service) preview(ctx context.Context, p *preview, link *connections.Link, name resource.Model, request *pb.PreviewModelRequest) error {
@@ -72,7 +75,7 @@ func (s *Service) preview(ctx context.Context, p *preview, link *connections.Lin
 	if err := p.progress(pb.ReadState_READ_STATE_RUNNING, ""); err != nil {
 		return err
 	}
-	asked := time.Now()
+	p.asked = time.Now()
 	if most := request.GetMaxWarehouseTime(); most != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, most.AsDuration(), costLimit(most.AsDuration()))
@@ -83,14 +86,9 @@ func (s *Service) preview(ctx context.Context, p *preview, link *connections.Lin
 		group.Go(func() error { return p.countAll(groupCtx, link, plan) })
 	}
 	group.Go(func() error {
-		result, shared, err := s.query(groupCtx, link, warehouse.Statement{SQL: plan.query.Preview(p.limit), Tag: queryTag(name)})
-		if err != nil {
-			return withGrants(groupCtx, err, link, plan.query.Tables())
-		}
+		result, shared := s.query(groupCtx, link, warehouse.Statement{SQL: plan.query.Preview(p.limit), Tag: queryTag(name)})
 		p.stats.Shared = shared
-		p.stats.WarehouseTime = durationpb.New(time.Since(asked))
-		p.stats.QueryId, p.rows.queryID = result.QueryID(), result.QueryID()
-		err = s.deliver(groupCtx, p, plan, result, request.GetExpectedFingerprint())
+		err := s.read(groupCtx, p, link, plan, result)
 		return errors.Join(err, result.Close())
 	})
 	if err := group.Wait(); err != nil {
@@ -121,26 +119,65 @@ func (p *preview) countAll(ctx context.Context, link *connections.Link, plan *pl
 	})
 }
 
-// deliver sends the schema, the rows and, if they are all there, the
-// statistics.
-func (s *Service) deliver(ctx context.Context, p *preview, plan *plan, result warehouse.Result, expected string) error {
+// read sends the columns as soon as they are known, which may be while the query
+// runs, and then what the query gives.
+func (s *Service) read(ctx context.Context, p *preview, link *connections.Link, plan *plan, result *sharedResult) error {
+	early, err := result.described(ctx)
+	if err != nil {
+		return withGrants(ctx, err, link, plan.query.Tables())
+	}
+	var sent *pb.Schema
+	if early != nil {
+		if early, _, err = plan.choice(early); err != nil {
+			return err
+		}
+		if sent, err = s.sendSchema(ctx, p, plan, early); err != nil {
+			return err
+		}
+		if err := result.answered(ctx); err != nil {
+			return withGrants(ctx, err, link, plan.query.Tables())
+		}
+	}
+	p.stats.WarehouseTime = durationpb.New(time.Since(p.asked))
+	p.stats.QueryId, p.rows.queryID = result.QueryID(), result.QueryID()
 	if err := p.progress(pb.ReadState_READ_STATE_FETCHING, result.QueryID()); err != nil {
 		return err
 	}
-	result, err := plan.project(result)
+	rows, err := plan.project(result)
 	if err != nil {
 		return err
 	}
-	schema, err := encodeSchema(result.Schema(), plan.columns, p.format)
+	if sent == nil {
+		if _, err := s.sendSchema(ctx, p, plan, rows.Schema()); err != nil {
+			return err
+		}
+	} else {
+		now, err := encodeSchema(rows.Schema(), plan.columns, pb.DataFormat_DATA_FORMAT_ROWS)
+		if err != nil {
+			return err
+		}
+		if err := misfit(early, rows.Schema(), sent, now, result.QueryID()); err != nil {
+			s.shared.distrust(result.key.statement.Tag)
+			return err
+		}
+	}
+	return p.deliver(ctx, plan, rows)
+}
+
+// sendSchema sends the columns, unless they are other ones than the caller expects.
+func (s *Service) sendSchema(ctx context.Context, p *preview, plan *plan, columns *arrow.Schema) (*pb.Schema, error) {
+	schema, err := encodeSchema(columns, plan.columns, p.format)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := s.checkDrift(ctx, plan, schema, expected); err != nil {
-		return err
+	if err := s.checkDrift(ctx, plan, schema, p.expected); err != nil {
+		return nil, err
 	}
-	if err := p.stream.Send(&pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Schema{Schema: schema}}); err != nil {
-		return err
-	}
+	return schema, p.stream.Send(&pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Schema{Schema: schema}})
+}
+
+// deliver sends the rows and, if they are all there, the statistics.
+func (p *preview) deliver(ctx context.Context, plan *plan, result warehouse.Result) error {
 	encode := (&rowEncoder{schema: result.Schema(), target: firstFrame}).encode
 	if p.format == pb.DataFormat_DATA_FORMAT_ARROW {
 		encode = (&arrowEncoder{schema: result.Schema(), target: firstFrame}).encode

@@ -65,7 +65,11 @@ type Options struct {
 	// Heartbeat is after how long without a message a stream repeats its progress. 0
 	// means 5 seconds.
 	Heartbeat time.Duration
-	Logger    *slog.Logger // nil means slog.Default
+	// DescribeAfter is for how long the query of a preview may take before the
+	// warehouse is asked for its columns besides, where it gives them no earlier than
+	// the rows. 0 means half a second.
+	DescribeAfter time.Duration
+	Logger        *slog.Logger // nil means slog.Default
 }
 
 // Service implements the contract's ModelQuery.
@@ -77,7 +81,8 @@ type Service struct {
 	budget budget
 	logger *slog.Logger
 
-	heartbeat time.Duration // after which a quiet stream repeats its progress
+	heartbeat     time.Duration // after which a quiet stream repeats its progress
+	describeAfter time.Duration // that a query has taken
 
 	lifetime context.Context
 	end      context.CancelCauseFunc
@@ -99,11 +104,12 @@ type Service struct {
 func New(links Links, store Store, options Options) *Service {
 	s := &Service{
 		links: links, store: store, spool: options.Spool, budget: newBudget(options.Memory),
-		logger: cmp.Or(options.Logger, slog.Default()), heartbeat: cmp.Or(options.Heartbeat, defaultHeartbeat), runs: map[string]*run{}, reads: map[*rowReader]struct{}{},
+		logger: cmp.Or(options.Logger, slog.Default()), heartbeat: cmp.Or(options.Heartbeat, defaultHeartbeat),
+		describeAfter: cmp.Or(options.DescribeAfter, defaultDescribeAfter), runs: map[string]*run{}, reads: map[*rowReader]struct{}{},
 		turns: make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
 	}
 	s.kept.open = map[string]*keptResult{}
-	s.shared.running = map[sharedKey]*sharedQuery{}
+	s.shared.running, s.shared.misdescribed = map[sharedKey]*sharedQuery{}, map[string]bool{}
 	s.asking = asking{asks: map[document]*asked{}, work: &s.previews}
 	s.lifetime, s.end = context.WithCancelCause(context.Background())
 	s.work.Go(s.sweepNowAndThen)

@@ -19,8 +19,9 @@ const sharedWindow = 1 << 20
 // sharedQueries are the queries of previews that are running, by what makes them the
 // same.
 type sharedQueries struct {
-	mu      sync.Mutex
-	running map[sharedKey]*sharedQuery
+	mu           sync.Mutex
+	running      map[sharedKey]*sharedQuery
+	misdescribed map[string]bool // tags of statements
 }
 
 // sharedKey is what two previews have in common that share a query: who asks, what
@@ -40,6 +41,7 @@ type sharedQuery struct {
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced whenever something below changes
+	early   *arrow.Schema // as described while the query ran
 	result  warehouse.Result
 	batches []arrow.RecordBatch // from first on
 	first   int                 // number of the first of batches
@@ -50,38 +52,38 @@ type sharedQuery struct {
 	readers map[*sharedResult]struct{}
 }
 
-// query runs a statement, or joins one that runs already. It returns once the columns
-// are known, as Warehouse.Query does.
-func (s *Service) query(ctx context.Context, link *connections.Link, statement warehouse.Statement) (r *sharedResult, shared bool, err error) {
+// query runs a statement, or joins one that runs already. It returns at once; the
+// caller waits for what it needs of the result, and closes it.
+func (s *Service) query(ctx context.Context, link *connections.Link, statement warehouse.Statement) (r *sharedResult, shared bool) {
 	key := sharedKey{connection: link.Connection.GetName(), etag: link.Connection.GetEtag(), statement: statement}
 	if p := auth.PrincipalFrom(ctx); p != nil {
 		key.principal = p.Name
 	}
 	s.shared.mu.Lock()
-	q := s.shared.running[key]
-	if q != nil {
-		r = q.join()
+	defer s.shared.mu.Unlock()
+	if q := s.shared.running[key]; q != nil {
+		if r := q.join(); r != nil {
+			return r, true
+		}
 	}
-	if shared = r != nil; !shared {
-		q = &sharedQuery{of: &s.shared, key: key, changed: make(chan struct{}), readers: map[*sharedResult]struct{}{}}
-		r = q.join()
-		s.shared.running[key] = q
-		var running context.Context
-		running, q.cancel = context.WithCancel(context.WithoutCancel(ctx))
-		own := link.Again()
-		s.previews.Go(func() {
-			defer own.Release()
-			defer q.leave()
-			q.run(running, own.Warehouse)
-		})
+	q := &sharedQuery{of: &s.shared, key: key, changed: make(chan struct{}), readers: map[*sharedResult]struct{}{}}
+	r = q.join()
+	s.shared.running[key] = q
+	var running context.Context
+	running, q.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	describing, answered := context.WithCancel(running)
+	own := link.Again()
+	var description sync.WaitGroup
+	if s.shared.describable(own.Warehouse, statement.Tag) {
+		description.Go(func() { s.describeMeanwhile(describing, own.Warehouse, q) })
 	}
-	s.shared.mu.Unlock()
-	err = r.wait(ctx, func() bool { return q.result != nil })
-	if err != nil {
-		_ = r.Close() // never fails
-		return nil, shared, err
-	}
-	return r, shared, nil
+	s.previews.Go(func() {
+		defer own.Release()
+		defer description.Wait()
+		defer q.leave()
+		q.run(running, own.Warehouse, answered)
+	})
+	return r, false
 }
 
 // leave lets nobody join any more.
@@ -113,10 +115,12 @@ func (q *sharedQuery) change(f func()) {
 	q.changed = make(chan struct{})
 }
 
-// run reads the query to its end, as fast as its readers let it.
-func (q *sharedQuery) run(ctx context.Context, house warehouse.Warehouse) {
+// run reads the query to its end, as fast as its readers let it. It calls answered
+// once the warehouse has answered.
+func (q *sharedQuery) run(ctx context.Context, house warehouse.Warehouse, answered func()) {
 	defer q.cancel()
 	result, err := house.Query(ctx, q.key.statement)
+	answered()
 	if err == nil {
 		q.change(func() { q.result = result })
 		err = q.read(ctx, result)
@@ -208,6 +212,24 @@ func (r *sharedResult) wait(ctx context.Context, check func() bool) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// described waits until the columns are known. It returns them where only a
+// description has them yet, and nil where the query has answered.
+func (r *sharedResult) described(ctx context.Context) (early *arrow.Schema, err error) {
+	err = r.wait(ctx, func() bool {
+		if r.result == nil && !r.ended {
+			early = r.early
+		}
+		return r.result != nil || early != nil
+	})
+	return early, err
+}
+
+// answered waits until the query has answered. Only then a sharedResult is a
+// warehouse.Result.
+func (r *sharedResult) answered(ctx context.Context) error {
+	return r.wait(ctx, func() bool { return r.result != nil })
 }
 
 func (r *sharedResult) QueryID() string             { return r.result.QueryID() }

@@ -12,7 +12,10 @@ import (
 	"github.com/sigmasource/sigmasource/warehouse"
 )
 
-var _ warehouse.Granter = (*Warehouse)(nil)
+var (
+	_ warehouse.Granter = (*Warehouse)(nil)
+	_ warehouse.Waiter  = (*Warehouse)(nil)
+)
 
 // Describe implements [warehouse.Warehouse]. Snowflake compiles the statement
 // and needs no virtual warehouse for it.
@@ -23,6 +26,9 @@ func (w *Warehouse) Describe(ctx context.Context, stmt warehouse.Statement) (*ar
 	}
 	return result.Schema(), result.Close()
 }
+
+// QueryWaits implements [warehouse.Waiter].
+func (*Warehouse) QueryWaits() {}
 
 // Grants implements [warehouse.Granter]. Snowflake has one message for what is
 // missing and what is forbidden, on every level, so all levels are given; and

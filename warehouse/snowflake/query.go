@@ -121,6 +121,9 @@ func inOneSession[T any](ctx context.Context, w *Warehouse, do func(session any)
 			err = closeErr
 		}
 	}()
+	if err := ctx.Err(); err != nil { // while it logged in
+		return done, err
+	}
 	var doErr error
 	rawErr := conn.Raw(func(session any) error {
 		done, doErr = do(session)

@@ -156,15 +156,22 @@ func (c Config) driverConfig() (gosnowflake.Config, error) {
 	return driverConfig, c.authenticate(&driverConfig)
 }
 
-// connector gives up a login at the first failure of the network.
+// connector gives up a login at the first failure of the network. One whose caller
+// has left goes on for a while, and the pool keeps its session: Snowflake would keep
+// the session of a login that is cut off for hours, and nobody could log out of it.
+// No caller waits for that, see [Warehouse.Query].
 type connector struct{ driver.Connector }
 
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	ctx, giveUp := context.WithCancelCause(ctx)
+	login, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer giveUp(nil)
-	conn, err := c.Connector.Connect(context.WithValue(ctx, giveUpKey{}, giveUp))
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(farewellTimeout, func() { giveUp(ctx.Err()) })
+	})
+	defer stop()
+	conn, err := c.Connector.Connect(context.WithValue(login, giveUpKey{}, giveUp))
 	var network *networkError
-	if err != nil && errors.As(context.Cause(ctx), &network) {
+	if err != nil && errors.As(context.Cause(login), &network) {
 		err = network
 	}
 	return conn, err

@@ -436,3 +436,41 @@ func TestDriverIsQuiet(t *testing.T) {
 		t.Error("the driver loaded its shared library")
 	}
 }
+
+// A session whose login nobody waited for is the pool's: Snowflake would keep it for
+// hours.
+func TestALoginThatNobodyWaitsForLeavesNoSession(t *testing.T) {
+	t.Parallel()
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	s := account(t, snowflaketest.Config{})
+	s.SetFaults(snowflaketest.Faults{Login: func(string) *snowflaketest.Error {
+		close(begun)
+		<-goOn
+		return nil
+	}})
+	w, err := snowflake.Open(config(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error)
+	go func() {
+		_, err := w.Query(ctx, warehouse.Statement{SQL: "SELECT 1"})
+		failed <- err
+	}()
+	<-begun
+	cancel()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		t.Errorf("the query that was left failed with %v", err)
+	}
+	close(goOn)
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := s.Sessions(); n != 0 {
+		t.Errorf("%d sessions are still logged in", n)
+	}
+	if queries := s.Queries(); len(queries) != 0 {
+		t.Errorf("these ran: %v", queries)
+	}
+}

@@ -18,7 +18,7 @@ const (
 	headerTimeout = 90 * time.Second
 	// farewellTimeout bounds an abort and a logout, which the driver sends
 	// without the caller's context: the wait for the answer, and each wait for
-	// more of it.
+	// more of it. It also bounds a login whose caller has left.
 	farewellTimeout = 5 * time.Second
 )
 

@@ -106,7 +106,8 @@ const (
 	// UNAVAILABLE: the warehouse has too many statements to run; RetryInfo says
 	// when to return.
 	ErrorReason_ERROR_REASON_WAREHOUSE_THROTTLED ErrorReason = 29
-	// UNAVAILABLE: the warehouse cannot be reached or failed in passing.
+	// UNAVAILABLE: the warehouse cannot be reached or failed in passing, or a
+	// table's columns changed while the query started or ran. Try again.
 	ErrorReason_ERROR_REASON_WAREHOUSE_UNAVAILABLE ErrorReason = 30
 	// DATA_LOSS: fewer or more rows arrived than the warehouse declared, or a part
 	// of the result is damaged, also after it was fetched again. What was received

@@ -255,9 +255,11 @@ const (
 	ReadState_READ_STATE_UNSPECIFIED ReadState = 0
 	// Asking Sigma for the element's SQL.
 	ReadState_READ_STATE_PREPARING ReadState = 1
-	// The query is at the warehouse: it waits there, is compiled, or runs.
+	// The query is at the warehouse: it waits there, is compiled, or runs. The
+	// schema may come meanwhile.
 	ReadState_READ_STATE_RUNNING ReadState = 2
-	// The columns are known, and rows are fetched as the caller takes them.
+	// The warehouse has answered the query, and rows are fetched as the caller
+	// takes them.
 	ReadState_READ_STATE_FETCHING ReadState = 3
 )
 
@@ -1539,7 +1541,8 @@ type PreviewModelRequest struct {
 	LimitPolicy LimitPolicy `protobuf:"varint,5,opt,name=limit_policy,json=limitPolicy,proto3,enum=sigmasource.v1.LimitPolicy" json:"limit_policy,omitempty"`
 	// The fingerprint of a schema that the caller relies on, from an earlier
 	// answer about the same model. If the columns are other ones now the call
-	// fails with SCHEMA_DRIFT before any row is sent. Empty means no such check.
+	// fails with SCHEMA_DRIFT before any row is sent, and the query ends. Empty
+	// means no such check.
 	ExpectedFingerprint string `protobuf:"bytes,6,opt,name=expected_fingerprint,json=expectedFingerprint,proto3" json:"expected_fingerprint,omitempty"`
 	// Count all rows of the model as well, in the warehouse and while the first ones
 	// are being sent. The statistics have the count, and wait for it.
@@ -1749,7 +1752,7 @@ type PreviewModelResponse_Progress struct {
 
 type PreviewModelResponse_Schema struct {
 	// The columns. Sent once, before the first batch, also when there are no
-	// rows.
+	// rows. May come while the query still runs.
 	Schema *Schema `protobuf:"bytes,2,opt,name=schema,proto3,oneof"`
 }
 
@@ -2587,7 +2590,8 @@ type Statistics struct {
 	QueryId string `protobuf:"bytes,5,opt,name=query_id,json=queryId,proto3" json:"query_id,omitempty"`
 	// Time that Sigma took to give the SQL.
 	SigmaTime *durationpb.Duration `protobuf:"bytes,6,opt,name=sigma_time,json=sigmaTime,proto3" json:"sigma_time,omitempty"`
-	// Time from handing the SQL to the warehouse until its columns were known.
+	// Time from handing the SQL to the warehouse until it answered: with the
+	// columns, or where it gives those with the rows, when the query had run.
 	WarehouseTime *durationpb.Duration `protobuf:"bytes,7,opt,name=warehouse_time,json=warehouseTime,proto3" json:"warehouse_time,omitempty"`
 	// Time of the whole call.
 	TotalTime *durationpb.Duration `protobuf:"bytes,8,opt,name=total_time,json=totalTime,proto3" json:"total_time,omitempty"`

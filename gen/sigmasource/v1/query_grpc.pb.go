@@ -48,7 +48,13 @@ type ModelQueryClient interface {
 	// PreviewModel streams the first rows of a model.
 	//
 	// The stream begins at once with a progress message, then comes one schema,
-	// then batches, and last, always, the statistics. The latest progress is
+	// then batches, and last, always, the statistics. The schema comes as soon as
+	// the warehouse can tell the columns. Snowflake tells them with the rows, so it
+	// is asked for them separately when a query takes more than half a second: then
+	// the schema comes while the query runs, and an `expected_fingerprint` that is
+	// not met ends the query. Rows always fit the schema that was sent: where a
+	// table changed in between the call fails with WAREHOUSE_UNAVAILABLE before any
+	// row, and can be repeated at once. The latest progress is
 	// repeated whenever nothing was sent for 5 seconds, at any place before the
 	// statistics: while Sigma prepares the SQL, while the query waits or runs in
 	// the warehouse, and between batches.
@@ -246,7 +252,13 @@ type ModelQueryServer interface {
 	// PreviewModel streams the first rows of a model.
 	//
 	// The stream begins at once with a progress message, then comes one schema,
-	// then batches, and last, always, the statistics. The latest progress is
+	// then batches, and last, always, the statistics. The schema comes as soon as
+	// the warehouse can tell the columns. Snowflake tells them with the rows, so it
+	// is asked for them separately when a query takes more than half a second: then
+	// the schema comes while the query runs, and an `expected_fingerprint` that is
+	// not met ends the query. Rows always fit the schema that was sent: where a
+	// table changed in between the call fails with WAREHOUSE_UNAVAILABLE before any
+	// row, and can be repeated at once. The latest progress is
 	// repeated whenever nothing was sent for 5 seconds, at any place before the
 	// statistics: while Sigma prepares the SQL, while the query waits or runs in
 	// the warehouse, and between batches.
