@@ -3,7 +3,6 @@ package client_test
 import (
 	"context"
 	"io"
-	"runtime"
 	"slices"
 	"testing"
 
@@ -171,15 +170,13 @@ func FuzzArrow(f *testing.F) {
 		messages := came{marshal(t, columns(t, format)),
 			marshal(t, &pb.ReadRowsResponse{Message: &pb.ReadRowsResponse_Arrow{Arrow: &pb.ArrowBatch{Ipc: data, RowCount: rows}}}),
 			marshal(t, last(0, rows))}
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		got, err := readAll(t, messages, format, -1)
-		runtime.ReadMemStats(&after)
-		if err == nil && int64(len(got)) != rows {
-			t.Errorf("%d rows of %d end well", len(got), rows)
-		}
 		// A column may become large where it is compressed.
-		if took := after.TotalAlloc - before.TotalAlloc; took > 1<<30 {
+		if took, over := client.Allocates(1<<30, func() {
+			got, err := readAll(t, messages, format, -1)
+			if err == nil && int64(len(got)) != rows {
+				t.Errorf("%d rows of %d end well", len(got), rows)
+			}
+		}); over {
 			t.Errorf("%d bytes for a message of %d", took, len(data))
 		}
 	})
@@ -195,14 +192,12 @@ func FuzzColumns(f *testing.F) {
 		schema := columns(t, pb.DataFormat_DATA_FORMAT_ARROW)
 		schema.GetSchema().ArrowIpc = data
 		messages := came{marshal(t, schema), marshal(t, batch(t, pb.DataFormat_DATA_FORMAT_ARROW, 0, 4)), marshal(t, last(0, 4))}
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		got, err := readAll(t, messages, pb.DataFormat_DATA_FORMAT_ARROW, -1)
-		runtime.ReadMemStats(&after)
-		if err == nil && len(got) != 4 {
-			t.Errorf("%d rows of 4 end well", len(got))
-		}
-		if took := after.TotalAlloc - before.TotalAlloc; took > uint64(1<<20+2000*len(data)) {
+		if took, over := client.Allocates(uint64(1<<20+2000*len(data)), func() {
+			got, err := readAll(t, messages, pb.DataFormat_DATA_FORMAT_ARROW, -1)
+			if err == nil && len(got) != 4 {
+				t.Errorf("%d rows of 4 end well", len(got))
+			}
+		}); over {
 			t.Errorf("%d bytes for a schema of %d", took, len(data))
 		}
 	})
