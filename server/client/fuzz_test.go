@@ -86,10 +86,10 @@ func FuzzRows(f *testing.F) {
 	for _, value := range everyValue {
 		f.Add(marshal(f, &pb.RowBatch{Rows: []*pb.Row{{Values: []*pb.Value{value}}}, RowCount: 1}), byte(1))
 	}
-	f.Add(marshal(f, &pb.RowBatch{Rows: []*pb.Row{row}, RowCount: 1}), byte(len(everyValue)))
+	f.Add([]byte("0\x10\n\x0200\x10\x01"), byte(0)) // a row and a batch with fields of a later contract
 	f.Fuzz(func(t *testing.T, data []byte, columns byte) {
 		want := &pb.RowBatch{}
-		wantErr := proto.Unmarshal(data, want)
+		wantErr := proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(data, want)
 		schema := &pb.Schema{Columns: make([]*pb.SchemaColumn, columns)}
 		for i := range schema.Columns {
 			schema.Columns[i] = &pb.SchemaColumn{}
@@ -145,11 +145,11 @@ func plain(row *pb.Row) *pb.Row {
 // usual reports whether each row has a value for each column, each of some kind.
 func usual(batch *pb.RowBatch, columns int) bool {
 	for _, row := range batch.GetRows() {
-		if len(row.GetValues()) != columns || len(row.ProtoReflect().GetUnknown()) > 0 {
+		if len(row.GetValues()) != columns {
 			return false
 		}
 		for _, value := range row.GetValues() {
-			if value.GetKind() == nil || len(value.ProtoReflect().GetUnknown()) > 0 || len(value.GetTimestampValue().ProtoReflect().GetUnknown()) > 0 {
+			if value.GetKind() == nil {
 				return false
 			}
 		}

@@ -121,7 +121,12 @@ func readAll(t *testing.T, conn grpc.ClientConnInterface, format pb.DataFormat, 
 		for i := range int(min(batch.NumRows(), 1<<16)) { // of what has no bytes, there may be any number
 			var row []string
 			for _, column := range batch.Columns() {
-				row = append(row, column.ValueStr(i))
+				switch column.(type) {
+				case *array.Int64, *array.String:
+					row = append(row, column.ValueStr(i))
+				default: // how Arrow writes what the server does not send is its own matter
+					row = append(row, "?")
+				}
 			}
 			all = append(all, strings.Join(row, "|"))
 		}
