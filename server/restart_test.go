@@ -57,7 +57,7 @@ func TestAScanGoesOnAfterARestart(t *testing.T) {
 // execStore runs a statement in the store's file, behind the back of the server.
 func (w *world) execStore(statement string, args ...any) {
 	w.t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(w.dataDir, "store.db"))
+	db, err := sql.Open("sqlite", filepath.Join(w.dataDir, "store.db")+"?_pragma=busy_timeout(10000)")
 	w.must(err)
 	_, err = db.ExecContext(context.WithoutCancel(w.ctx), statement, args...)
 	w.must(errors.Join(err, db.Close()))

@@ -8,10 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/client"
@@ -300,9 +298,4 @@ func TestSessionsThatAreNotThere(t *testing.T) {
 	}
 	_, err = w.readStream(w.ctx, stream, 0)
 	wantError(t, err, codes.NotFound, pb.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
-
-	brief := w.session(&pb.CreateReadSessionRequest{Name: w.manyOrders(10), Ttl: durationpb.New(time.Second)})
-	<-time.After(time.Until(brief.GetExpireTime().AsTime()))
-	_, err = w.readStream(w.ctx, brief.GetStreams()[0].GetName(), 0)
-	wantError(t, err, codes.FailedPrecondition, pb.ErrorReason_ERROR_REASON_SESSION_EXPIRED)
 }

@@ -6,8 +6,8 @@
 // not proven complete. It copies each message once, from the connection's frames to
 // the memory of the record batch. Sessions are made with the generated stubs.
 //
-// The package may import the contract, gRPC and Arrow. It must not import any other
-// package of the server but its pool of buffers.
+// The package may import the contract, gRPC, Arrow and what checks Arrow's messages. It
+// must not import any other package of the server but its pool of buffers.
 package client
 
 import (
@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 )
@@ -143,7 +144,7 @@ func (s *stream) take(m *message) error {
 		return fmt.Errorf("a message came after the last: %w", ErrIncomplete)
 	}
 	if schema := m.other.GetSchema(); schema != nil {
-		if s.schema != nil && s.schema.GetFingerprint() != schema.GetFingerprint() {
+		if s.schema != nil && !proto.Equal(s.schema, schema) {
 			return fmt.Errorf("the columns changed: %w", ErrIncomplete)
 		}
 		s.schema = schema
@@ -154,12 +155,19 @@ func (s *stream) take(m *message) error {
 		}
 		s.stats = stats
 	}
+	if m.batch != nil && m.rows != m.counted {
+		m.release()
+		return fmt.Errorf("a message has %d rows, and says that it has %d: %w", m.counted, m.rows, ErrIncomplete)
+	}
 	if m.rows == 0 {
 		return nil
 	}
 	if m.offset != s.offset || m.rows < 0 {
 		m.release()
 		return fmt.Errorf("rows came from %d on instead of %d: %w", m.offset, s.offset, ErrIncomplete)
+	}
+	if m.ipc == nil && m.batch == nil {
+		return fmt.Errorf("a message says that it has %d rows, and has none: %w", m.rows, ErrIncomplete)
 	}
 	s.offset += m.rows
 	return nil

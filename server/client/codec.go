@@ -37,8 +37,10 @@ type message struct {
 	ipc    *memory.Buffer       // Arrow messages, or nil
 	batch  *memory.Buffer       // an encoded RowBatch, or nil
 	other  *pb.ReadRowsResponse // what has no rows, or nil
-	rows   int64
+	rows   int64                // as the message says
 	offset int64
+
+	counted int64 // rows in batch
 }
 
 func (m *message) release() {
@@ -73,26 +75,33 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return nil
 }
 
-var errMalformed = errors.New("it is malformed")
+var (
+	errMalformed = errors.New("it is malformed")
+	errUnusual   = errors.New("it is not written as the server writes it")
+)
 
+// read reads a message of rows as the server writes it. What it finds written
+// otherwise, and what has no rows, protobuf reads.
 func (m *message) read(r *mem.Reader, whole mem.BufferSlice) error {
-	for r.Remaining() > 0 {
-		number, kind, length, err := field(r)
-		if err != nil {
-			return err
-		}
+	for has := false; r.Remaining() > 0; {
+		number, kind, value, err := field(r)
 		switch {
+		case err != nil:
+			return m.readAny(whole)
 		case number == responseOffset && kind == protowire.VarintType:
-			m.offset = int64(length)
-		case number == responseArrow && kind == protowire.BytesType && m.ipc == nil:
-			err = m.readArrow(r, int(length))
-		case number == responseRows && kind == protowire.BytesType && m.batch == nil:
-			if m.batch, err = take(r, length); err == nil {
-				m.rows, err = rowCount(m.batch.Bytes())
+			m.offset = int64(value)
+		case number == responseArrow && kind == protowire.BytesType && !has:
+			has, err = true, m.readArrow(r, value)
+		case number == responseRows && kind == protowire.BytesType && !has:
+			has = true
+			if m.batch, err = take(r, value); err == nil {
+				m.counted, m.rows, err = countRows(m.batch.Bytes())
 			}
-		default: // no message of rows
-			m.other = &pb.ReadRowsResponse{}
-			return proto.Unmarshal(whole.Materialize(), m.other)
+		default:
+			return m.readAny(whole)
+		}
+		if err == errUnusual {
+			return m.readAny(whole)
 		}
 		if err != nil {
 			return err
@@ -102,13 +111,16 @@ func (m *message) read(r *mem.Reader, whole mem.BufferSlice) error {
 }
 
 // readArrow reads an ArrowBatch of a length.
-func (m *message) readArrow(r *mem.Reader, length int) error {
-	end := r.Remaining() - length
+func (m *message) readArrow(r *mem.Reader, length uint64) error {
+	if length > uint64(r.Remaining()) {
+		return errMalformed
+	}
+	end := r.Remaining() - int(length)
 	for r.Remaining() > end {
 		number, kind, value, err := field(r)
 		switch {
 		case err != nil:
-			return err
+			return errUnusual
 		case number == arrowIPC && kind == protowire.BytesType && m.ipc == nil:
 			if m.ipc, err = take(r, value); err != nil {
 				return err
@@ -116,13 +128,45 @@ func (m *message) readArrow(r *mem.Reader, length int) error {
 		case number == arrowRowCount && kind == protowire.VarintType:
 			m.rows = int64(value)
 		default:
-			return errMalformed
+			return errUnusual
 		}
 	}
-	if r.Remaining() != end || end < 0 {
+	if r.Remaining() != end {
 		return errMalformed
 	}
 	return nil
+}
+
+// readAny reads a message however it is written. Fields that a newer server adds are
+// left out.
+func (m *message) readAny(whole mem.BufferSlice) error {
+	m.release()
+	*m = message{other: &pb.ReadRowsResponse{}}
+	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(whole.Materialize(), m.other); err != nil {
+		return err
+	}
+	m.offset = m.other.GetOffset()
+	switch {
+	case m.other.GetArrow() != nil:
+		m.rows, m.ipc = m.other.GetArrow().GetRowCount(), keep(m.other.GetArrow().GetIpc())
+	case m.other.GetRows() != nil:
+		batch, err := proto.Marshal(m.other.GetRows())
+		if err != nil {
+			return err
+		}
+		m.counted, m.rows, m.batch = int64(len(m.other.GetRows().GetRows())), m.other.GetRows().GetRowCount(), keep(batch)
+	default:
+		return nil
+	}
+	m.other = nil
+	return nil
+}
+
+// keep copies bytes to memory of the pool.
+func keep(b []byte) *memory.Buffer {
+	data := pool.Allocator{}.Allocate(len(b))
+	copy(data, b)
+	return memory.NewBufferWithAllocator(data, pool.Allocator{})
 }
 
 // field reads a field's tag, and its value or, of a field of bytes, its length.
@@ -133,7 +177,7 @@ func field(r *mem.Reader) (number protowire.Number, kind protowire.Type, value u
 	}
 	number, kind = protowire.DecodeTag(tag)
 	if kind != protowire.VarintType && kind != protowire.BytesType {
-		return 0, 0, 0, errMalformed
+		return 0, 0, 0, errUnusual
 	}
 	value, err = binary.ReadUvarint(r)
 	return number, kind, value, unexpected(err)
@@ -158,18 +202,23 @@ func take(r *mem.Reader, length uint64) (*memory.Buffer, error) {
 	return memory.NewBufferWithAllocator(data, pool.Allocator{}), nil
 }
 
-// rowCount reads what a RowBatch says of itself.
-func rowCount(batch []byte) (rows int64, err error) {
-	// The count is the last field, and so found from the end, unless another server
-	// writes it elsewhere.
-	for size := 1; size <= 10 && size < len(batch); size++ {
-		at := len(batch) - size
-		if batch[at-1] != byte(batchRowCount)<<3|byte(protowire.VarintType) {
-			continue
+// countRows counts the rows of a RowBatch, and reads how many it says that it has.
+// It fails where the batch is not written as the server writes it: the number last.
+func countRows(batch []byte) (rows, said int64, err error) {
+	for len(batch) > 0 && batch[0] == byte(batchRow)<<3|byte(protowire.BytesType) {
+		length, n := binary.Uvarint(batch[1:])
+		if n <= 0 || length > uint64(len(batch)-1-n) {
+			return 0, 0, errUnusual
 		}
-		if n, length := protowire.ConsumeVarint(batch[at:]); length == size {
-			return int64(n), nil
-		}
+		batch = batch[1+n+int(length):]
+		rows++
 	}
-	return 0, errMalformed
+	if len(batch) == 0 {
+		return rows, 0, nil
+	}
+	count, n := binary.Uvarint(batch[1:])
+	if batch[0] != byte(batchRowCount)<<3|byte(protowire.VarintType) || n != len(batch)-1 {
+		return 0, 0, errUnusual
+	}
+	return rows, int64(count), nil
 }

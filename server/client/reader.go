@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/warehouse/ipccheck"
 )
 
 // Reader reads a stream of a session in the format ARROW. It is an
@@ -33,6 +34,12 @@ type Reader struct {
 
 var _ array.RecordReader = (*Reader)(nil)
 
+// maxBuffer is the most bytes that a column of a compressed message may become. It is
+// twice Snowflake's largest value; the server keeps messages of several rows far smaller.
+const maxBuffer = 256 << 20
+
+var errNotArrow = errors.New("the session is not in the format ARROW")
+
 // Read opens a stream of a session, `…/sessions/{session}/streams/{number}`. It
 // returns when the columns have come. The context bounds the whole read.
 func Read(ctx context.Context, conn grpc.ClientConnInterface, name string, options Options) (*Reader, error) {
@@ -44,11 +51,12 @@ func Read(ctx context.Context, conn grpc.ClientConnInterface, name string, optio
 	r.refs.Store(1)
 	if len(s.schema.GetArrowIpc()) == 0 {
 		s.cancel()
-		return nil, errors.New("the session is not in the format ARROW")
+		return nil, errNotArrow
 	}
 	r.bytes = bytes.Clone(s.schema.GetArrowIpc())
 	r.memory = memory.NewBufferBytes(r.bytes)
-	if r.ipc, err = ipc.NewReaderFromMessageReader((*messages)(r)); err != nil {
+	allocator := ipccheck.Allocator{Allocator: memory.DefaultAllocator, Limit: maxBuffer}
+	if r.ipc, err = ipc.NewReaderFromMessageReader((*messages)(r), ipc.WithAllocator(allocator)); err != nil {
 		s.cancel()
 		return nil, fmt.Errorf("read the columns: %w", err)
 	}
@@ -68,20 +76,34 @@ func (r *Reader) Next() bool {
 		return false
 	}
 	if !r.ipc.Next() {
-		if r.err == nil {
-			r.err = r.ipc.Err()
-		}
-		if r.err == nil && r.given != r.stream.offset {
-			r.err = fmt.Errorf("%d rows are in the batches of %d: %w", r.given, r.stream.offset, ErrIncomplete)
+		if err := r.ipc.Err(); r.err == nil && err != nil {
+			r.err = damaged(err)
 		}
 		if r.err == nil {
 			r.err = io.EOF
 		}
 		return false
 	}
-	r.given += r.ipc.RecordBatch().NumRows()
+	batch := r.ipc.RecordBatch()
+	if rows, left := batch.NumRows(), r.stream.offset-r.given; rows > left || rows < left && len(r.bytes) == 0 {
+		r.err = miscounted(rows, left)
+	} else if err := ipccheck.Validate(batch); err != nil {
+		r.err = damaged(err)
+	}
+	if r.err != nil {
+		return false
+	}
+	r.given += batch.NumRows()
 	return true
 }
+
+func miscounted(rows, left int64) error {
+	return fmt.Errorf("a message has %d more rows, and says %d: %w", rows, left, ErrIncomplete)
+}
+
+// damaged is an error about a batch. Its cause is told but not wrapped, as it may be an
+// io.EOF, which readers of Arrow take for a good end.
+func damaged(err error) error { return fmt.Errorf("read rows: %v: %w", err, ErrIncomplete) }
 
 // RecordBatch returns the batch that Next has read. It is valid until the next call
 // of Next, unless it is retained.
@@ -138,12 +160,21 @@ func (m *messages) Release() {}
 func (m *messages) Message() (*ipc.Message, error) {
 	for len(m.bytes) == 0 {
 		(*Reader)(m).drop()
+		if left := m.stream.offset - m.given; left != 0 {
+			m.err = miscounted(0, left)
+			return nil, m.err
+		}
 		next, err := m.stream.receive()
 		if err != nil {
 			if err != io.EOF {
 				m.err = err
 			}
 			return nil, err
+		}
+		if next.batch != nil {
+			next.release()
+			m.err = errNotArrow
+			return nil, m.err
 		}
 		if next.ipc == nil {
 			continue
@@ -155,29 +186,26 @@ func (m *messages) Message() (*ipc.Message, error) {
 
 const continuation = 0xffffffff
 
-var errMessage = errors.New("an Arrow message is malformed")
-
 // cut takes the first message off the bytes.
 func (m *messages) cut() (*ipc.Message, error) {
 	if len(m.bytes) < 8 || binary.LittleEndian.Uint32(m.bytes) != continuation {
-		m.err = errMessage
-		return nil, m.err
+		return nil, m.malformed()
 	}
 	length := int64(binary.LittleEndian.Uint32(m.bytes[4:]))
-	if length == 0 || length > int64(len(m.bytes))-8 {
-		m.err = errMessage
+	if length > int64(len(m.bytes))-8 {
+		return nil, m.malformed()
+	}
+	size, err := ipccheck.BodyLength(m.bytes[8:][:length])
+	if err != nil {
+		m.err = damaged(err)
 		return nil, m.err
+	}
+	if size > int64(len(m.bytes))-8-length {
+		return nil, m.malformed()
 	}
 	start := m.memory.Len() - len(m.bytes)
 	head := memory.SliceBuffer(m.memory, start+8, int(length))
 	defer head.Release()
-	probe := ipc.NewMessage(head, memory.NewBufferBytes(nil))
-	size := probe.BodyLen()
-	probe.Release()
-	if size < 0 || size > int64(len(m.bytes))-8-length {
-		m.err = errMessage
-		return nil, m.err
-	}
 	body := memory.SliceBuffer(m.memory, start+8+int(length), int(size))
 	defer body.Release()
 	m.bytes = m.bytes[8+length+size:]
@@ -186,4 +214,9 @@ func (m *messages) cut() (*ipc.Message, error) {
 	}
 	m.last = ipc.NewMessage(head, body)
 	return m.last, nil
+}
+
+func (m *messages) malformed() error {
+	m.err = damaged(ipccheck.ErrMalformed)
+	return m.err
 }

@@ -49,6 +49,7 @@ type run struct {
 	result   warehouse.Result
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
+	end      context.CancelFunc // of the deadline, which is the session's expiry
 	declared *int64
 
 	mu      sync.Mutex
@@ -83,6 +84,7 @@ func (r *run) do() {
 	if cause := context.Cause(r.ctx); err != nil && cause != nil {
 		err = cause
 	}
+	r.end()
 	r.cancel(nil)
 	r.link.Release()
 	// The end is stored even if the server is shutting down.
@@ -129,6 +131,9 @@ func (r *run) complete(ctx context.Context) error {
 func (r *run) fail(ctx context.Context, err error) {
 	failed := proto.CloneOf(r.session)
 	failed.State = pb.ReadSessionState_READ_SESSION_STATE_FAILED
+	if r.service.lifetime.Err() != nil { // nobody goes on with it
+		err = lost(failed.GetName(), stoppedHalfWay)
+	}
 	failed.Problem = errmap.Problem(explainSpool(err), failed.GetModel())
 	updateErr := r.service.store.UpdateSession(ctx, failed)
 	if errors.Is(updateErr, store.ErrNotFound) {
@@ -147,8 +152,31 @@ func (r *run) spool() error {
 		defer close(full)
 		return r.read(ctx, full)
 	})
-	group.Go(func() error { return r.write(ctx, full) })
+	written := make(chan struct{})
+	group.Go(func() error {
+		defer close(written)
+		return r.write(ctx, full)
+	})
+	group.Go(func() error { return r.keepLease(ctx, written) })
 	return group.Wait()
+}
+
+// keepLease vouches for the session until all is written, also while a part takes long.
+func (r *run) keepLease(ctx context.Context, written <-chan struct{}) error {
+	tick := time.NewTicker(leaseInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := r.service.store.ExtendSession(ctx, r.session.GetName(), 0, nil, leaseTime); err != nil {
+				return err
+			}
+		case <-written:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func (r *run) read(ctx context.Context, full chan<- int) error {
@@ -221,17 +249,17 @@ func (r *run) read(ctx context.Context, full chan<- int) error {
 	}
 }
 
-// write writes parts, tells other replicas of them, and keeps the lease.
+// write writes parts, and tells other replicas of them.
 func (r *run) write(ctx context.Context, full <-chan int) error {
-	lease := time.NewTicker(leaseInterval)
-	defer lease.Stop()
+	late := time.NewTicker(noteInterval)
+	defer late.Stop()
 	noted, told := 0, time.Now()
 	note := func(upTo int) error {
 		var parts []store.SessionPart
 		for _, part := range r.made()[noted:upTo] {
 			parts = append(parts, store.SessionPart{Rows: part.rows, Bytes: part.bytes})
 		}
-		err := r.service.store.ExtendSession(ctx, r.session.GetName(), noted, parts, time.Now().Add(leaseTime))
+		err := r.service.store.ExtendSession(ctx, r.session.GetName(), noted, parts, leaseTime)
 		noted, told = upTo, time.Now()
 		return err
 	}
@@ -251,7 +279,10 @@ func (r *run) write(ctx context.Context, full <-chan int) error {
 					return err
 				}
 			}
-		case <-lease.C:
+		case <-late.C:
+			if noted == written {
+				continue
+			}
 			if err := note(written); err != nil {
 				return err
 			}

@@ -47,7 +47,7 @@ type Store interface {
 	CreateSession(ctx context.Context, session *store.Session) error
 	Session(ctx context.Context, name string) (*store.Session, error)
 	UpdateSession(ctx context.Context, session *pb.ReadSession) error
-	ExtendSession(ctx context.Context, name string, first int, parts []store.SessionPart, lease time.Time) error
+	ExtendSession(ctx context.Context, name string, first int, parts []store.SessionPart, lease time.Duration) error
 	SessionParts(ctx context.Context, name string, from int) ([]store.SessionPart, error)
 	DeleteSession(ctx context.Context, name string) error
 	SessionLives(ctx context.Context, id string, then time.Time) (bool, error)

@@ -132,7 +132,7 @@ func (s *Service) describe(ctx context.Context, plan *plan, result warehouse.Res
 		schema: fields, columns: columns, whole: fields == result.Schema(),
 		found: manifest{Schema: schemaMessage(fields)},
 		Session: &store.Session{
-			Lease: now.Add(leaseTime),
+			Lease: leaseTime,
 			Key:   make([]byte, spool.KeySize),
 			Resource: &pb.ReadSession{
 				Name: name.String(), Model: plan.name.String(), Schema: schema,
@@ -210,6 +210,7 @@ func (s *Service) createSpooled(ctx context.Context, made *newSession, result wa
 		return nil, errors.Join(err, result.Close())
 	}
 	r.session, r.id, r.key, r.result = made.Resource, made.name.ID, made.Key, result
+	r.ctx, r.end = context.WithDeadlineCause(r.ctx, made.Resource.GetExpireTime().AsTime(), expired(made.Resource))
 	if !made.whole {
 		r.result = &projection{Result: result, schema: made.schema, indexes: made.columns}
 	}
@@ -404,13 +405,15 @@ func (s *Service) sweepNowAndThen() {
 			return
 		case <-tick.C:
 		}
-		if err := s.sweep(s.lifetime, time.Now()); err != nil && s.lifetime.Err() == nil {
+		if err := s.Sweep(s.lifetime, time.Now()); err != nil && s.lifetime.Err() == nil {
 			s.logger.Warn("expired read sessions were not all removed; the next sweep goes on", "error", err.Error())
 		}
 	}
 }
 
-func (s *Service) sweep(ctx context.Context, now time.Time) error {
+// Sweep removes what is kept of sessions that have expired by then, and forgets those
+// that expired long before.
+func (s *Service) Sweep(ctx context.Context, now time.Time) error {
 	var err error
 	if s.spool != nil {
 		err = s.spool.Sweep(ctx, func(ctx context.Context, id string) (bool, error) { return s.store.SessionLives(ctx, id, now) })

@@ -209,8 +209,8 @@ func (s *spoolSource) part(ctx context.Context, n int) (rows int64, ok bool, err
 			return 0, false, nil
 		case state == pb.ReadSessionState_READ_SESSION_STATE_FAILED:
 			return 0, false, problemError(s.session.Resource)
-		case time.Now().After(s.session.Lease):
-			return 0, false, lost(s.session.Resource.GetName(), "the server that read the result from the warehouse stopped half way")
+		case s.session.Lapsed:
+			return 0, false, lost(s.session.Resource.GetName(), stoppedHalfWay)
 		}
 		select {
 		case <-time.After(pollInterval):
@@ -242,6 +242,8 @@ func problemError(session *pb.ReadSession) error {
 		Metadata: map[string]string{"query_id": session.GetQueryId()},
 	}
 }
+
+const stoppedHalfWay = "the server that read the result from the warehouse stopped half way"
 
 func lost(session, why string) error {
 	return errmap.New(pb.ErrorReason_ERROR_REASON_SESSION_LOST, session, "the session's result is lost: "+why+"; create another session")

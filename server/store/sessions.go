@@ -16,9 +16,10 @@ import (
 // Session is a read session as it is stored.
 type Session struct {
 	Resource *pb.ReadSession
-	Lease    time.Time // until when somebody looks after a running session
-	Manifest []byte    // how to find the rows; the store does not read it
-	Key      []byte    // a secret of the session's own, sealed in the database
+	Lease    time.Duration // for how long somebody looks after a running session, from its creation on
+	Lapsed   bool          // that is over, by the database's clock, as the replicas' own need not agree
+	Manifest []byte        // how to find the rows; the store does not read it
+	Key      []byte        // a secret of the session's own, sealed in the database
 }
 
 // SessionPart is a part of a session's rows that is there to be read.
@@ -47,9 +48,9 @@ func (s *Store) CreateSession(ctx context.Context, session *Session) error {
 	}
 	result, err := s.write.ExecContext(ctx, `
 		INSERT INTO sessions (name, id, connection, state, expire_time, lease_time, resource, manifest, sealed_key)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
+		VALUES ($1, $2, $3, $4, $5, `+s.dialect.now+` + $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
 		session.Resource.GetName(), name.ID, name.Connection.String(), int32(session.Resource.GetState()),
-		session.Resource.GetExpireTime().AsTime().UnixMilli(), session.Lease.UnixMilli(), data, notNull(session.Manifest), sealed)
+		session.Resource.GetExpireTime().AsTime().UnixMilli(), session.Lease.Milliseconds(), data, notNull(session.Manifest), sealed)
 	if s.dialect.isOrphan(err) {
 		err = ErrNotFound
 	} else if err = changed(result, err); errors.Is(err, ErrNotFound) {
@@ -72,16 +73,17 @@ func notNull(data []byte) []byte {
 // key does not open.
 func (s *Store) Session(ctx context.Context, name string) (*Session, error) {
 	var data, manifest, sealed []byte
-	var lease int64
-	err := s.read.QueryRowContext(ctx, `SELECT resource, manifest, sealed_key, lease_time FROM sessions WHERE name = $1`, name).
-		Scan(&data, &manifest, &sealed, &lease)
+	var lapsed int
+	err := s.read.QueryRowContext(ctx, `
+		SELECT resource, manifest, sealed_key, CASE WHEN lease_time < `+s.dialect.now+` THEN 1 ELSE 0 END FROM sessions WHERE name = $1`, name).
+		Scan(&data, &manifest, &sealed, &lapsed)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read session: %w", err)
 	}
-	session := &Session{Resource: &pb.ReadSession{}, Lease: time.UnixMilli(lease), Manifest: manifest}
+	session := &Session{Resource: &pb.ReadSession{}, Lapsed: lapsed != 0, Manifest: manifest}
 	if err := proto.Unmarshal(data, session.Resource); err != nil {
 		return nil, fmt.Errorf("read session: %w", err)
 	}
@@ -107,12 +109,12 @@ func (s *Store) UpdateSession(ctx context.Context, session *pb.ReadSession) erro
 	return nil
 }
 
-// ExtendSession says that parts, from a number on, are there to be read, and until
-// when somebody looks after the session. It fails with ErrNotFound if there is none
-// of that name.
-func (s *Store) ExtendSession(ctx context.Context, name string, first int, parts []SessionPart, lease time.Time) error {
+// ExtendSession says that parts, from a number on, are there to be read, and for how
+// long from now on somebody looks after the session. It fails with ErrNotFound if
+// there is none of that name.
+func (s *Store) ExtendSession(ctx context.Context, name string, first int, parts []SessionPart, lease time.Duration) error {
 	err := s.change(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `UPDATE sessions SET lease_time = $2 WHERE name = $1`, name, lease.UnixMilli())
+		result, err := tx.ExecContext(ctx, `UPDATE sessions SET lease_time = `+s.dialect.now+` + $2 WHERE name = $1`, name, lease.Milliseconds())
 		if err := changed(result, err); err != nil {
 			return err
 		}

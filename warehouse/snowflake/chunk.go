@@ -11,9 +11,10 @@ import (
 	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/sigmasource/sigmasource/warehouse/ipccheck"
 )
 
 // chunkAttempts is how often a chunk is downloaded until it is complete, on top
@@ -64,7 +65,7 @@ func (e *countError) Error() string {
 // Snowflake wrote, and not that they did not come.
 func isDamage(err error) bool {
 	var corrupt flate.CorruptInputError
-	for _, known := range []error{errDamaged, errAltered, gzip.ErrChecksum, gzip.ErrHeader} {
+	for _, known := range []error{errDamaged, errAltered, ipccheck.ErrMalformed, gzip.ErrChecksum, gzip.ErrHeader} {
 		if errors.Is(err, known) {
 			return true
 		}
@@ -109,7 +110,7 @@ func (c *chunk) read(ctx context.Context) (arrow.RecordBatch, error) {
 		return nil, io.EOF
 	}
 	batch := c.reader.RecordBatch()
-	if err := validate(batch); err != nil {
+	if err := ipccheck.Validate(batch); err != nil {
 		return nil, err
 	}
 	batch.Retain()
@@ -151,7 +152,7 @@ func (c *chunk) open(ctx context.Context) (err error) {
 	}
 	c.sum = crc32.New(castagnoli)
 	source := &messages{source: io.TeeReader(c.stream, c.sum)}
-	if c.reader, err = ipc.NewReader(source, ipc.WithAllocator(bounded{c.allocator})); err != nil {
+	if c.reader, err = ipc.NewReader(source, ipc.WithAllocator(ipccheck.Allocator{Allocator: c.allocator, Limit: maxBody})); err != nil {
 		if errors.Is(err, io.EOF) && c.delivered == 0 {
 			return io.EOF // it is empty
 		}
@@ -182,33 +183,4 @@ func (c *chunk) close() {
 		_ = c.stream.Close()
 		c.stream = nil
 	}
-}
-
-// validate finds buffers that are too short and offsets that lead out of them,
-// which the Arrow reader takes as they come. Its own full validation also reads
-// every text and quotes what it dislikes.
-func validate(batch arrow.RecordBatch) error {
-	if err := array.ValidateRecord(batch); err != nil {
-		return fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	for _, column := range batch.Columns() {
-		if column.Len() == 0 {
-			continue
-		}
-		var offsets []int32
-		switch a := column.(type) {
-		case *array.String:
-			offsets = a.ValueOffsets()
-		case *array.Binary:
-			offsets = a.ValueOffsets()
-		}
-		last := int32(0)
-		for _, offset := range offsets {
-			if offset < last {
-				return fmt.Errorf("%w: its texts overlap", errDamaged)
-			}
-			last = offset
-		}
-	}
-	return nil
 }

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -184,7 +187,7 @@ func TestAReadOverABreakingConnectionEndsWhollyOrFails(t *testing.T) {
 func TestTheReadCommandEndsWhollyOrFails(t *testing.T) {
 	model := serveDemo(t)
 	p := newProxy(t, os.Getenv("SIGMASOURCE_SERVER"))
-	for _, output := range []string{"json", "arrow"} {
+	for _, output := range []string{"json", "csv", "arrow"} {
 		read := func() (string, error) {
 			out, _, err := run(t.Context(), "", "read", model, "-o", output, "--server", p.Addr().String())
 			return out, err
@@ -196,11 +199,124 @@ func TestTheReadCommandEndsWhollyOrFails(t *testing.T) {
 		for at, kind := range p.came() {
 			for _, do := range []harm{end, sever, lose, twice} {
 				p.setFor(1, do, at)
-				if out, err := read(); err == nil && out != whole {
+				if out, err := read(); err != nil && output == "arrow" && strings.HasSuffix(out, endOfArrow) {
+					t.Errorf("message %d (%s) %s: it fails, and its output has an end", at, kind, do)
+				} else if err == nil && out != whole {
 					t.Errorf("%s, message %d (%s) %s: it ends well, and with other rows", output, at, kind, do)
 				} else if err == nil && do == end {
 					t.Errorf("%s, message %d (%s) %s: it ends well", output, at, kind, do)
 				}
+			}
+		}
+	}
+}
+
+// endOfArrow is what an Arrow stream ends with that is whole.
+const endOfArrow = "\xFF\xFF\xFF\xFF\x00\x00\x00\x00"
+
+// TestTheReadCommandOverABreakingConnectionEndsWhollyOrFails cuts the connection of the
+// command once, between any two bytes.
+func TestTheReadCommandOverABreakingConnectionEndsWhollyOrFails(t *testing.T) {
+	model := serveDemo(t)
+	const seed, ending = 13, 400 // the session's deletion, the trailers, and lengths of time that differ
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	for _, output := range []string{"json", "csv", "arrow"} {
+		pipe := newWire(t, os.Getenv("SIGMASOURCE_SERVER"))
+		read := func(most int64) (out, messages string, err error) {
+			pipe.most.Store(most)
+			pipe.cuts.Store(1)
+			return run(t.Context(), "", "read", model, "-o", output, "--server", pipe.Addr().String())
+		}
+		whole, said, err := read(1 << 40)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := <-pipe.passed - ending
+		rows := textOf(t, output, whole)
+		counted := fmt.Sprintf("\n%d rows in ", strings.Count(rows, "\n"))
+		if !strings.Contains("\n"+said, counted) {
+			t.Fatalf("it says %q after %d rows", said, strings.Count(rows, "\n"))
+		}
+		wentOn := 0
+		for range 6 {
+			most := random.Int64N(all)
+			got, said, err := read(most)
+			switch {
+			case err != nil && output == "arrow" && strings.HasSuffix(got, endOfArrow):
+				t.Errorf("after %d bytes: it fails, %v, and its output has an end", most, err)
+			case err != nil && strings.Contains("\n"+said, counted):
+				t.Errorf("%s, after %d bytes: it fails, %v, and says %q", output, most, err, said)
+			case err == nil && textOf(t, output, got) != rows:
+				t.Errorf("%s, after %d bytes: it ends well, and with other rows", output, most)
+			case err == nil && !strings.Contains("\n"+said, counted):
+				t.Errorf("%s, after %d bytes: it says %q", output, most, said)
+			case err == nil:
+				wentOn++
+			}
+		}
+		if wentOn == 0 {
+			t.Errorf("%s: no read went on after a cut", output)
+		}
+	}
+}
+
+// textOf is what the command has written as lines of text, one for each row.
+func textOf(t *testing.T, output, written string) string {
+	t.Helper()
+	switch output {
+	case "csv":
+		_, rows, _ := strings.Cut(written, "\n") // the names
+		return rows
+	case "arrow":
+		var text strings.Builder
+		reader, err := ipc.NewReader(strings.NewReader(written))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer reader.Release()
+		for reader.Next() {
+			batch := reader.RecordBatch()
+			for i := range int(batch.NumRows()) {
+				for _, column := range batch.Columns() {
+					fmt.Fprintf(&text, "%q|", column.ValueStr(i))
+				}
+				text.WriteByte('\n')
+			}
+		}
+		if reader.Err() != nil {
+			t.Error(reader.Err())
+		}
+		return text.String()
+	}
+	return written
+}
+
+// TestTheProgramFailsWithAReadThatIsNotWhole looks at the program as a script does.
+func TestTheProgramFailsWithAReadThatIsNotWhole(t *testing.T) {
+	model := serveDemo(t)
+	p := newProxy(t, os.Getenv("SIGMASOURCE_SERVER"))
+	if _, _, err := run(t.Context(), "", "read", model, "--server", p.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	kinds := p.came()
+	for _, output := range []string{"json", "csv", "arrow"} {
+		for do, at := range map[harm]int{end: len(kinds) - 1, lose: len(kinds) - 2, pass: 0} {
+			p.setFor(1, do, at)
+			program := exec.CommandContext(t.Context(), os.Args[0], "read", model, "-o", output, "--server", p.Addr().String())
+			program.Env = append(os.Environ(), asProgram+"=1")
+			var messages strings.Builder
+			program.Stderr = &messages
+			out, err := program.Output()
+			var exit *exec.ExitError
+			if do == pass {
+				if err != nil {
+					t.Errorf("%s: %v: %s", output, err, messages.String())
+				}
+				continue
+			}
+			if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(messages.String(), "the rows are not complete") {
+				t.Errorf("%s, message %d %s: it ends with %v and says %q after %d bytes", output, at, do, err, messages.String(), len(out))
 			}
 		}
 	}

@@ -62,7 +62,7 @@ func (c *client) read(ctx context.Context, conn *grpc.ClientConn, request *pb.Cr
 	if err != nil {
 		return err
 	}
-	session := created.GetSession()
+	session, begun := created.GetSession(), time.Now()
 	defer func() {
 		// Also where the read was interrupted.
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
@@ -82,7 +82,8 @@ func (c *client) read(ctx context.Context, conn *grpc.ClientConn, request *pb.Cr
 	if err = errors.Join(err, buffered.Flush()); err != nil {
 		return err
 	}
-	fmt.Fprintf(messages, "%d rows in %s\n", statistics.GetRowCount(), statistics.GetTotalTime().AsDuration().Round(100*time.Microsecond))
+	// The statistics are those of the last call, and it may have gone on after a fault.
+	fmt.Fprintf(messages, "%d rows in %s\n", statistics.GetStreamRowCount(), time.Since(begun).Round(100*time.Microsecond))
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -277,7 +278,8 @@ type wire struct {
 	net.Listener
 	server string
 	most   atomic.Int64
-	passed chan int64 // how many bytes went to the client, for the first connections
+	cuts   atomic.Int64 // how many connections it breaks yet
+	passed chan int64   // how many bytes went to the client, for the first connections
 	under  sync.WaitGroup
 }
 
@@ -288,6 +290,7 @@ func newWire(t *testing.T, server string) *wire {
 		t.Fatal(err)
 	}
 	w := &wire{Listener: listener, server: server, passed: make(chan int64, 1)}
+	w.cuts.Store(math.MaxInt64)
 	w.under.Go(func() {
 		for {
 			client, err := listener.Accept()
@@ -316,7 +319,11 @@ func (w *wire) carry(client net.Conn) {
 		_, _ = io.Copy(backend, client) // until either side ends
 		_ = backend.Close()
 	})
-	n, _ := io.Copy(client, io.LimitReader(backend, w.most.Load()))
+	most := int64(math.MaxInt64)
+	if w.cuts.Add(-1) >= 0 {
+		most = w.most.Load()
+	}
+	n, _ := io.Copy(client, io.LimitReader(backend, most))
 	_, _ = client.Close(), backend.Close()
 	select {
 	case w.passed <- n:
