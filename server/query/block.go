@@ -19,6 +19,17 @@ type block struct {
 	batch arrow.RecordBatch // or nil
 }
 
+// size is about how many bytes the block takes.
+func (b block) size() int64 {
+	switch {
+	case b.ipc != nil:
+		return int64(b.ipc.Len())
+	case b.batch != nil:
+		return size(b.batch)
+	}
+	return 0
+}
+
 func (b block) release() {
 	if b.ipc != nil {
 		b.ipc.Free()
