@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 
@@ -36,9 +36,9 @@ func (w *world) onDisk(disk *spooltest.Disk, adjust func(*server.Config)) {
 	})
 }
 
-// wideOrders is a model of so many rows of 72 bytes, in order.
+// wideOrders is a model of so many rows of a KiB, in order.
 func (w *world) wideOrders(rows int) string {
-	return w.model(duckdbName, fmt.Sprintf(`select i "Order Id", hash(i) "A", hash(i+1) "B", hash(i+2) "C", hash(i+3) "D", hash(i+4) "E", hash(i+5) "F", hash(i+6) "G", hash(i+7) "H" from range(%d) t(i) order by i limit 1000`, rows))
+	return w.model(duckdbName, fmt.Sprintf(`select i "Order Id", repeat('x', 1000) "Note" from range(%d) t(i) order by i limit 1000`, rows))
 }
 
 // readArrow reads a stream in Arrow from an offset to its end, and wants the numbers of
@@ -52,10 +52,9 @@ func (w *world) readArrow(ctx context.Context, name string, offset int64) (rows 
 	last := int64(-1)
 	for reader.Next() {
 		batch := reader.RecordBatch()
-		for i := range int(batch.NumRows()) {
-			n, err := strconv.ParseInt(batch.Column(0).ValueStr(i), 10, 64)
-			if err != nil || n <= last {
-				return rows, fmt.Errorf("row %d comes after row %d: %w", n, last, err)
+		for _, n := range batch.Column(0).(*array.Int64).Int64Values() {
+			if n <= last {
+				return rows, fmt.Errorf("row %d comes after row %d", n, last)
 			}
 			last = n
 		}
@@ -90,7 +89,7 @@ func TestPartsAreReadFromTheSpoolSideBySide(t *testing.T) {
 	w := shop(t, inParts)
 	disk := &spooltest.Disk{}
 	w.onDisk(disk, nil)
-	const rows = 60_000
+	const rows = 5_000
 	session := w.session(&pb.CreateReadSessionRequest{Name: w.wideOrders(rows), Format: pb.DataFormat_DATA_FORMAT_ARROW})
 	name := session.GetStreams()[0].GetName()
 	if _, err := w.readArrow(w.ctx, name, 0); err != nil {
@@ -119,7 +118,7 @@ func TestWhoLagsBehindReadsFromTheSpoolSideBySide(t *testing.T) {
 		}
 		return meet(ctx)
 	}}, nil)
-	const rows = 700_000
+	const rows = 50_000
 	session := w.session(&pb.CreateReadSessionRequest{Name: w.wideOrders(rows), Format: pb.DataFormat_DATA_FORMAT_ARROW})
 	name := session.GetStreams()[0].GetName()
 	ctx, cancel := context.WithTimeout(w.ctx, time.Minute)
@@ -158,7 +157,7 @@ func TestOnlyPartsThatAreWantedAreOpened(t *testing.T) {
 	var opened []string
 	disk := &spooltest.Disk{}
 	w.onDisk(disk, nil)
-	const rows, streams = 120_000, 2
+	const rows, streams = 10_000, 2
 	session := w.session(&pb.CreateReadSessionRequest{Name: w.wideOrders(rows), Format: pb.DataFormat_DATA_FORMAT_ARROW, MaxStreamCount: streams})
 	for _, stream := range session.GetStreams() {
 		_, err := w.readArrow(w.ctx, stream.GetName(), 0)
@@ -227,7 +226,7 @@ func TestAPartThatFailsAheadOfItsTurn(t *testing.T) {
 			w := shop(t, inParts)
 			disk := &spooltest.Disk{}
 			w.onDisk(disk, nil)
-			session := w.session(&pb.CreateReadSessionRequest{Name: w.wideOrders(60_000)})
+			session := w.session(&pb.CreateReadSessionRequest{Name: w.wideOrders(5_000)})
 			stream := session.GetStreams()[0].GetName()
 			_, err := w.readStream(w.ctx, stream, 0)
 			w.must(err)
@@ -266,7 +265,7 @@ func TestStreamsGoOnWithLittleMemory(t *testing.T) {
 	disk := &spooltest.Disk{}
 	little := func(c *server.Config) { c.ReadMemory = 1 }
 	w.onDisk(disk, little)
-	const rows = 300_000
+	const rows = 20_000
 	session := w.session(&pb.CreateReadSessionRequest{Name: w.wideOrders(rows), Format: pb.DataFormat_DATA_FORMAT_ARROW})
 	for range 2 { // while the query runs, and from elsewhere
 		var readers errgroup.Group
@@ -290,7 +289,7 @@ func TestAReaderThatLeavesEndsWhatIsFetched(t *testing.T) {
 	w := shop(t, inParts)
 	disk := &spooltest.Disk{}
 	w.onDisk(disk, nil)
-	const rows = 120_000
+	const rows = 10_000
 	session := w.session(&pb.CreateReadSessionRequest{Name: w.wideOrders(rows), Format: pb.DataFormat_DATA_FORMAT_ARROW})
 	name := session.GetStreams()[0].GetName()
 	_, err := w.readArrow(w.ctx, name, 0)
