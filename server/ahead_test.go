@@ -13,6 +13,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
@@ -123,7 +124,10 @@ func TestWhoLagsBehindReadsFromTheSpoolSideBySide(t *testing.T) {
 	name := session.GetStreams()[0].GetName()
 	ctx, cancel := context.WithTimeout(w.ctx, time.Minute)
 	defer cancel()
-	stream, err := w.query.ReadRows(ctx, &pb.ReadRowsRequest{Name: name})
+	// A window that does not grow holds the server back as soon as nobody receives.
+	conn := w.dial(nil, grpc.WithStaticStreamWindowSize(64<<10))
+	defer func() { w.close(conn.Close()) }()
+	stream, err := pb.NewModelQueryClient(conn).ReadRows(ctx, &pb.ReadRowsRequest{Name: name})
 	w.must(err)
 	var got int64
 	for got == 0 {

@@ -12,7 +12,7 @@ import (
 )
 
 // block is some rows of a session in order: Arrow IPC messages that make one frame,
-// or a batch as the warehouse gave it.
+// or a batch as the warehouse gave it. Rows that are only counted have neither.
 type block struct {
 	rows  int64
 	ipc   mem.Buffer        // or nil

@@ -22,7 +22,7 @@ import (
 )
 
 // ReadRows streams a part of a session's rows.
-func (s *Service) ReadRows(request *pb.ReadRowsRequest, stream grpc.ServerStreamingServer[pb.ReadRowsResponse]) (err error) {
+func (s *Service) ReadRows(request *pb.ReadRowsRequest, stream grpc.ServerStreamingServer[pb.ReadRowsResponse]) error {
 	name, err := resource.ParseStream(request.GetName())
 	if err != nil {
 		return errmap.InvalidField("name", err.Error())
