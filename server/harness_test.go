@@ -197,13 +197,13 @@ func (w *world) start() {
 }
 
 // dial connects as one more client, whose answers are looked at, too.
-func (w *world) dial(transport credentials.TransportCredentials) *grpc.ClientConn {
+func (w *world) dial(transport credentials.TransportCredentials, options ...grpc.DialOption) *grpc.ClientConn {
 	w.t.Helper()
 	if transport == nil {
 		transport = insecure.NewCredentials()
 	}
-	conn, err := grpc.NewClient(w.address, grpc.WithTransportCredentials(transport),
-		grpc.WithUnaryInterceptor(w.watchUnary), grpc.WithStreamInterceptor(w.watchStream))
+	conn, err := grpc.NewClient(w.address, append(options, grpc.WithTransportCredentials(transport),
+		grpc.WithUnaryInterceptor(w.watchUnary), grpc.WithStreamInterceptor(w.watchStream))...)
 	w.must(err)
 	return conn
 }

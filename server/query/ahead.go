@@ -4,140 +4,170 @@ import (
 	"context"
 	"io"
 	"sync"
-
-	"github.com/apache/arrow-go/v18/arrow"
-	"golang.org/x/sync/semaphore"
 )
 
 // How far a stream reads ahead of its caller.
 const (
 	partsAhead   = 3        // parts that are fetched at once, with the one that is sent
 	streamMemory = 16 << 20 // bytes of rows, within the budget of the process
-	batchesAhead = 256
-	// spareBatches is how many batches of the part that is being sent are held
-	// without asking whether there is memory for them: a stream goes on, however
-	// little there is.
-	spareBatches = 2
+	blocksAhead  = 256
+	// spareBlocks is how many blocks of the part that is being sent are held without
+	// asking whether there is memory for them: a stream goes on, however little there
+	// is.
+	spareBlocks = 2
 )
+
+// readPart reads a part to its end, and gives its blocks away. Those that end before
+// the row from need not have contents.
+type readPart func(ctx context.Context, part int, from int64, give func(block) error) error
 
 // readAhead fetches a stream's next parts while one is being sent.
 type readAhead struct {
-	read   func(ctx context.Context, part int, give func(arrow.RecordBatch) error) error
-	parts  int    // in all
-	step   int    // from one part of the stream to the next
-	budget budget // of the process
-	stream budget // of this stream
+	read    readPart
+	step    int     // from one part of the stream to the next
+	budgets budgets // of this stream, of all streams, of the process
 
 	ctx     context.Context
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
 	fetched map[int]*partAhead
+
+	mu    sync.Mutex
+	freed chan struct{} // closed and replaced whenever the stream gives memory back
 }
 
-func newReadAhead(ctx context.Context, parts, step int, processWide budget) *readAhead {
-	a := &readAhead{parts: parts, step: step, budget: processWide, stream: budget{semaphore.NewWeighted(streamMemory)}, fetched: map[int]*partAhead{}}
+// newReadAhead returns one that fetches nothing yet. It has to be closed.
+func newReadAhead(ctx context.Context, read readPart, step int, shared ...budget) *readAhead {
+	a := &readAhead{read: read, step: step, budgets: append(budgets{newBudget(streamMemory)}, shared...), fetched: map[int]*partAhead{}, freed: make(chan struct{})}
 	a.ctx, a.cancel = context.WithCancel(ctx)
 	return a
 }
 
-// open returns a part's blocks. Parts are opened in order.
-func (a *readAhead) open(_ context.Context, n int) (blocks, error) {
-	for i := range partsAhead {
-		if next := n + i*a.step; next < a.parts && a.fetched[next] == nil {
-			a.fetch(next)
+// open returns a part's blocks, and lets the parts after it be fetched as far as there
+// are any: end is the number of the first that is not there, or not yet. Parts are
+// opened in order; from is the first row that is wanted of one that is not fetched yet.
+func (a *readAhead) open(n int, from int64, end int) blocks {
+	if a.fetched[n] == nil {
+		a.fetch(n, from)
+	}
+	for i := 1; i < partsAhead; i++ {
+		if next := n + i*a.step; next < end && a.fetched[next] == nil {
+			a.fetch(next, 0)
 		}
 	}
 	part := a.fetched[n]
 	delete(a.fetched, n)
 	part.hurry()
-	return part, nil
+	return part
 }
 
 // close ends what is being fetched, and drops it.
 func (a *readAhead) close() {
 	a.cancel()
 	for _, part := range a.fetched {
-		part.drop()
+		part.close()
 	}
 	a.work.Wait()
 }
 
+// nextFreed is closed when memory is given back from now on.
+func (a *readAhead) nextFreed() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.freed
+}
+
+func (a *readAhead) release(bytes int64) {
+	a.budgets.release(bytes)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	close(a.freed)
+	a.freed = make(chan struct{})
+}
+
 // partAhead is a part that is being fetched. It stops where there is no memory for
-// more, until somebody reads it.
+// more, until somebody reads it or the stream gives memory back.
 type partAhead struct {
-	of      *readAhead
-	batches chan fetchedBatch
-	spare   chan struct{}
-	wanted  chan struct{} // closed when somebody reads the part
-	hurry   func()
-	stop    context.CancelFunc
-	err     error // once batches is closed
+	of     *readAhead
+	blocks chan fetchedBlock
+	spare  chan struct{}
+	wanted chan struct{} // closed when somebody reads the part
+	hurry  func()
+	stop   context.CancelFunc
+	err    error // once blocks is closed
 }
 
-type fetchedBatch struct {
-	batch arrow.RecordBatch
-	held  int64 // of both budgets; 0: it is a spare one
+type fetchedBlock struct {
+	block
+	held  int64 // of the budgets
+	spare bool  // held without asking them
 }
 
-func (a *readAhead) fetch(n int) {
-	part := &partAhead{of: a, batches: make(chan fetchedBatch, batchesAhead), spare: make(chan struct{}, spareBatches), wanted: make(chan struct{})}
+func (a *readAhead) fetch(n int, from int64) {
+	part := &partAhead{of: a, blocks: make(chan fetchedBlock, blocksAhead), spare: make(chan struct{}, spareBlocks), wanted: make(chan struct{})}
 	part.hurry = sync.OnceFunc(func() { close(part.wanted) })
 	var ctx context.Context
 	ctx, part.stop = context.WithCancel(a.ctx)
 	a.fetched[n] = part
 	a.work.Go(func() {
-		defer close(part.batches)
-		part.err = a.read(ctx, n, func(batch arrow.RecordBatch) error { return part.give(ctx, batch) })
+		defer close(part.blocks)
+		part.err = a.read(ctx, n, from, func(b block) error { return part.give(ctx, b) })
 	})
 }
 
-// give passes a batch on, or drops it where nobody wants it any more.
-func (p *partAhead) give(ctx context.Context, batch arrow.RecordBatch) error {
-	f := fetchedBatch{batch: batch}
-	if n := size(batch); p.of.stream.TryAcquire(n) {
-		if p.of.budget.TryAcquire(n) {
-			f.held = n
-		} else {
-			p.of.stream.Release(n)
-		}
-	}
-	if f.held == 0 {
-		select {
-		case <-p.wanted:
-		case <-ctx.Done():
-			batch.Release()
-			return context.Cause(ctx)
-		}
-		select {
-		case p.spare <- struct{}{}:
-		case <-ctx.Done():
-			batch.Release()
-			return context.Cause(ctx)
-		}
+// give passes a block on, or drops it where nobody wants it any more.
+func (p *partAhead) give(ctx context.Context, b block) error {
+	f, err := p.hold(ctx, b)
+	if err != nil {
+		b.release()
+		return err
 	}
 	select {
-	case p.batches <- f:
+	case p.blocks <- f:
 		return nil
 	case <-ctx.Done():
 		p.settle(f)
-		batch.Release()
+		b.release()
 		return context.Cause(ctx)
 	}
 }
 
-// settle gives back what a batch was held by.
-func (p *partAhead) settle(f fetchedBatch) {
-	if f.held == 0 {
-		<-p.spare
-		return
+// hold waits until a block may be held.
+func (p *partAhead) hold(ctx context.Context, b block) (fetchedBlock, error) {
+	bytes := b.size()
+	wanted := p.wanted
+	var spare chan<- struct{} // nil while nobody reads the part
+	for bytes > 0 {
+		freed := p.of.nextFreed()
+		if p.of.budgets.tryAcquire(bytes) {
+			break
+		}
+		select {
+		case <-wanted:
+			wanted, spare = nil, p.spare
+		case spare <- struct{}{}:
+			return fetchedBlock{block: b, spare: true}, nil
+		case <-freed:
+		case <-ctx.Done():
+			return fetchedBlock{}, context.Cause(ctx)
+		}
 	}
-	p.of.stream.Release(f.held)
-	p.of.budget.Release(f.held)
+	return fetchedBlock{block: b, held: bytes}, nil
 }
 
-func (p *partAhead) next(ctx context.Context, skip func(rows int64) bool) (block, error) {
+// settle gives back what a block was held by.
+func (p *partAhead) settle(f fetchedBlock) {
+	if f.spare {
+		<-p.spare
+	}
+	if f.held > 0 {
+		p.of.release(f.held)
+	}
+}
+
+func (p *partAhead) next(ctx context.Context) (block, error) {
 	select {
-	case f, more := <-p.batches:
+	case f, more := <-p.blocks:
 		if !more {
 			if p.err != nil {
 				return block{}, p.err
@@ -145,28 +175,18 @@ func (p *partAhead) next(ctx context.Context, skip func(rows int64) bool) (block
 			return block{}, io.EOF
 		}
 		p.settle(f)
-		rows := f.batch.NumRows()
-		if skip(rows) {
-			f.batch.Release()
-			return block{rows: rows}, nil
-		}
-		return block{rows: rows, batch: f.batch}, nil
+		return f.block, nil
 	case <-ctx.Done():
 		return block{}, context.Cause(ctx)
 	}
 }
 
-func (p *partAhead) close() error {
-	p.drop()
-	return nil
-}
-
-// drop ends the fetching and frees what was fetched and not read.
-func (p *partAhead) drop() {
+// close ends the fetching and frees what was fetched and not read.
+func (p *partAhead) close() {
 	p.stop()
 	p.hurry()
-	for f := range p.batches {
+	for f := range p.blocks {
 		p.settle(f)
-		f.batch.Release()
+		f.release()
 	}
 }

@@ -12,11 +12,22 @@ import (
 )
 
 // block is some rows of a session in order: Arrow IPC messages that make one frame,
-// or a batch as the warehouse gave it.
+// or a batch as the warehouse gave it. Rows that are only counted have neither.
 type block struct {
 	rows  int64
 	ipc   mem.Buffer        // or nil
 	batch arrow.RecordBatch // or nil
+}
+
+// size is about how many bytes the block takes.
+func (b block) size() int64 {
+	switch {
+	case b.ipc != nil:
+		return int64(b.ipc.Len())
+	case b.batch != nil:
+		return size(b.batch)
+	}
+	return 0
 }
 
 func (b block) release() {

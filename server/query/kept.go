@@ -142,7 +142,7 @@ func (s *keptSource) part(_ context.Context, n int) (rows int64, ok bool, err er
 
 func (s *keptSource) total() int64 { return s.found.Kept.Rows() }
 
-func (s *keptSource) close() error {
+func (s *keptSource) close() {
 	s.ahead.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,12 +152,10 @@ func (s *keptSource) close() error {
 	for _, k := range s.former {
 		s.service.giveBack(s.name.String(), k)
 	}
-	return nil
 }
 
-// open returns the part's blocks, and lets the next ones be fetched meanwhile.
-func (s *keptSource) open(ctx context.Context, n int) (blocks, error) {
-	return s.ahead.open(ctx, n)
+func (s *keptSource) open(n int, from int64) blocks {
+	return s.ahead.open(n, from, len(s.found.Kept.Parts))
 }
 
 // parts returns the open result. failed is one that must not be used any more.
@@ -207,9 +205,10 @@ func (s *keptSource) parts(ctx context.Context, failed *keptResult) (*keptResult
 // query's id: the addresses of parts expire.
 const reopenings = 3
 
-// read reads a part to its end, and gives its batches away. After a failure it goes
-// on where it was with a result that is fetched anew.
-func (s *keptSource) read(ctx context.Context, n int, give func(arrow.RecordBatch) error) error {
+// read reads a part to its end, and gives its batches away, all of them: a part comes
+// as a whole. After a failure it goes on where it was with a result that is fetched
+// anew.
+func (s *keptSource) read(ctx context.Context, n int, _ int64, give func(block) error) error {
 	var given int64
 	var failed *keptResult
 	for attempt := 1; ; attempt++ {
@@ -226,7 +225,7 @@ func (s *keptSource) read(ctx context.Context, n int, give func(arrow.RecordBatc
 	}
 }
 
-func (s *keptSource) readFrom(ctx context.Context, result *keptResult, n int, given *int64, give func(arrow.RecordBatch) error) (err error) {
+func (s *keptSource) readFrom(ctx context.Context, result *keptResult, n int, given *int64, give func(block) error) (err error) {
 	part, err := result.parts.Open(n)
 	if err != nil {
 		return err
@@ -246,7 +245,7 @@ func (s *keptSource) readFrom(ctx context.Context, result *keptResult, n int, gi
 		if from < batch.NumRows() {
 			chosen := s.choose(batch, max(0, from))
 			*given = position
-			if err := give(chosen); err != nil {
+			if err := give(block{rows: chosen.NumRows(), batch: chosen}); err != nil {
 				batch.Release()
 				return err
 			}

@@ -22,7 +22,7 @@ import (
 )
 
 // ReadRows streams a part of a session's rows.
-func (s *Service) ReadRows(request *pb.ReadRowsRequest, stream grpc.ServerStreamingServer[pb.ReadRowsResponse]) (err error) {
+func (s *Service) ReadRows(request *pb.ReadRowsRequest, stream grpc.ServerStreamingServer[pb.ReadRowsResponse]) error {
 	name, err := resource.ParseStream(request.GetName())
 	if err != nil {
 		return errmap.InvalidField("name", err.Error())
@@ -59,7 +59,7 @@ func (s *Service) ReadRows(request *pb.ReadRowsRequest, stream grpc.ServerStream
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, source.close()) }()
+	defer source.close()
 	if err := r.read(ctx, source); err != nil {
 		if cause := context.Cause(ctx); cause != nil && stream.Context().Err() == nil {
 			return cause
@@ -137,12 +137,12 @@ func (r *rowReader) read(ctx context.Context, source source) error {
 		if !ok {
 			break
 		}
-		if rows > 0 && position+rows <= r.offset {
+		if position < r.offset && position+rows <= r.offset {
 			position, declared = position+rows, declared+rows
 			r.next = position
 			continue
 		}
-		if err := r.part(ctx, source, n, &position); err != nil {
+		if err := r.part(ctx, source.open(n, max(0, r.offset-position)), &position); err != nil {
 			return err
 		}
 		if rows, _, err = source.part(ctx, n); err != nil {
@@ -163,14 +163,10 @@ func (r *rowReader) read(ctx context.Context, source source) error {
 
 // part sends the rows of a part from the offset on. position is the stream's row at
 // which it begins, and then the one after it.
-func (r *rowReader) part(ctx context.Context, source source, n int, position *int64) (err error) {
-	blocks, err := source.open(ctx, n)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, blocks.close()) }()
+func (r *rowReader) part(ctx context.Context, blocks blocks, position *int64) error {
+	defer blocks.close()
 	for {
-		b, err := blocks.next(ctx, func(rows int64) bool { return *position+rows <= r.offset })
+		b, err := blocks.next(ctx)
 		if err == io.EOF {
 			return nil
 		}
@@ -179,7 +175,8 @@ func (r *rowReader) part(ctx context.Context, source source, n int, position *in
 		}
 		from := max(0, r.offset-*position)
 		*position += b.rows
-		if b.ipc == nil && b.batch == nil {
+		if *position <= r.offset {
+			b.release()
 			r.next = *position
 			continue
 		}

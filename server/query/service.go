@@ -78,7 +78,8 @@ type Service struct {
 	links  Links
 	store  Store
 	spool  *spool.Spool
-	budget budget
+	budget budget // of the process
+	ahead  budget // what streams may take of it
 	logger *slog.Logger
 
 	heartbeat     time.Duration // after which a quiet stream repeats its progress
@@ -103,11 +104,12 @@ type Service struct {
 // New returns a service that reads through the given links. It has to be closed.
 func New(links Links, store Store, options Options) *Service {
 	s := &Service{
-		links: links, store: store, spool: options.Spool, budget: newBudget(options.Memory),
+		links: links, store: store, spool: options.Spool,
 		logger: cmp.Or(options.Logger, slog.Default()), heartbeat: cmp.Or(options.Heartbeat, defaultHeartbeat),
 		describeAfter: cmp.Or(options.DescribeAfter, defaultDescribeAfter), runs: map[string]*run{}, reads: map[*rowReader]struct{}{},
 		turns: make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
 	}
+	s.budget, s.ahead = newBudgets(options.Memory)
 	s.kept.open = map[string]*keptResult{}
 	s.shared.running, s.shared.misdescribed = map[sharedKey]*sharedQuery{}, map[string]bool{}
 	s.asking = asking{asks: map[document]*asked{}, work: &s.previews}

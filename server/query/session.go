@@ -262,19 +262,23 @@ func (s *Service) start(r *run) bool {
 func (s *Service) open(ctx context.Context, name resource.Session, session *store.Session, found *manifest, schema *arrow.Schema) (source, error) {
 	if found.Kept.QueryID != "" {
 		source := &keptSource{service: s, name: name, session: session.Resource, found: found, schema: schema}
-		source.ahead = newReadAhead(ctx, len(found.Kept.Parts), len(session.Resource.GetStreams()), s.budget)
-		source.ahead.read = source.read
+		source.ahead = s.readAhead(ctx, session, source.read)
 		return source, nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r := s.runs[name.String()]; r != nil {
-		return runSource{r}, nil
 	}
 	if s.spool == nil {
 		return nil, noSpool()
 	}
-	return &spoolSource{service: s, id: name.ID, session: session}, nil
+	ahead := s.readAhead(ctx, session, s.spooled(name.ID, session.Key))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.runs[name.String()]; r != nil {
+		return &runSource{run: r, ahead: ahead}, nil
+	}
+	return &spoolSource{service: s, session: session, ahead: ahead}, nil
+}
+
+func (s *Service) readAhead(ctx context.Context, session *store.Session, read readPart) *readAhead {
+	return newReadAhead(ctx, read, len(session.Resource.GetStreams()), s.ahead, s.budget)
 }
 
 // GetReadSession tells how a session stands.

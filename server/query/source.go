@@ -21,11 +21,12 @@ type source interface {
 	// part returns the rows of a part, and waits until they are known. Where there
 	// is no such part ok is false.
 	part(ctx context.Context, n int) (rows int64, ok bool, err error)
-	// open opens a part that is there.
-	open(ctx context.Context, n int) (blocks, error)
+	// open opens a part that is there, for reading from one of its rows on. Parts
+	// are opened in order, and only the first of them in its midst.
+	open(n int, from int64) blocks
 	// total is the number of all rows. It is known once there are no further parts.
 	total() int64
-	close() error
+	close()
 }
 
 // eager is a source whose parts can be read before all their rows are known.
@@ -37,18 +38,21 @@ type eager interface {
 
 // blocks are the rows of a part.
 type blocks interface {
-	// next returns the next block, or io.EOF after the last. Blocks whose rows skip
-	// counts off are passed over, and have neither messages nor a batch.
-	next(ctx context.Context, skip func(rows int64) bool) (block, error)
-	close() error
+	// next returns the next block, or io.EOF after the last. Blocks that end before
+	// the row that the part was opened at may have neither messages nor a batch.
+	next(ctx context.Context) (block, error)
+	close()
 }
 
 // runSource reads what a run of this process makes: from memory as far as it is
 // there, otherwise from the spool.
-type runSource struct{ *run }
+type runSource struct {
+	*run
+	ahead *readAhead // of the spool
+}
 
 // wait waits until check says so, or the run ends early.
-func (s runSource) wait(ctx context.Context, check func() bool) error {
+func (s *runSource) wait(ctx context.Context, check func() bool) error {
 	for {
 		s.mu.Lock()
 		done, err, changed := check(), s.err, s.changed
@@ -67,7 +71,7 @@ func (s runSource) wait(ctx context.Context, check func() bool) error {
 	}
 }
 
-func (s runSource) part(ctx context.Context, n int) (rows int64, ok bool, err error) {
+func (s *runSource) part(ctx context.Context, n int) (rows int64, ok bool, err error) {
 	err = s.wait(ctx, func() bool {
 		if n < len(s.parts) && s.parts[n].closed {
 			rows, ok = s.parts[n].rows, true
@@ -77,12 +81,12 @@ func (s runSource) part(ctx context.Context, n int) (rows int64, ok bool, err er
 	return rows, ok, err
 }
 
-func (s runSource) began(ctx context.Context, n int) (ok bool, err error) {
+func (s *runSource) began(ctx context.Context, n int) (ok bool, err error) {
 	err = s.wait(ctx, func() bool { ok = n < len(s.parts); return ok || s.ended })
 	return ok, err
 }
 
-func (s runSource) total() int64 {
+func (s *runSource) total() int64 {
 	var n int64
 	for _, part := range s.made() {
 		n += part.rows
@@ -90,23 +94,35 @@ func (s runSource) total() int64 {
 	return n
 }
 
-func (s runSource) open(_ context.Context, n int) (blocks, error) {
-	return &runBlocks{runSource: s, number: n, part: s.made()[n]}, nil
+func (s *runSource) open(n int, from int64) blocks {
+	return &runBlocks{runSource: s, number: n, part: s.made()[n], from: from}
 }
 
-func (s runSource) close() error { return nil }
+func (s *runSource) close() { s.ahead.close() }
+
+// inMemory is the number of the first part from one on that is not only in the spool.
+func (s *runSource) inMemory(n int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n < len(s.parts) && s.parts[n].evicted {
+		n++
+	}
+	return n
+}
 
 type runBlocks struct {
-	runSource
-	number int
-	part   *runPart
-	read   int          // blocks
-	spool  *blockReader // once the blocks are not in memory any more
+	*runSource
+	number  int
+	part    *runPart
+	from    int64
+	read    int    // blocks
+	rows    int64  // in them
+	spooled blocks // once the blocks are not in memory any more
 }
 
-func (b *runBlocks) next(ctx context.Context, skip func(rows int64) bool) (next block, err error) {
-	if b.spool != nil {
-		return b.spool.next(ctx, skip)
+func (b *runBlocks) next(ctx context.Context) (next block, err error) {
+	if b.spooled != nil {
+		return b.spooled.next(ctx)
 	}
 	found, evicted := false, false
 	err = b.wait(ctx, func() bool {
@@ -124,67 +140,71 @@ func (b *runBlocks) next(ctx context.Context, skip func(rows int64) bool) (next 
 		}
 		return block{}, err
 	case evicted:
-		if b.spool, err = openBlocks(ctx, b.service.spool, b.id, b.key, b.number); err != nil {
-			return block{}, err
-		}
+		b.spooled = b.ahead.open(b.number, max(b.from, b.rows), b.inMemory(b.number))
 		for range b.read {
-			if _, err := b.spool.next(ctx, func(int64) bool { return true }); err != nil {
+			passed, err := b.spooled.next(ctx)
+			if err != nil {
 				return block{}, err
 			}
+			passed.release()
 		}
-		return b.spool.next(ctx, skip)
+		return b.spooled.next(ctx)
 	case !found:
 		return block{}, io.EOF
 	}
-	b.read++
-	if skip(next.rows) {
-		next.release()
-		next.ipc = nil
-	}
+	b.read, b.rows = b.read+1, b.rows+next.rows
 	return next, nil
 }
 
-func (b *runBlocks) close() error {
-	if b.spool != nil {
-		return b.spool.close()
+func (b *runBlocks) close() {
+	if b.spooled != nil {
+		b.spooled.close()
 	}
-	return nil
 }
 
-// blockReader reads a part from the spool.
-type blockReader struct{ reader *spool.Reader }
-
-func openBlocks(ctx context.Context, from *spool.Spool, session string, key []byte, part int) (*blockReader, error) {
-	reader, err := from.Read(ctx, session, key, part)
-	if err != nil {
-		return nil, explainSpool(err)
+// spooled reads a session's parts from the spool. Blocks that end before the row from
+// are passed over.
+func (s *Service) spooled(session string, key []byte) readPart {
+	return func(ctx context.Context, n int, from int64, give func(block) error) (err error) {
+		defer func() {
+			if err = explainSpool(err); err != nil && ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+		}()
+		reader, err := s.spool.Read(ctx, session, key, n)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, reader.Close()) }()
+		var position int64
+		for ctx.Err() == nil {
+			rows, data, err := reader.Next(func(rows int64) bool { return position+rows <= from })
+			if err == io.EOF {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			next := block{rows: rows}
+			if data != nil {
+				next.ipc = mem.NewBuffer(data, pool.Buffers)
+			}
+			if err := give(next); err != nil {
+				return err
+			}
+			position += rows
+		}
+		return ctx.Err()
 	}
-	return &blockReader{reader}, nil
 }
-
-func (b *blockReader) next(ctx context.Context, skip func(rows int64) bool) (block, error) {
-	if err := ctx.Err(); err != nil {
-		return block{}, context.Cause(ctx)
-	}
-	rows, data, err := b.reader.Next(skip)
-	if err != nil {
-		return block{}, explainSpool(err)
-	}
-	if data == nil {
-		return block{rows: rows}, nil
-	}
-	return block{rows: rows, ipc: mem.NewBuffer(data, pool.Buffers)}, nil
-}
-
-func (b *blockReader) close() error { return b.reader.Close() }
 
 // spoolSource reads a session that another process has run, or this one has run to
 // its end.
 type spoolSource struct {
 	service *Service
-	id      string
 	session *store.Session
-	parts   []store.SessionPart
+	parts   []store.SessionPart // that are known to be there
+	ahead   *readAhead
 }
 
 // pollInterval is how often a session that another replica runs is looked at.
@@ -225,13 +245,11 @@ func (s *spoolSource) part(ctx context.Context, n int) (rows int64, ok bool, err
 	}
 }
 
-func (s *spoolSource) open(ctx context.Context, n int) (blocks, error) {
-	return openBlocks(ctx, s.service.spool, s.id, s.session.Key, n)
-}
+func (s *spoolSource) open(n int, from int64) blocks { return s.ahead.open(n, from, len(s.parts)) }
 
 func (s *spoolSource) total() int64 { return s.session.Resource.GetRowCount() }
 
-func (s *spoolSource) close() error { return nil }
+func (s *spoolSource) close() { s.ahead.close() }
 
 // problemError is why a session failed, for who comes later or from elsewhere.
 func problemError(session *pb.ReadSession) error {

@@ -1,5 +1,5 @@
-// Package spooltest has a bucket in memory whose disk fills up, or breaks, when a
-// test wants it to: what gocloud.dev's own buckets cannot be made to do.
+// Package spooltest has a bucket in memory whose disk fills up, breaks, or is slow
+// when a test wants it to: what gocloud.dev's own buckets cannot be made to do.
 package spooltest
 
 import (
@@ -21,10 +21,14 @@ import (
 type Disk struct {
 	Room int
 	Err  error
+	// Opening is called before a blob is opened for reading, which waits for it, and
+	// fails where it does. Nil lets all be opened.
+	Opening func(ctx context.Context, key string) error
 
 	mu    sync.Mutex
 	blobs map[string][]byte
 	used  int
+	open  int
 }
 
 // Bucket returns the disk as a bucket.
@@ -40,6 +44,13 @@ func (d *Disk) Blobs() []string {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// Open is how many blobs are open for reading.
+func (d *Disk) Open() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.open
 }
 
 type bucket struct{ *Disk }
@@ -98,23 +109,36 @@ func (b *bucket) Delete(_ context.Context, key string, _ *driver.DeleteOptions) 
 	return nil
 }
 
-func (b *bucket) NewRangeReader(_ context.Context, key string, offset, _ int64, _ *driver.ReaderOptions) (driver.Reader, error) {
+func (b *bucket) NewRangeReader(ctx context.Context, key string, offset, _ int64, _ *driver.ReaderOptions) (driver.Reader, error) {
+	if b.Opening != nil {
+		if err := b.Opening(ctx, key); err != nil {
+			return nil, err
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	data, ok := b.blobs[key]
 	if !ok {
 		return nil, errNotFound
 	}
-	return &reader{bytes.NewReader(data[offset:]), int64(len(data))}, nil
+	b.open++
+	return &reader{bytes.NewReader(data[offset:]), int64(len(data)), b.Disk}, nil
 }
 
 type reader struct {
 	*bytes.Reader
 	size int64
+	disk *Disk
 }
 
-func (r *reader) Close() error { return nil }
-func (r *reader) As(any) bool  { return false }
+func (r *reader) Close() error {
+	r.disk.mu.Lock()
+	defer r.disk.mu.Unlock()
+	r.disk.open--
+	return nil
+}
+
+func (r *reader) As(any) bool { return false }
 func (r *reader) Attributes() *driver.ReaderAttributes {
 	return &driver.ReaderAttributes{Size: r.size, ModTime: time.Unix(0, 0)}
 }
