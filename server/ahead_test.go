@@ -1,14 +1,17 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -259,6 +262,55 @@ func TestAPartThatFailsAheadOfItsTurn(t *testing.T) {
 			wantError(t, err, test.code, test.reason)
 			wantInOrder(t, r.table(t), 0, int(parts[0].Rows+parts[1].Rows))
 		})
+	}
+}
+
+// A part whose reading breaks off goes on behind what came of it, a few times.
+func TestAPartThatBreaksOffIsReadOn(t *testing.T) {
+	t.Parallel()
+	w := shop(t, inParts)
+	disk := &spooltest.Disk{}
+	w.onDisk(disk, nil)
+	const rows = 20_000
+	session := w.session(&pb.CreateReadSessionRequest{Name: w.heavyOrders(rows)})
+	stream := session.GetStreams()[0].GetName()
+	_, err := w.readStream(w.ctx, stream, 0)
+	w.must(err)
+	w.stop()
+	var mu sync.Mutex
+	openings := map[string]int{}
+	times := 2
+	disk.Reading = func(key string, content io.Reader) io.Reader {
+		mu.Lock()
+		defer mu.Unlock()
+		openings[key]++
+		if openings[key] > times {
+			return content
+		}
+		whole, err := io.ReadAll(content)
+		return io.MultiReader(bytes.NewReader(whole[:len(whole)*min(openings[key], 2)/3]), iotest.ErrReader(errors.Join(err, io.ErrUnexpectedEOF)))
+	}
+	w.onDisk(disk, nil)
+	for _, offset := range []int64{0, rows / 2} {
+		clear(openings)
+		r, err := w.readStream(w.ctx, stream, offset)
+		w.must(err)
+		wantInOrder(t, r.table(t), int(offset), rows)
+		if len(openings) == 0 {
+			t.Error("nothing was read from the spool")
+		}
+		for key, n := range openings {
+			if n != times+1 {
+				t.Errorf("%s was opened %d times", key, n)
+			}
+		}
+	}
+	times = 1000
+	clear(openings)
+	_, err = w.readStream(w.ctx, stream, 0)
+	wantError(t, err, codes.DataLoss, pb.ErrorReason_ERROR_REASON_RESULT_INCOMPLETE)
+	if n := disk.Open(); n != 0 {
+		t.Errorf("%d blobs are open", n)
 	}
 }
 

@@ -162,40 +162,58 @@ func (b *runBlocks) close() {
 	}
 }
 
+// rereadings is how often a part is opened again where the reading of it broke off: a
+// connection to a bucket may be cut at any time.
+const rereadings = 2
+
 // spooled reads a session's parts from the spool. Blocks that end before the row from
 // are passed over.
 func (s *Service) spooled(session string, key []byte) readPart {
-	return func(ctx context.Context, n int, from int64, give func(block) error) (err error) {
-		defer func() {
-			if err = explainSpool(err); err != nil && ctx.Err() != nil {
-				err = context.Cause(ctx)
+	return func(ctx context.Context, n int, from int64, give func(block) error) error {
+		var given int64 // rows of the part
+		for attempt := 1; ; attempt++ {
+			reader, err := s.spool.Read(ctx, session, key, n)
+			if err != nil {
+				return explainSpool(err)
 			}
-		}()
-		reader, err := s.spool.Read(ctx, session, key, n)
+			err = errors.Join(readSpooled(ctx, reader, from, &given, give), reader.Close())
+			var failure *spool.Error
+			switch {
+			case err == nil:
+				return nil
+			case ctx.Err() != nil:
+				return context.Cause(ctx)
+			case !errors.As(err, &failure) || attempt > rereadings:
+				return explainSpool(err)
+			}
+		}
+	}
+}
+
+// readSpooled gives a part's blocks away, but for those that were given before.
+func readSpooled(ctx context.Context, reader *spool.Reader, from int64, given *int64, give func(block) error) error {
+	var position int64
+	for ctx.Err() == nil {
+		rows, data, err := reader.Next(func(rows int64) bool { return position+rows <= max(from, *given) })
+		if err == io.EOF {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, reader.Close()) }()
-		var position int64
-		for ctx.Err() == nil {
-			rows, data, err := reader.Next(func(rows int64) bool { return position+rows <= from })
-			if err == io.EOF {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			next := block{rows: rows}
-			if data != nil {
-				next.ipc = mem.NewBuffer(data, pool.Buffers)
-			}
-			if err := give(next); err != nil {
-				return err
-			}
-			position += rows
+		if position += rows; position <= *given {
+			continue
 		}
-		return ctx.Err()
+		next := block{rows: rows}
+		if data != nil {
+			next.ipc = mem.NewBuffer(data, pool.Buffers)
+		}
+		if err := give(next); err != nil {
+			return err
+		}
+		*given = position
 	}
+	return ctx.Err()
 }
 
 // spoolSource reads a session that another process has run, or this one has run to

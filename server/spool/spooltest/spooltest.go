@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,9 @@ type Disk struct {
 	// Opening is called before a blob is opened for reading, which waits for it, and
 	// fails where it does. Nil lets all be opened.
 	Opening func(ctx context.Context, key string) error
+	// Reading returns what is read in the place of a blob that was opened. Nil lets all
+	// be read as they are.
+	Reading func(key string, content io.Reader) io.Reader
 
 	mu    sync.Mutex
 	blobs map[string][]byte
@@ -122,11 +126,15 @@ func (b *bucket) NewRangeReader(ctx context.Context, key string, offset, _ int64
 		return nil, errNotFound
 	}
 	b.open++
-	return &reader{bytes.NewReader(data[offset:]), int64(len(data)), b.Disk}, nil
+	content := io.Reader(bytes.NewReader(data[offset:]))
+	if b.Reading != nil {
+		content = b.Reading(key, content)
+	}
+	return &reader{content, int64(len(data)), b.Disk}, nil
 }
 
 type reader struct {
-	*bytes.Reader
+	io.Reader
 	size int64
 	disk *Disk
 }
