@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
@@ -31,7 +32,7 @@ import (
 )
 
 // replica starts a second server over the same store and spool, configured as the first.
-func (w *world) replica() pb.ModelQueryClient {
+func (w *world) replica(options ...grpc.DialOption) pb.ModelQueryClient {
 	w.t.Helper()
 	kept := w.openStore()
 	results, err := spool.Open(w.ctx, w.spoolDir)
@@ -51,7 +52,7 @@ func (w *world) replica() pb.ModelQueryClient {
 	go func() { served <- s.Serve(listener) }()
 	first := w.address
 	w.address = listener.Addr().String()
-	conn := w.dial(nil)
+	conn := w.dial(nil, options...)
 	w.address = first
 	w.t.Cleanup(func() {
 		w.close(conn.Close())

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -82,8 +83,13 @@ func (w *world) complete(request *pb.CreateReadSessionRequest) *pb.ReadSession {
 func TestASessionThatExpiresIsSwept(t *testing.T) {
 	t.Parallel()
 	w := shop(t, inParts)
-	const rows = 2_000
-	replicas := []pb.ModelQueryClient{w.query, w.replica()}
+	// More than a stream reads ahead and a window that does not grow takes: the readers
+	// are in mid-way.
+	const rows = 5_000
+	small := grpc.WithStaticStreamWindowSize(64 << 10)
+	conn := w.dial(nil, small)
+	defer func() { w.close(conn.Close()) }()
+	replicas := []pb.ModelQueryClient{pb.NewModelQueryClient(conn), w.replica(small)}
 	lives := w.complete(&pb.CreateReadSessionRequest{Name: w.manyOrders(10)})
 	keeps := files(t, w.spoolDir)
 	session := w.complete(&pb.CreateReadSessionRequest{Name: w.wideOrders(rows)})
