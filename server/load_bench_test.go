@@ -317,21 +317,21 @@ func init() {
 }
 
 func beCallers() error {
-	var todo order
-	if err := json.Unmarshal([]byte(os.Getenv(callersVariable)), &todo); err != nil {
+	var wanted order
+	if err := json.Unmarshal([]byte(os.Getenv(callersVariable)), &wanted); err != nil {
 		return err
 	}
-	conn, err := grpc.NewClient(todo.Target, append(client.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	conn, err := grpc.NewClient(wanted.Target, append(client.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		return err
 	}
-	query, ctx := pb.NewModelQueryClient(conn), withToken(context.Background(), todo.Token)
-	seen := experience{Times: make([]time.Duration, todo.Previews)}
+	query, ctx := pb.NewModelQueryClient(conn), withToken(context.Background(), wanted.Token)
+	seen := experience{Times: make([]time.Duration, wanted.Previews)}
 	seen.Took = timed(func() {
 		var all errgroup.Group
 		for i := range seen.Times {
 			all.Go(func() (err error) {
-				seen.Times[i], err = previewSlowly(ctx, query, &pb.PreviewModelRequest{Name: todo.Model, RowLimit: int32(1000 + i)})
+				seen.Times[i], err = previewSlowly(ctx, query, &pb.PreviewModelRequest{Name: wanted.Model, RowLimit: int32(1000 + i)})
 				return err
 			})
 		}
