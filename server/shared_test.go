@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/sigmaclient/sigmatest"
 )
 
 func TestIdenticalPreviewsShareOneQuery(t *testing.T) {
@@ -55,6 +57,60 @@ func TestIdenticalPreviewsShareOneQuery(t *testing.T) {
 		t.Errorf("%d queries ran for 22 previews", n)
 	}
 	w.must(w.snowflake.WaitIdle(t.Context()))
+}
+
+// Callers who read a model at the same moment ask Sigma together: never more than twice
+// at once, however many they are.
+func TestCallersOfTheSameMomentAskSigmaTogether(t *testing.T) {
+	t.Parallel()
+	w := shop(t, inParts)
+	const callers = 12
+	model := w.model(duckdbName, plainOrders)
+	var asking, most, asked atomic.Int32
+	reached, open := make(chan struct{}, callers), make(chan struct{})
+	w.sigma.SetFaults(sigmatest.On(sigmaQueries, sigmatest.Do(func() {
+		asked.Add(1)
+		for n := asking.Add(1); ; {
+			if before := most.Load(); n <= before || most.CompareAndSwap(before, n) {
+				break
+			}
+		}
+		reached <- struct{}{}
+		<-open
+		asking.Add(-1)
+	})))
+	var previews errgroup.Group
+	preparing := make(chan struct{}, callers)
+	for i := range callers {
+		previews.Go(func() error {
+			stream, err := w.query.PreviewModel(w.ctx, &pb.PreviewModelRequest{Name: model, RowLimit: int32(10 + i)})
+			for said := false; err == nil; {
+				var m *pb.PreviewModelResponse
+				if m, err = stream.Recv(); !said {
+					preparing <- struct{}{}
+					said = true
+				}
+				if s := m.GetStatistics(); s != nil {
+					if s.GetRowCount() != int64(10+i) {
+						return fmt.Errorf("%d rows of %d", s.GetRowCount(), 10+i)
+					}
+					return nil
+				}
+			}
+			return err
+		})
+	}
+	for range callers {
+		<-preparing
+	}
+	for range 2 {
+		<-reached
+	}
+	close(open)
+	w.must(previews.Wait())
+	if most.Load() > 2 {
+		t.Errorf("Sigma was asked %d times at once, and %d times in all", most.Load(), asked.Load())
+	}
 }
 
 func TestPreviewCountsAllRowsOnRequest(t *testing.T) {

@@ -111,7 +111,7 @@ func breakOff(w http.ResponseWriter, r *http.Request, stop <-chan struct{}, begi
 	if compress {
 		z := gzip.NewWriter(w)
 		_, _ = z.Write(beginning) // a client that has gone needs no answer
-		_ = z.Flush()
+		_ = z.Flush()             // likewise
 	} else {
 		_, _ = w.Write(beginning)
 	}

@@ -317,7 +317,7 @@ func (w *wire) carry(client net.Conn) {
 	}
 	w.under.Go(func() {
 		_, _ = io.Copy(backend, client) // until either side ends
-		_ = backend.Close()
+		_ = backend.Close()             // may be closed already
 	})
 	most := int64(math.MaxInt64)
 	if w.cuts.Add(-1) >= 0 {
