@@ -13,6 +13,7 @@ const (
 	Unterminated                         // a string, quoted name or comment does not end
 	Unbalanced                           // a bracket is not closed, or closed without having been opened
 	TooDeep                              // more brackets within brackets than any warehouse compiles
+	UnknownLimit                         // a limit, top or fetch in a place where its meaning is not known
 )
 
 // String returns the reason in plain words.
@@ -20,6 +21,7 @@ func (r Reason) String() string {
 	names := [...]string{
 		Empty: "empty", NotAQuery: "not a query", MultipleStatements: "more than one statement",
 		Unterminated: "unterminated string, name or comment", Unbalanced: "unbalanced brackets", TooDeep: "nested too deep",
+		UnknownLimit: "a row limit in an unknown place",
 	}
 	if r < Empty || int(r) >= len(names) {
 		return "unknown"

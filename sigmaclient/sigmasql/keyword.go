@@ -1,6 +1,7 @@
 package sigmasql
 
-// keyword is a word that steers the pass over a query. A quoted name never is one.
+// keyword is a word that steers the pass over a query. A quoted name never is one, and [parser.meaning] decides by its
+// position whether a word that spells one is a name.
 type keyword uint8
 
 const (
@@ -10,7 +11,9 @@ const (
 	kwAnd
 	kwAs
 	kwBy
+	kwCase // case and when, which an operand follows
 	kwDistinct
+	kwEscape
 	kwExcept
 	kwFetch
 	kwFor
@@ -19,6 +22,7 @@ const (
 	kwInto
 	kwIntersect
 	kwJoin
+	kwJoinType // cross, inner and the like, without left
 	kwLateral
 	kwLeft
 	kwLimit
@@ -29,7 +33,7 @@ const (
 	kwOffset
 	kwOn
 	kwOnly
-	kwOperator // a word that an expression follows, and that does nothing else here
+	kwOperator // an infix operator in letters
 	kwOrder
 	kwOuter
 	kwOver
@@ -39,6 +43,7 @@ const (
 	kwRows
 	kwSample
 	kwSelect
+	kwSimilar
 	kwTimestamp // a function or type name that makes a date or timestamp of a string
 	kwTop
 	kwUnion
@@ -79,8 +84,12 @@ func keywordOf(word string) keyword {
 		return kwAs
 	case "by":
 		return kwBy
+	case "case", "when":
+		return kwCase
 	case "distinct":
 		return kwDistinct
+	case "escape":
+		return kwEscape
 	case "except", "minus":
 		return kwExcept
 	case "fetch":
@@ -97,6 +106,8 @@ func keywordOf(word string) keyword {
 		return kwIntersect
 	case "join":
 		return kwJoin
+	case "cross", "inner", "natural", "full", "right", "asof", "positional", "semi", "anti":
+		return kwJoinType
 	case "lateral":
 		return kwLateral
 	case "left":
@@ -117,7 +128,7 @@ func keywordOf(word string) keyword {
 		return kwOn
 	case "only":
 		return kwOnly
-	case "or", "when", "then", "else", "case", "in", "is", "like", "ilike", "rlike", "between", "similar", "escape":
+	case "or", "then", "else", "in", "is", "like", "ilike", "rlike", "regexp", "between":
 		return kwOperator
 	case "order":
 		return kwOrder
@@ -137,6 +148,8 @@ func keywordOf(word string) keyword {
 		return kwSample
 	case "select":
 		return kwSelect
+	case "similar":
+		return kwSimilar
 	case "date", "timestamp", "timestamp_ltz", "timestamp_ntz", "timestamp_tz", "timestamptz", "to_date", "to_timestamp",
 		"to_timestamp_ltz", "to_timestamp_ntz", "to_timestamp_tz", "try_to_date", "try_to_timestamp",
 		"try_to_timestamp_ltz", "try_to_timestamp_ntz", "try_to_timestamp_tz":
@@ -163,8 +176,8 @@ func keywordOf(word string) keyword {
 // when it spells a keyword: order by limit.
 func (k keyword) expectsOperand() bool {
 	switch k {
-	case kwAll, kwAnd, kwAs, kwBy, kwDistinct, kwExcept, kwFrom, kwHaving, kwIntersect, kwJoin, kwLateral, kwNot, kwOn,
-		kwOperator, kwOver, kwQualify, kwSelect, kwUnion, kwUsing, kwValues, kwWhere, kwWith:
+	case kwAll, kwAnd, kwAs, kwBy, kwCase, kwDistinct, kwEscape, kwExcept, kwFrom, kwHaving, kwIntersect, kwJoin, kwLateral, kwNot, kwOn,
+		kwOperator, kwOver, kwQualify, kwSelect, kwSimilar, kwUnion, kwUsing, kwValues, kwWhere, kwWith:
 		return true
 	}
 	return false

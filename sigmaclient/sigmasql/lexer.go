@@ -22,12 +22,15 @@ type lexicon struct {
 	dollarTags     bool // $tag$ … $tag$ beside $$ … $$
 	foldsUpper     bool // unquoted names are stored in upper case
 	flowOperator   bool // ->> chains statements
+
+	defaultSchema string // that DB..TABLE means; empty where the dialect has no such form
 }
 
-// Snowflake: docs.snowflake.com/en/sql-reference/data-types-text (constants), /identifiers-syntax, /operators-flow.
+// Snowflake: docs.snowflake.com/en/sql-reference/data-types-text (constants), /identifiers-syntax, /operators-flow,
+// /name-resolution (two dots).
 // DuckDB: its scanner is PostgreSQL's (postgresql.org/docs/current/sql-syntax-lexical.html); it keeps a name's case.
 var lexicons = [...]lexicon{
-	Snowflake: {slashComments: true, backslash: true, foldsUpper: true, flowOperator: true},
+	Snowflake: {slashComments: true, backslash: true, foldsUpper: true, flowOperator: true, defaultSchema: "PUBLIC"},
 	DuckDB:    {nestedComments: true, dollarTags: true},
 }
 

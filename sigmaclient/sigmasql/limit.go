@@ -5,9 +5,12 @@ import (
 	"strings"
 )
 
-// previewLimits are the numbers that Sigma writes by itself to spare its screen and the warehouse: 1000 into the SQL
-// that its API returns, the others into queries that its own pages run (seen in public query logs and integrations).
-var previewLimits = [...]int64{201, 1000, 10001, 25001, 1000001}
+// isSigmasNumber reports whether Sigma writes limits of so many rows to bound its own screen: 1000 into the SQL that its
+// API returns, 1000000 into exports, and one row more than a page shows (201, 1001, 97001) into the queries of its pages.
+// Public query logs show all of these.
+func isSigmasNumber(rows int64) bool {
+	return rows == 1000 || rows == 1_000_000 || rows > 100 && rows%100 == 1
+}
 
 // Limit is one place where a query bounds its rows.
 type Limit struct {
@@ -17,13 +20,14 @@ type Limit struct {
 	Depth int
 	// Start and End delimit it in [Query.Text], from the keyword to the number.
 	Start, End int
-	// Preview is set on a limit that Sigma wrote to keep its own screen quick. All others are the author's.
+	// Preview is set on a limit that counts as Sigma's own, which a full read lifts. All others are kept.
 	Preview bool
-	// Ambiguous is set where the text alone can't tell whose the limit is, and Preview is only the likelier answer: it has
-	// Sigma's number, but stands where Sigma is not known to put it. Either no such limit bounds the outermost query, or
-	// this one is below a filter, a grouping or a join, where it changes the rows and not only their number, or has an
-	// order of its own, or another like it around it.
+	// Ambiguous is set where the text alone does not show whose the limit is. Certain are only the limits in custom SQL,
+	// which are the author's, and Sigma's limit around the whole query with its copies in the queries that it selects from.
 	Ambiguous bool
+	// Liftable is set on a plain limit: the bound can be taken out of the text without changing anything else. A limit
+	// with an offset, a fetch and a top are not.
+	Liftable bool
 }
 
 // bound is a limit with what the pass learns of it.
@@ -32,12 +36,13 @@ type bound struct {
 	word   lexeme // limit, fetch or top
 	number lexeme // the number, if Rows >= 0
 	scope  int32
-	sole   bool // "limit N" and nothing else bounds its operand
+	custom bool // within custom SQL
 	last   bool // no set operator follows in its query
 }
 
-// boundKeyword handles limit, fetch, top and offset where they are clauses, and not names that spell the same.
-func (p *parser) boundKeyword(f *frame, s *scope, kw keyword, wantedTable bool) {
+// boundKeyword handles limit, fetch, top and offset. Each is a clause, or a name that spells the same; a word that is
+// neither for certain refuses the text, since a limit that is overlooked loses rows.
+func (p *parser) boundKeyword(f *frame, s *scope, kw keyword) {
 	isClause := false
 	switch next := p.nxt; kw {
 	case kwTop:
@@ -49,16 +54,30 @@ func (p *parser) boundKeyword(f *frame, s *scope, kw keyword, wantedTable bool) 
 	}
 	switch {
 	case isClause && kw == kwOffset:
+		p.endItem(f)
 		f.clause, s.offset = clauseOther, true
 	case isClause:
 		if kw != kwTop {
+			p.endItem(f)
 			f.clause = clauseOther
 		}
 		s.odd = s.odd || s.bound >= 0
 		s.bound = int32(len(p.bounds))
 		p.bounds = append(p.bounds, p.bound(f.scope))
-	case wantedTable:
-		p.table(f)
+	case isLimitWord(kw) && !p.isPlainName(f, kw):
+		p.refuseLimit()
+	default:
+		p.cur.kw = kwNone
+		if f.afterRelation {
+			p.aliasRelation(f)
+		}
+	}
+}
+
+// refuseLimit refuses a text because of the current word, unless the author wrote it as custom SQL.
+func (p *parser) refuseLimit() {
+	if p.unknownLimit < 0 && !covered(p.custom, p.cur.Start) {
+		p.unknownLimit = p.cur.Start
 	}
 }
 
@@ -87,7 +106,7 @@ func (p *parser) startsCount(f *frame) bool {
 
 // bound reads limit N, fetch first N rows only, or top N.
 func (p *parser) bound(scope int32) bound {
-	b := bound{word: p.cur, scope: scope}
+	b := bound{word: p.cur, scope: scope, custom: covered(p.custom, p.cur.Start)}
 	b.Limit = Limit{Rows: -1, Depth: len(p.frames) - 1, Start: p.cur.Start, End: p.cur.End}
 	if p.nxt.kw == kwRows {
 		p.advance()
@@ -125,44 +144,50 @@ func (p *parser) settle(s *scope, last bool) {
 	}
 	b := &p.bounds[s.bound]
 	b.last = last
-	b.sole = b.word.kw == kwLimit && b.Rows >= 0 && !s.odd && !s.offset
+	b.Liftable = b.word.kw == kwLimit && b.Rows >= 0 && !s.odd && !s.offset && !b.custom
 }
 
-// classify tells Sigma's preview limits from the author's: the outermost query's own limit with a number of Sigma's, and
-// its copies with the same number in the queries that it selects from.
+// classify decides for each limit whether it counts as Sigma's, and whether the text alone shows that.
+//
+// Sigma writes its limit around the whole query and copies it into queries that this one selects from. 1000 around the
+// whole is Sigma's, and so is any other number of Sigma's that has a copy inside; without a copy the number alone speaks
+// for Sigma. A number that Sigma is not known to write counts as the author's, but only custom SQL shows that for certain.
 func (p *parser) classify() {
-	outer := int64(-1)
-	if own := p.scopes[0].bound; own >= 0 {
-		if b := &p.bounds[own]; p.couldBeSigmas(b) {
-			b.Preview, outer = true, b.Rows
-		}
-	}
+	outer := p.outermostSigmaLimit()
+	hasCopy := false
 	for i := range p.bounds {
 		b := &p.bounds[i]
-		if b.Preview || !p.couldBeSigmas(b) {
+		if b.custom || b == outer || b.Rows < 0 {
 			continue
 		}
-		switch pushed, harmless := p.path(b); {
-		case outer < 0:
-			b.Ambiguous = true
-		case b.Rows == outer:
+		b.Ambiguous = true
+		if !p.couldBeSigmas(b) {
+			continue
+		}
+		pushed, harmless := p.path(b)
+		switch {
+		case outer != nil && b.Rows == outer.Rows:
 			b.Preview, b.Ambiguous = pushed, !pushed || !harmless
+			hasCopy = hasCopy || pushed
+		case outer != nil || b.Rows != 1000:
+			b.Preview = pushed
 		}
 	}
+	if outer != nil {
+		outer.Preview, outer.Ambiguous = true, outer.Rows != 1000 && !hasCopy
+	}
+}
+
+// outermostSigmaLimit returns the limit around the whole query if it has one of Sigma's numbers, else nil.
+func (p *parser) outermostSigmaLimit() *bound {
+	if own := p.scopes[0].bound; own >= 0 && p.couldBeSigmas(&p.bounds[own]) {
+		return &p.bounds[own]
+	}
+	return nil
 }
 
 // couldBeSigmas reports whether the limit looks like one that Sigma writes.
-func (p *parser) couldBeSigmas(b *bound) bool {
-	if !b.sole || covered(p.custom, b.Start) {
-		return false
-	}
-	for _, n := range previewLimits {
-		if b.Rows == n {
-			return true
-		}
-	}
-	return false
-}
+func (p *parser) couldBeSigmas(b *bound) bool { return b.Liftable && isSigmasNumber(b.Rows) }
 
 // path follows a limit outwards. It can have been pushed inwards from the outermost query if only relations lie between.
 // It was harmless there, in that the first rows of the limited query still give first rows of the whole, if no query on

@@ -8,32 +8,16 @@ type Literal struct {
 	Value  string
 }
 
-// BrokenLiteral is a formula that Sigma could not compile. Sigma answers without an error and puts the message into the
-// SQL as a string constant, so the query runs and each row holds the message.
+// BrokenLiteral is a string constant in the form of the message that Sigma writes in the place of a formula with an
+// error: Sigma answers without an error, the query runs, and each row holds the message.
 type BrokenLiteral struct {
-	Literal // its value is Sigma's message
-	// Column is the display name of the output column that shows the message. It is empty where the constant doesn't
-	// reach an output column under its own name, such as within a larger expression.
+	Literal // its value is the message
+	// Column is the display name of an output column whose values come from the constant. It is empty where the constant
+	// reaches no output column that has a name, or where it also decides about the rows, as in a filter or a grouping.
 	Column string
 }
 
-// brokenLiteral is a BrokenLiteral whose column is looked up once the select list is known.
-type brokenLiteral struct {
-	Literal
-	alias  string
-	output bool // it stands in the outermost select list
-}
-
-// outputColumn is an item of the outermost select list that renames a column: NAME "Label".
-type outputColumn struct{ name, label string }
-
-// formulaErrors are how Sigma's messages begin. The first two are sourced from Sigma's own checking scripts, the third
-// from public query logs; Sigma's pages show the fourth.
-var formulaErrors = [...]string{
-	`Unknown column "[`, `Circular column reference to [`, `Incomplete formula.`, `Reference to errored column "[`,
-}
-
-// literal looks for messages and dates among string constants. What the author wrote as custom SQL is left alone.
+// literal looks for messages and dates among string constants. It ignores the author's custom SQL.
 func (p *parser) literal(f *frame) {
 	text := p.text[p.cur.Start:p.cur.End]
 	if text[0] != '\'' || covered(p.custom, p.cur.Start) {
@@ -47,21 +31,9 @@ func (p *parser) literal(f *frame) {
 	if !f.inList && !(f.query && f.clause == clauseList) {
 		return
 	}
-	for _, start := range formulaErrors {
-		if content == "" || content[0] != start[0] {
-			continue
-		}
-		message := p.unescape(content)
-		if !strings.HasPrefix(message, start) {
-			continue
-		}
-		b := brokenLiteral{Literal: Literal{Offset: p.cur.Start, Value: message}}
-		starts := f.prev.c == ',' || f.prev.kw == kwSelect || f.prev.kw == kwDistinct
-		if f.query && starts && p.nxt.isName() && p.nxt.kw == kwNone {
-			b.alias, b.output = p.text[p.nxt.Start:p.nxt.End], len(p.frames) == 1
-		}
-		p.broken = append(p.broken, b)
-		return
+	p.hasConstants = true
+	if message := p.unescape(content); IsFormulaMessage(message) {
+		p.messages = append(p.messages, Literal{Offset: p.cur.Start, Value: message})
 	}
 }
 
@@ -112,36 +84,4 @@ func isDate(s string) bool {
 		}
 	}
 	return true
-}
-
-// column ends an item of the outermost select list.
-func (p *parser) column(f *frame) {
-	if len(p.frames) > 1 || f.clause != clauseList || p.scopes[0].sets || !f.prev.isName() {
-		return
-	}
-	label := p.text[f.prev.Start:f.prev.End]
-	name := label
-	if f.prev2.isName() && f.prev2.kw == kwNone {
-		name = p.text[f.prev2.Start:f.prev2.End]
-	}
-	p.columns = append(p.columns, outputColumn{name: name, label: label})
-}
-
-// brokenLiterals finds the output columns of the broken constants.
-func (p *parser) brokenLiterals() []BrokenLiteral {
-	var list []BrokenLiteral
-	for _, b := range p.broken {
-		found := BrokenLiteral{Literal: b.Literal}
-		if b.output {
-			found.Column = p.unquote(b.alias)
-		}
-		for _, c := range p.columns {
-			if !b.output && b.alias != "" && c.name == b.alias {
-				found.Column = p.unquote(c.label)
-				break
-			}
-		}
-		list = append(list, found)
-	}
-	return list
 }

@@ -22,14 +22,19 @@ type parser struct {
 	request string
 	digest  digest
 
-	frames  []frame
-	scopes  []scope
-	bounds  []bound
-	ctes    []string // names in sight
-	tables  tableSet
-	columns []outputColumn
-	broken  []brokenLiteral
-	frozen  []Literal
+	frames []frame
+	scopes []scope
+	bounds []bound
+	ctes   []cte // in sight
+	tables tableSet
+	frozen []Literal
+
+	operands      []operand
+	messages      []Literal // in select lists, in the forms of Sigma's messages
+	hasConstants  bool      // a select list holds a string constant outside custom SQL
+	gates         []gate    // only names behind the first message
+	mayBeConstant bool      // an item may be nothing but a string constant
+	unknownLimit  int       // the byte of a word that refuseLimit refuses, or -1
 
 	constant lexeme // the last string
 
@@ -87,13 +92,19 @@ type frame struct {
 	recursive  bool
 	wantsTable bool // a relation comes next
 	inList     bool // an expression within a select list
-	clause     clause
-	scope      int32 // the innermost query that the bracket is in, or is
-	relations  int32 // begun in this from clause
-	ctes       int   // how many CTE names were in sight when it opened
-	name       lexeme
-	prev       lexeme
-	prev2      lexeme
+	inOrder    bool // within an order by, which does not decide about rows
+	// afterRelation is set between a relation and its alias, or what else follows it.
+	afterRelation bool
+	// itemStart is the byte at which the current item of the select list starts, or -1.
+	itemStart int
+	renames   bool // of a with clause: a list of column names stands behind the name
+	clause    clause
+	scope     int32 // the innermost query that the bracket is in, or is
+	relations int32 // begun in this from clause
+	ctes      int   // how many CTE names were in sight when it opened
+	name      lexeme
+	prev      lexeme
+	prev2     lexeme
 }
 
 // scope is a query, with what decides whether a limit could have been pushed through it.
@@ -109,20 +120,24 @@ type scope struct {
 	sets      bool
 	offset    bool // its last operand skips rows
 	odd       bool // its last operand is bounded in a way that one number doesn't tell
+
+	firstOperand, lastOperand int32 // in parser.operands
 }
 
 func newParser(text string, dialect Dialect, custom []span) *parser {
 	p := &parser{
-		text:   text,
-		lex:    lexer{text: text, lexicon: lexicons[dialect]},
-		custom: custom,
-		digest: digest{hash: sha256.New()},
-		frames: make([]frame, 1, 16),
-		scopes: make([]scope, 1, 16),
+		text:         text,
+		lex:          lexer{text: text, lexicon: lexicons[dialect]},
+		custom:       custom,
+		unknownLimit: -1,
+		digest:       digest{hash: sha256.New()},
+		frames:       make([]frame, 1, 16),
+		scopes:       make([]scope, 1, 16),
 	}
-	p.frames[0] = frame{role: roleRoot, query: true}
+	p.frames[0] = frame{role: roleRoot, query: true, itemStart: -1}
 	p.frames[0].prev.Kind, p.frames[0].prev2.Kind = endOfText, endOfText
 	p.scopes[0] = scope{parent: -1, bound: -1, role: roleRoot, first: true}
+	p.operands = append(p.operands, newOperand())
 	return p
 }
 
@@ -198,6 +213,10 @@ func (p *parser) step() {
 		f.started = true
 		p.begin(f)
 	}
+	if f.clause == clauseList && f.itemStart < 0 {
+		f.itemStart = p.cur.Start
+	}
+	afterRelation := f.afterRelation
 	switch p.cur.Kind {
 	case Punctuation:
 		if p.punctuation(f) {
@@ -212,6 +231,9 @@ func (p *parser) step() {
 		f.wantsTable = false
 	default:
 		f.wantsTable = false
+	}
+	if afterRelation && p.cur.kw != kwAs {
+		f.afterRelation = false
 	}
 	f.prev2, f.prev = f.prev, p.cur
 }
@@ -236,7 +258,9 @@ func (p *parser) begin(f *frame) {
 }
 
 func (p *parser) newScope(parent int32, r role, first bool) int32 {
-	p.scopes = append(p.scopes, scope{parent: parent, bound: -1, role: r, first: first})
+	operand := int32(len(p.operands))
+	p.operands = append(p.operands, newOperand())
+	p.scopes = append(p.scopes, scope{parent: parent, bound: -1, role: r, first: first, firstOperand: operand, lastOperand: operand})
 	return int32(len(p.scopes) - 1)
 }
 
@@ -261,7 +285,7 @@ func (p *parser) punctuation(f *frame) bool {
 		switch {
 		case !f.query:
 		case f.clause == clauseList:
-			p.column(f)
+			p.endItem(f)
 		case f.clause == clauseFrom:
 			f.wantsTable = true
 			f.relations++
@@ -285,7 +309,17 @@ func (p *parser) open(f *frame, closer byte, wantedTable bool) {
 		p.fail(TooDeep, p.cur.Start)
 		return
 	}
-	child := frame{start: p.cur.Start, closer: closer, scope: f.scope, inList: f.inList || f.query && f.clause == clauseList}
+	child := frame{
+		start: p.cur.Start, closer: closer, scope: f.scope, itemStart: -1,
+		inList: f.inList || f.query && f.clause == clauseList, inOrder: f.inOrder,
+	}
+	if f.query && f.clause == clauseWithAs {
+		f.renames = true
+	}
+	if f.afterRelation { // a list of column names, a pivot, or another way to change what the relation has
+		p.makeOpaque(f)
+		f.afterRelation = false
+	}
 	child.prev.Kind, child.prev2.Kind = endOfText, endOfText
 	if closer == ')' {
 		child.role = p.roleOf(f, wantedTable)
@@ -294,14 +328,23 @@ func (p *parser) open(f *frame, closer byte, wantedTable bool) {
 		p.scopes[f.scope].reduces = true
 	}
 	switch child.role {
+	case roleCTE, roleOperand, roleRelation:
+		child.query, child.inList, child.inOrder = true, false, false
+		child.scope = p.newScope(f.scope, child.role, child.role != roleRelation || f.relations <= 1)
+	}
+	switch around := &p.operands[p.scopes[f.scope].lastOperand]; child.role {
 	case roleCTE:
 		if f.recursive {
-			p.ctes = append(p.ctes, p.name(f.name))
+			p.ctes = append(p.ctes, cte{name: p.name(f.name), scope: child.scope, opaque: f.renames})
 		}
-		fallthrough
-	case roleOperand, roleRelation:
-		child.query, child.inList = true, false
-		child.scope = p.newScope(f.scope, child.role, child.role != roleRelation || f.relations <= 1)
+	case roleOperand:
+		around.child = child.scope
+	case roleRelation:
+		around.relations = append(around.relations, relation{scope: child.scope})
+	default:
+		if wantedTable {
+			around.relations = append(around.relations, relation{scope: noScope})
+		}
 	}
 	child.ctes = len(p.ctes)
 	f.prev2, f.prev = f.prev, p.cur
@@ -342,8 +385,10 @@ func (p *parser) close(f *frame) {
 	outer := &p.frames[len(p.frames)-1]
 	if f.role == roleCTE {
 		outer.clause = clauseWithNext
-		p.ctes = append(p.ctes, p.name(outer.name))
+		p.ctes = append(p.ctes, cte{name: p.name(outer.name), scope: f.scope, opaque: outer.renames})
+		outer.renames = false
 	}
+	outer.afterRelation = f.role == roleRelation
 	outer.prev2, outer.prev = outer.prev, p.cur
 }
 
@@ -355,8 +400,10 @@ func (p *parser) finish() {
 	case !f.started:
 		p.fail(Empty, 0)
 	default:
-		p.column(f)
 		p.endFrame(f)
+	}
+	if p.unknownLimit >= 0 {
+		p.fail(UnknownLimit, p.unknownLimit)
 	}
 }
 
@@ -368,21 +415,25 @@ func (p *parser) endFrame(f *frame) {
 	case f.clause >= clauseOperand && f.clause <= clauseWithNext:
 		p.fail(NotAQuery, p.cur.Start)
 	default:
+		p.endItem(f)
 		p.settle(&p.scopes[f.scope], true)
 	}
 }
 
 // word handles a word or quoted name.
 func (p *parser) word(f *frame) {
-	kw := p.cur.kw
-	if f.prev.c == '.' || f.prev.c == ':' || f.prev.kw == kwAs && f.clause >= clauseList {
-		kw = kwNone
-	}
+	kw := p.meaning(f)
 	p.cur.kw = kw
 	if kw == kwOver {
 		p.scopes[f.scope].reduces = true
 	}
+	if kw == kwNone {
+		p.gate(f)
+	}
 	if !f.query {
+		if isLimitWord(kw) && !p.isPlainName(f, kw) {
+			p.refuseLimit()
+		}
 		return
 	}
 	if f.clause >= clauseWithName && f.clause <= clauseWithNext && p.with(f, kw) {
@@ -392,6 +443,15 @@ func (p *parser) word(f *frame) {
 		p.fail(NotAQuery, p.cur.Start)
 		return
 	}
+	if f.afterRelation && kw == kwNone {
+		p.aliasRelation(f)
+		return
+	}
+	p.clauseWord(f, kw)
+}
+
+// clauseWord handles a word of a query itself, outside of the names of its common table expressions.
+func (p *parser) clauseWord(f *frame, kw keyword) {
 	s := &p.scopes[f.scope]
 	wantedTable := f.wantsTable
 	f.wantsTable = false
@@ -401,7 +461,7 @@ func (p *parser) word(f *frame) {
 			f.clause = clauseWithName
 		}
 	case kwSelect:
-		f.clause = clauseList
+		f.clause, f.inOrder, f.itemStart = clauseList, false, -1
 	case kwValues:
 		f.clause = clauseValues
 	case kwDistinct:
@@ -410,8 +470,8 @@ func (p *parser) word(f *frame) {
 		if f.prev.kw == kwDistinct { // is distinct from
 			return
 		}
-		p.column(f)
-		f.clause, f.wantsTable, f.relations = clauseFrom, true, 1
+		p.endItem(f)
+		f.clause, f.wantsTable, f.relations, f.inOrder = clauseFrom, true, 1, false
 	case kwJoin:
 		if f.prev.kw == kwLeft || f.prev.kw == kwOuter && f.prev2.kw == kwLeft {
 			s.leftJoins = true
@@ -423,14 +483,17 @@ func (p *parser) word(f *frame) {
 	case kwLateral, kwOnly:
 		f.wantsTable = wantedTable
 	case kwWhere, kwHaving, kwQualify:
-		f.clause, s.reduces = clauseOther, true
+		p.endItem(f)
+		f.clause, s.reduces, f.inOrder = clauseOther, true, false
 	case kwGroup:
 		if p.nxt.kw == kwBy {
-			f.clause, s.reduces = clauseOther, true
+			p.endItem(f)
+			f.clause, s.reduces, f.inOrder = clauseOther, true, false
 		}
 	case kwOrder:
 		if p.nxt.kw == kwBy {
-			f.clause, s.ordered = clauseOther, true
+			p.endItem(f)
+			f.clause, s.ordered, f.inOrder = clauseOther, true, true
 		}
 	case kwWindow:
 		if f.clause == clauseFrom {
@@ -447,7 +510,7 @@ func (p *parser) word(f *frame) {
 	case kwUsing:
 		s.odd = s.odd || p.nxt.kw == kwSample
 	case kwLimit, kwFetch, kwTop, kwOffset:
-		p.boundKeyword(f, s, kw, wantedTable)
+		p.boundKeyword(f, s, kw)
 	default:
 		if wantedTable {
 			p.table(f)
@@ -488,13 +551,12 @@ func (p *parser) setOperator(f *frame, s *scope, kw keyword) {
 	if f.prev.c == '*' { // select * except (…)
 		return
 	}
-	if f.clause == clauseList {
-		p.column(f)
-	}
+	p.endItem(f)
 	p.settle(s, false)
+	p.nextOperand(s)
 	s.bound, s.odd, s.offset, s.sets = -1, false, false, true
 	s.merges = s.merges || kw != kwUnion || p.nxt.kw != kwAll
-	f.clause = clauseOperand
+	f.clause, f.inOrder = clauseOperand, false
 }
 
 // startsOperand reports whether the word may stand between a set operator and its operand's list: all, distinct, by name.

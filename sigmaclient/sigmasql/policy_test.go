@@ -23,7 +23,9 @@ func TestThePolicyDecidesAboutAmbiguousLimitsOnly(t *testing.T) {
 		{"likelier lifts a copy below a filter", underAGate, sigmasql.Likelier, `select A from (select * from (select * from T) Q1 where A > 1) Q2`},
 		{"keep keeps the copy", underAGate, sigmasql.KeepAmbiguous, `select A from (select * from (select * from T limit 1000) Q1 where A > 1) Q2`},
 		{"lift lifts the copy", underAGate, sigmasql.LiftAmbiguous, `select A from (select * from (select * from T) Q1 where A > 1) Q2`},
-		{"lift leaves the author's", authors, sigmasql.LiftAmbiguous, `select A from (select * from T limit 7) Q1`},
+		{"lift lifts any that custom SQL does not show to be the author's", authors, sigmasql.LiftAmbiguous, `select A from (select * from T) Q1`},
+		{"likelier keeps another number", authors, sigmasql.Likelier, `select A from (select * from T limit 7) Q1`},
+		{"lift keeps what is no plain limit", `select top 7 A from T`, sigmasql.LiftAmbiguous, `select top 7 A from T`},
 		{"keep lifts Sigma's", authors, sigmasql.KeepAmbiguous, `select A from (select * from T limit 7) Q1`},
 	} {
 		q, err := sigmasql.Prepare(test.text, sigmasql.Options{LimitPolicy: test.policy})

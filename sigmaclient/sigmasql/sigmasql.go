@@ -22,10 +22,12 @@ import (
 type Options struct {
 	Dialect Dialect
 	// CustomSQL are the definitions of the custom SQL that the element builds on, as Sigma's lineage and sources give
-	// them. Where one occurs in the text nothing is changed: its limits are the author's, its constants no concern of ours.
+	// them. Where one occurs in the text nothing is changed: its limits and its constants are the author's.
 	CustomSQL []string
-	// LimitPolicy decides about the limits of which the text alone can't tell whose they are. The zero value goes by the
-	// likelier answer for each.
+	// CustomSQLUnknown is set where Sigma did not return the definitions, so that any inner limit may be an author's. Such
+	// limits are ambiguous.
+	CustomSQLUnknown bool
+	// LimitPolicy decides about ambiguous limits. The zero value decides for each by its number and its place.
 	LimitPolicy LimitPolicy
 }
 
@@ -34,9 +36,9 @@ type LimitPolicy uint8
 
 // The policies.
 const (
-	Likelier      LimitPolicy = iota
-	KeepAmbiguous             // all are the author's
-	LiftAmbiguous             // all are Sigma's
+	Likelier      LimitPolicy = iota // by number and place, see Limit
+	KeepAmbiguous                    // all are kept
+	LiftAmbiguous                    // all that can be lifted are lifted
 )
 
 // Query is a text that has been found to be exactly one query. It does not change, and may be used concurrently.
@@ -49,6 +51,8 @@ type Query struct {
 	request string
 	hash    [sha256.Size]byte
 	tables  [][]string
+	outputs []Output
+	listed  bool // outputs are all columns
 	broken  []BrokenLiteral
 	frozen  []Literal
 }
@@ -62,14 +66,17 @@ func Prepare(text string, opts Options) (*Query, error) {
 	}
 	p.classify()
 	for i := range p.bounds {
-		if b := &p.bounds[i]; b.Ambiguous && opts.LimitPolicy != Likelier {
-			b.Preview = opts.LimitPolicy == LiftAmbiguous
+		b := &p.bounds[i]
+		b.Ambiguous = b.Ambiguous || opts.CustomSQLUnknown && b.Preview && b.Depth > 0
+		if b.Ambiguous && opts.LimitPolicy != Likelier {
+			b.Preview = opts.LimitPolicy == LiftAmbiguous && b.Liftable
 		}
 	}
 	q := &Query{
 		text: text[:p.end], dialect: opts.Dialect, bounds: p.bounds, request: p.request, hash: p.digest.sum(),
-		tables: p.tables.list, broken: p.brokenLiterals(), frozen: p.frozen,
+		tables: p.tables.list, frozen: p.frozen,
 	}
+	q.outputs, q.listed, q.broken = p.trace()
 	q.own, q.wrap = p.outermostBound()
 	return q, nil
 }
@@ -103,7 +110,12 @@ func (q *Query) Tables() [][]string {
 	return tables
 }
 
-// BrokenLiterals returns the formulas that Sigma could not compile. A query with any of them runs, and is wrong.
+// Outputs returns the columns of the query in their order. It returns complete as false where the text does not name all
+// of them, as with a star; the outputs are then those that it names.
+func (q *Query) Outputs() (outputs []Output, complete bool) { return slices.Clone(q.outputs), q.listed }
+
+// BrokenLiterals returns the constants in select lists, outside custom SQL, that have the form of one of Sigma's messages
+// about a formula with an error: one entry for each column that shows it.
 func (q *Query) BrokenLiterals() []BrokenLiteral { return slices.Clone(q.broken) }
 
 // FrozenLiterals returns the dates and timestamps that stand in the text as constants. Sigma computes relative dates such

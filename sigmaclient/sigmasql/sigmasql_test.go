@@ -63,6 +63,11 @@ func TestPrepareRefuses(t *testing.T) {
 		{"select 1)", sigmasql.Unbalanced, 8},
 		{"select [1)", sigmasql.Unbalanced, 9},
 		{deep, sigmasql.TooDeep, 1000},
+		{"select array_agg(A order by B limit 1000) from T", sigmasql.UnknownLimit, 30},
+		{"select A from T limit -1", sigmasql.UnknownLimit, 16},
+		{"select A fetch +1 from T", sigmasql.UnknownLimit, 9},
+		{"select top (5) A from T", sigmasql.UnknownLimit, 7},
+		{"select A from T U limit - 5 limit 1000", sigmasql.UnknownLimit, 18},
 	}
 	for _, tt := range tests {
 		q, err := sigmasql.Prepare(tt.text, sigmasql.Options{})
@@ -111,7 +116,6 @@ func TestLimits(t *testing.T) {
 		{"select A from T sample (1000 rows)", nil},
 		{"select A from T tablesample bernoulli (20) seed (1000)", nil},
 		{"select sum(A) over (order by B rows 1000 preceding) from T", nil},
-		{"select array_agg(A order by B limit 1000) from T", nil},
 		{"select top, fetch from T", nil},
 		{"select A offset from T", nil},
 
@@ -121,9 +125,9 @@ func TestLimits(t *testing.T) {
 		{"select 1 limit 1000", []string{"preview 1000 @0"}},
 		{"select * limit 1000", []string{"preview 1000 @0"}},
 		{"select A from DB.by limit 1000", []string{"preview 1000 @0"}},
-		{"select A from T limit 999", []string{"author 999 @0"}},
-		{"select A from T limit 1000 offset 0", []string{"author 1000 @0"}},
-		{"select A from T offset 5 limit 1000", []string{"author 1000 @0"}},
+		{"select A from T limit 999", []string{"author? 999 @0"}},
+		{"select A from T limit 1000 offset 0", []string{"author? 1000 @0"}},
+		{"select A from T offset 5 limit 1000", []string{"author? 1000 @0"}},
 		{"select A from T limit 1000, 5", []string{"author -1 @0"}},
 		{"select A from T limit 1000.0", []string{"author -1 @0"}},
 		{"select A from T limit 1e3", []string{"author -1 @0"}},
@@ -136,19 +140,19 @@ func TestLimits(t *testing.T) {
 		{"select A from T limit all", []string{"author -1 @0"}},
 		{"select A from T limit N", []string{"author -1 @0"}},
 		{"select A from T limit ''", []string{"author -1 @0"}},
-		{"select A from T limit 1000 limit 1000", []string{"author -1 @0", "author 1000 @0"}},
-		{"select top 1000 A from T limit 1000", []string{"author 1000 @0", "author 1000 @0"}},
-		{"select distinct top 5 A from T", []string{"author 5 @0"}},
-		{"select A from T fetch next 1000 rows only", []string{"author 1000 @0"}},
-		{"select A from T fetch 7", []string{"author 7 @0"}},
+		{"select A from T limit 1000 limit 1000", []string{"author -1 @0", "author? 1000 @0"}},
+		{"select top 1000 A from T limit 1000", []string{"author? 1000 @0", "author? 1000 @0"}},
+		{"select distinct top 5 A from T", []string{"author? 5 @0"}},
+		{"select A from T fetch next 1000 rows only", []string{"author? 1000 @0"}},
+		{"select A from T fetch 7", []string{"author? 7 @0"}},
 		{"select A from T fetch first row only", []string{"author -1 @0"}},
 		{"select A from T fetch first 5 rows with ties", []string{"author -1 @0"}},
-		{"(select A from T limit 201) limit 1000", []string{"author 201 @1", "preview 1000 @0"}},
-		{"select A from (select B from T limit 1000) limit 50", []string{"author? 1000 @1", "author 50 @0"}},
+		{"(select A from T limit 201) limit 1000", []string{"preview? 201 @1", "preview 1000 @0"}},
+		{"select A from (select B from T limit 1000) limit 50", []string{"author? 1000 @1", "author? 50 @0"}},
 
 		// Copies where Sigma puts them.
 		{"select A from (select * from T limit 201) Q1 limit 201", []string{"preview 201 @1", "preview 201 @0"}},
-		{"select A from (select * from T limit 201) Q1 limit 1000", []string{"author 201 @1", "preview 1000 @0"}},
+		{"select A from (select * from T limit 201) Q1 limit 1000", []string{"preview? 201 @1", "preview 1000 @0"}},
 		{"select A from (select A from T order by A limit 1000) Q1 left join U on X order by A limit 1000",
 			[]string{"preview 1000 @1", "preview 1000 @0"}},
 		{"select A from (select * from T limit 1000) Q1 left outer join U on X limit 1000", []string{"preview 1000 @1", "preview 1000 @0"}},
@@ -165,7 +169,7 @@ func TestLimits(t *testing.T) {
 		{"select A from (select * from T limit 1000) Q1 order by A limit 1000", []string{"preview? 1000 @1", "preview 1000 @0"}},
 		{"select A from (select * from T order by A limit 1000) Q1 limit 1000", []string{"preview? 1000 @1", "preview 1000 @0"}},
 		{"select A from (select A from (select * from T limit 1000) Q1 limit 7) Q2 limit 1000",
-			[]string{"preview? 1000 @2", "author 7 @1", "preview 1000 @0"}},
+			[]string{"preview? 1000 @2", "author? 7 @1", "preview 1000 @0"}},
 		{"select A from ((select A from T limit 1000) except (select B from U limit 1000)) Q1 limit 1000",
 			[]string{"preview? 1000 @2", "preview? 1000 @2", "preview 1000 @0"}},
 
@@ -310,7 +314,7 @@ func TestTables(t *testing.T) {
 		{sigmasql.DuckDB, `select * from db.Schema."Table"`, [][]string{{"db", "Schema", "Table"}}},
 		{sigmasql.Snowflake, "select * from A join B on A.X = B.X left join (C cross join D) on true natural join A",
 			[][]string{{"A"}, {"B"}, {"C"}, {"D"}}},
-		{sigmasql.Snowflake, "select * from DB..T", [][]string{{"DB", "", "T"}}},
+		{sigmasql.Snowflake, "select * from DB..T", [][]string{{"DB", "PUBLIC", "T"}}},
 		{sigmasql.Snowflake, "select * from table(F(1)), lateral flatten(X), values (1), U sample (3), @STAGE/T, S.F(1)", [][]string{{"U"}}},
 		{sigmasql.Snowflake, "select extract(day from X), trim(Y from Z) from T where A is distinct from B", [][]string{{"T"}}},
 		{sigmasql.Snowflake, "select (select max(A) from U) from T where B in (select C from V)", [][]string{{"U"}, {"T"}, {"V"}}},
@@ -372,8 +376,8 @@ func TestBrokenAndFrozenLiterals(t *testing.T) {
 
 	for text, want := range map[string]string{
 		`select "A" "B", 'Incomplete formula.' "A" from T`:                                              "A",
-		`select 'Incomplete formula.' || A "B" from T`:                                                  "",
-		`select A "B" from T union all select V_1 "C" from (select 'Incomplete formula.' V_1 from T) U`: "",
+		`select 'Incomplete formula.' || A "B" from T`:                                                  "B",
+		`select A "B" from T union all select V_1 "C" from (select 'Incomplete formula.' V_1 from T) U`: "B",
 	} {
 		broken := prepare(t, text, sigmasql.Options{}).BrokenLiterals()
 		if len(broken) != 1 || broken[0].Column != want || text[broken[0].Offset] != '\'' {

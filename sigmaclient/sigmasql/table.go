@@ -23,7 +23,8 @@ func (t *tableSet) add(parts []string) {
 	t.list = append(t.list, parts)
 }
 
-// table reads a name where a relation is expected. A table function and a common table expression are no tables.
+// table reads the name of a relation: a table or view, a common table expression, or a table function. Only the first is
+// added to the query's tables.
 func (p *parser) table(f *frame) {
 	parts := make([]string, 1, 3)
 	parts[0] = p.name(p.cur)
@@ -31,24 +32,56 @@ func (p *parser) table(f *frame) {
 	for p.nxt.c == '.' && p.nxt.Kind == Punctuation {
 		p.advance()
 		if !p.nxt.isName() {
-			parts = append(parts, "") // DB..TABLE: the default schema
+			if schema := p.lex.lexicon.defaultSchema; schema != "" { // DB..TABLE
+				parts = append(parts, schema)
+			}
 			continue
 		}
 		p.advance()
 		p.cur.kw = kwNone
 		parts = append(parts, p.name(p.cur))
 	}
-	if p.nxt.c == '(' || len(parts) == 1 && p.isCTE(parts[0]) {
+	around := &p.operands[p.scopes[f.scope].lastOperand]
+	from := relation{scope: noScope, alias: parts[len(parts)-1]}
+	if p.nxt.c == '(' {
+		around.relations = append(around.relations, from)
 		return
 	}
+	f.afterRelation = true
+	if len(parts) == 1 {
+		if c := p.cteNamed(parts[0]); c != nil {
+			from.scope, from.opaque = c.scope, c.opaque
+			around.relations = append(around.relations, from)
+			return
+		}
+	}
+	around.relations = append(around.relations, from)
 	p.tables.add(parts)
 }
 
-func (p *parser) isCTE(name string) bool {
-	if p.lex.lexicon.foldsUpper {
-		return slices.Contains(p.ctes, name)
+// cte is a common table expression that a query can select from.
+type cte struct {
+	name   string
+	scope  int32
+	opaque bool // its column names are given behind its name
+}
+
+// cteNamed returns the innermost common table expression of the name, or nil.
+func (p *parser) cteNamed(name string) *cte {
+	for i := range slices.Backward(p.ctes) {
+		if p.sameName(p.ctes[i].name, name) {
+			return &p.ctes[i]
+		}
 	}
-	return slices.ContainsFunc(p.ctes, func(cte string) bool { return strings.EqualFold(cte, name) })
+	return nil
+}
+
+// sameName reports whether two names, in the form in which the warehouse stores them, name the same thing.
+func (p *parser) sameName(a, b string) bool {
+	if p.lex.lexicon.foldsUpper {
+		return a == b
+	}
+	return strings.EqualFold(a, b)
 }
 
 // name is what the warehouse calls the thing that a word or quoted name stands for.
