@@ -73,6 +73,8 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 			updated.DisplayName = sent.GetDisplayName()
 		case path == "version_tag":
 			updated.VersionTag = sent.GetVersionTag()
+		case path == "refuse_findings":
+			updated.RefuseFindings = sent.GetRefuseFindings()
 		case path == "scan_schedule":
 			updated.ScanSchedule = sent.GetScanSchedule()
 		case path == "sigma":
@@ -92,7 +94,7 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 			secrets.SnowflakePassword, secrets.SnowflakeToken = sentSecrets.SnowflakePassword, sentSecrets.SnowflakeToken
 		default:
 			return nil, nil, errmap.InvalidField("update_mask", fmt.Sprintf(
-				"path %d is no field that can be updated by itself; name display_name, version_tag, scan_schedule, sigma, sigma.base_url, sigma.client_id, sigma.client_secret or warehouse", i+1))
+				"path %d is no field that can be updated by itself; name display_name, version_tag, refuse_findings, scan_schedule, sigma, sigma.base_url, sigma.client_id, sigma.client_secret or warehouse", i+1))
 		}
 	}
 	keepSigmaSecret(current, currentSecrets, updated, &secrets, sentSecrets)
@@ -108,6 +110,9 @@ func setFields(sent *pb.Connection) []string {
 	}
 	if sent.GetVersionTag() != "" {
 		paths = append(paths, "version_tag")
+	}
+	if len(sent.GetRefuseFindings()) > 0 {
+		paths = append(paths, "refuse_findings")
 	}
 	if sent.GetScanSchedule() != nil {
 		paths = append(paths, "scan_schedule")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 
@@ -122,7 +123,7 @@ var sigmaReasons = map[sigmaclient.Kind]struct {
 	sigmaclient.KindArchived:         {pb.ErrorReason_ERROR_REASON_MODEL_ARCHIVED, "the workbook, or something that the element reads from, is archived in Sigma; restore it there"},
 	sigmaclient.KindBroken:           {pb.ErrorReason_ERROR_REASON_MODEL_BROKEN, "Sigma cannot produce the element's query: it, or something it depends on, has an error; open the workbook in Sigma and mend it"},
 	sigmaclient.KindWarehouseRefused: {pb.ErrorReason_ERROR_REASON_MODEL_BROKEN, "the element's query fails in Sigma's own warehouse connection; open the workbook in Sigma and mend it"},
-	sigmaclient.KindInvalidRequest:   {pb.ErrorReason_ERROR_REASON_MODEL_WITHOUT_SQL, "Sigma gives no query for this element; text, images and controls have none"},
+	sigmaclient.KindInvalidRequest:   {pb.ErrorReason_ERROR_REASON_SIGMA_REQUEST_REFUSED, "Sigma refuses this request; ask Sigma's support with the request id"},
 	sigmaclient.KindThrottled:        {pb.ErrorReason_ERROR_REASON_SIGMA_THROTTLED, "Sigma throttles the organization's API calls; try again later"},
 	sigmaclient.KindUnavailable:      {pb.ErrorReason_ERROR_REASON_SIGMA_UNAVAILABLE, "Sigma cannot be reached, or failed in passing; try again"},
 	sigmaclient.KindProtocol:         {pb.ErrorReason_ERROR_REASON_SIGMA_PROTOCOL, "Sigma answered something that this version does not understand"},
@@ -130,8 +131,13 @@ var sigmaReasons = map[sigmaclient.Kind]struct {
 
 func fromSigma(e *sigmaclient.Error, err error) *Error {
 	row, ok := sigmaReasons[e.Kind]
-	if !ok {
+	switch {
+	case !ok:
 		row = sigmaReasons[sigmaclient.KindProtocol]
+	case e.Kind == sigmaclient.KindNotFound && isSideCall(e.Call):
+		row.reason, row.message = pb.ErrorReason_ERROR_REASON_SIGMA_REQUEST_REFUSED, "Sigma does not find what it is asked for, about something that it lists"
+	case e.Kind == sigmaclient.KindInvalidRequest && e.Status == http.StatusBadRequest && strings.HasSuffix(e.Call, "/query"):
+		row.reason, row.message = pb.ErrorReason_ERROR_REASON_MODEL_WITHOUT_SQL, "Sigma refuses to produce a query for this element (HTTP 400); texts, images and controls have none"
 	}
 	failure := &Error{
 		Reason:  row.reason,
@@ -151,6 +157,16 @@ func fromSigma(e *sigmaclient.Error, err error) *Error {
 		failure.RetryAfter = defaultRetry
 	}
 	return failure
+}
+
+// isSideCall reports whether a call is for a list about a document or an element, which are there whatever it answers.
+func isSideCall(call string) bool {
+	for _, list := range [...]string{"/columns", "/lineage", "/sources", "/queries", "/controls"} {
+		if strings.HasSuffix(call, list) {
+			return true
+		}
+	}
+	return false
 }
 
 var warehouseReasons = map[warehouse.Kind]pb.ErrorReason{

@@ -12,11 +12,14 @@ import (
 	"github.com/sigmasource/sigmasource/sigmaclient"
 )
 
-// answers are all that is asked of Sigma to read an element.
+// answers are Sigma's answers about an element. Each call fails by itself.
 type answers struct {
-	query   sigmaclient.Query
-	columns columns
-	sources []sigmaclient.Source // for the custom SQL: what the author wrote is never changed
+	query      sigmaclient.Query
+	queryErr   error // a refusal; an outage fails the whole
+	columns    []sigmaclient.Column
+	columnsErr error
+	sources    []sigmaclient.Source // for the custom SQL
+	sourcesErr error
 }
 
 // document is where an element is: a workbook or a data model of a connection, as it
@@ -43,47 +46,54 @@ func (d document) question(link *connections.Link) *question {
 	return &question{ask: func(ctx context.Context) (answers, error) { return d.ask(ctx, own) }, release: own.Release}
 }
 
-// ask asks Sigma all at once.
+// ask makes all calls at once. It fails where the caller's context ends, or Sigma cannot be asked for the query.
 func (d document) ask(ctx context.Context, link *connections.Link) (a answers, err error) {
 	in := d.in(link)
-	group, ctx := errgroup.WithContext(ctx)
+	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		if a.query, err = in.ElementQuery(ctx, d.element); err != nil {
-			return fmt.Errorf("ask Sigma for the query: %w", err)
+		if a.query, err = in.ElementQuery(groupCtx, d.element); err == nil {
+			return nil
+		}
+		if a.queryErr = fmt.Errorf("fetch the query from Sigma: %w", err); concernsTheElement(err) {
+			return nil
+		}
+		return a.queryErr
+	})
+	group.Go(func() (err error) {
+		if a.columns, err = in.ElementColumns(groupCtx, d.element); err != nil {
+			a.columns, a.columnsErr = nil, fmt.Errorf("list the columns in Sigma: %w", err)
 		}
 		return nil
 	})
-	group.Go(func() error {
-		known, err := in.ElementColumns(ctx, d.element)
-		if err != nil && !concernsTheElement(err) {
-			return fmt.Errorf("ask Sigma for the columns: %w", err)
+	group.Go(func() (err error) {
+		if a.sources, err = in.Sources(groupCtx); err != nil {
+			a.sources, a.sourcesErr = nil, fmt.Errorf("list the sources in Sigma: %w", err)
 		}
-		a.columns = known
 		return nil
 	})
-	group.Go(func() error {
-		known, err := in.Sources(ctx)
-		if err != nil && !concernsTheElement(err) {
-			return fmt.Errorf("ask Sigma for the sources: %w", err)
-		}
-		a.sources = known
-		return nil
-	})
-	return a, group.Wait()
+	if err := group.Wait(); err != nil {
+		return answers{}, err
+	}
+	return a, ctx.Err()
 }
 
-// concernsTheElement reports whether Sigma refuses just what was asked for. The
-// query itself is asked for at the same time, and tells more.
+// concernsTheElement reports whether Sigma refuses just what was asked for.
 func concernsTheElement(err error) bool {
 	var failure *sigmaclient.Error
+	return errors.As(err, &failure) && !isOutage(err)
+}
+
+// isOutage reports whether Sigma could not be asked at all, so that a later attempt may succeed.
+func isOutage(err error) bool {
+	var failure *sigmaclient.Error
 	if !errors.As(err, &failure) {
-		return false
+		return err != nil
 	}
 	switch failure.Kind {
 	case sigmaclient.KindCredentials, sigmaclient.KindThrottled, sigmaclient.KindUnavailable:
-		return false
+		return true
 	}
-	return true
+	return false
 }
 
 // askedAtOnce is how often the same is asked of Sigma at the same time. Who comes

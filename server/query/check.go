@@ -73,7 +73,7 @@ func (c *check) run(ctx context.Context) error {
 	}
 	p, err := c.service.prepare(ctx, c.link, c.name, c.request, c.answer.GetWarehouseMatch())
 	if p != nil {
-		c.answer.Findings = p.findings.All()
+		defer func() { c.answer.Findings = p.findings.All() }()
 	}
 	if err != nil {
 		return err
@@ -89,6 +89,9 @@ func (c *check) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := p.refuseFindings(); err != nil {
+		return err
+	}
 	if c.answer.Schema, err = encodeSchema(schema, p.columns, pb.DataFormat_DATA_FORMAT_ROWS); err != nil {
 		return err
 	}
@@ -96,7 +99,10 @@ func (c *check) run(ctx context.Context) error {
 		c.answer.Drift = driftIn(err)
 		return err
 	}
-	if err := c.countKey(ctx, p, described); err != nil || !c.request.GetCompareWithSigma() {
+	if err := c.countKey(ctx, p, described); err != nil {
+		return err
+	}
+	if err := p.refuseFindings(); err != nil || !c.request.GetCompareWithSigma() {
 		return err
 	}
 	c.answer.Comparison, err = p.compare(ctx, c.link, c.answer.GetSchema())
@@ -114,7 +120,6 @@ func (c *check) countKey(ctx context.Context, p *plan, described *arrow.Schema) 
 		p.findings.Warn(pb.FindingCode_FINDING_CODE_KEY_NOT_UNIQUE,
 			"The key has %d values for %d rows (%d rows have a null in it). A sync by this key would overwrite rows; choose another key, or group the element in Sigma by it.",
 			key.GetDistinctCount(), key.GetRowCount(), key.GetNullCount())
-		c.answer.Findings = p.findings.All()
 	}
 	return nil
 }

@@ -21,10 +21,10 @@ const (
 // compare has Sigma run the element by itself and holds that against the
 // warehouse. Sigma's trouble with its export leaves the question undecided.
 func (p *plan) compare(ctx context.Context, link *connections.Link, schema *pb.Schema) (*pb.Comparison, error) {
-	if p.model.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL {
+	if p.stored.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL {
 		return undecided("Sigma exports elements of workbooks only, and this is one of a data model"), nil
 	}
-	if p.model.GetElementType() == "pivot-table" {
+	if p.stored.GetElementType() == "pivot-table" {
 		return undecided("Sigma exports a pivot table as a grid, with other columns than the model has"), nil
 	}
 	comparison := &pb.Comparison{}

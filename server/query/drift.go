@@ -55,6 +55,9 @@ func (s *Service) checkDrift(ctx context.Context, p *plan, schema *pb.Schema, ex
 	if expected == "" || expected == schema.GetFingerprint() {
 		return nil
 	}
+	if isEarlier, err := p.isEarlierFingerprint(expected); err != nil || isEarlier {
+		return err
+	}
 	before, err := s.store.Schema(ctx, p.name.String(), expected)
 	drift := &pb.SchemaDrift{Fingerprint: schema.GetFingerprint()}
 	message := "the columns are not those of the expected fingerprint, which was never given out for this model"
@@ -72,6 +75,20 @@ func (s *Service) checkDrift(ctx context.Context, p *plan, schema *pb.Schema, ex
 		Metadata: map[string]string{"expected_fingerprint": expected, "fingerprint": schema.GetFingerprint()},
 		Details:  []proto.Message{drift},
 	}
+}
+
+// isEarlierFingerprint reports whether the fingerprint is that of the present columns with the helpers of Sigma's screen
+// that earlier versions of this service delivered. A caller that expects it is not refused: the columns that are left are
+// unchanged, and the finding COLUMN_HELPER names the others.
+func (p *plan) isEarlierFingerprint(expected string) (bool, error) {
+	if p.earlier == nil {
+		return false, nil
+	}
+	schema, err := encodeSchema(p.earlier, p.columns, pb.DataFormat_DATA_FORMAT_ROWS)
+	if err != nil {
+		return false, err
+	}
+	return schema.GetFingerprint() == expected, nil
 }
 
 // differences tells how one schema became the other. Columns are the same if

@@ -22,6 +22,7 @@ import (
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/model"
 	"github.com/sigmasource/sigmasource/warehouse"
 )
 
@@ -225,7 +226,7 @@ func TestArrowMessagesAreTheBatch(t *testing.T) {
 // roundTrip encodes a batch and reads it as a caller does: the schema's message,
 // then those of the batches.
 func roundTrip(t interface{ Fatal(...any) }, batch arrow.RecordBatch) arrow.RecordBatch {
-	schema, err := encodeSchema(batch.Schema(), nil, pb.DataFormat_DATA_FORMAT_ARROW)
+	schema, err := encodeSchema(batch.Schema(), model.Columns{}, pb.DataFormat_DATA_FORMAT_ARROW)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -457,7 +458,7 @@ func TestSchemaTellsTypesAndRefusesOthers(t *testing.T) {
 		{arrow.Field{Type: &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}}, pb.ColumnType_COLUMN_TYPE_TIMESTAMP, 0, 0},
 		{arrow.Field{Type: arrow.Null}, pb.ColumnType_COLUMN_TYPE_NULL, 0, 0},
 	} {
-		schema, err := encodeSchema(arrow.NewSchema([]arrow.Field{test.field}, nil), nil, pb.DataFormat_DATA_FORMAT_ROWS)
+		schema, err := encodeSchema(arrow.NewSchema([]arrow.Field{test.field}, nil), model.Columns{}, pb.DataFormat_DATA_FORMAT_ROWS)
 		if err != nil {
 			t.Errorf("%s: %v", test.field.Type, err)
 			continue
@@ -469,7 +470,7 @@ func TestSchemaTellsTypesAndRefusesOthers(t *testing.T) {
 			t.Errorf("%s: a caller of rows got an Arrow schema", test.field.Type)
 		}
 	}
-	if _, err := encodeSchema(arrow.NewSchema([]arrow.Field{{Type: arrow.PrimitiveTypes.Int8}}, nil), nil, pb.DataFormat_DATA_FORMAT_ROWS); err == nil {
+	if _, err := encodeSchema(arrow.NewSchema([]arrow.Field{{Type: arrow.PrimitiveTypes.Int8}}, nil), model.Columns{}, pb.DataFormat_DATA_FORMAT_ROWS); err == nil {
 		t.Error("a type that no adapter may give was taken")
 	}
 }

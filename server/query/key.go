@@ -62,7 +62,7 @@ func (p *plan) countKey(ctx context.Context, house warehouse.Warehouse, schema *
 func (p *plan) keyColumns(schema *arrow.Schema, names []string) ([]string, error) {
 	var key []string
 	for i, name := range names {
-		label := p.columns.label(name)
+		label := p.columns.Label(name)
 		quoted := quoteIdentifier(label)
 		switch found := schema.FieldIndices(label); {
 		case len(found) == 0:

@@ -4,27 +4,35 @@ import (
 	"context"
 	"errors"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/connections"
 	"github.com/sigmasource/sigmasource/server/errmap"
-	"github.com/sigmasource/sigmasource/server/findings"
+	"github.com/sigmasource/sigmasource/server/model"
 	"github.com/sigmasource/sigmasource/server/resource"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 	"github.com/sigmasource/sigmasource/sigmaclient/sigmasql"
 )
 
-// plan is a model made ready to be read: its SQL as Sigma gives it now, and the
-// columns that the caller wants of it.
+// plan is a model made ready to be read: its SQL as Sigma returns it now, and the columns that the caller wants of it.
 type plan struct {
 	name     resource.Model
 	query    *sigmasql.Query
-	columns  columns
-	wanted   []string // labels, in the caller's order; nil means all
-	model    *pb.Model
-	limits   sigmasql.LimitPolicy
-	findings findings.List
+	columns  model.Columns
+	wanted   []string      // labels, in the caller's order; nil means all
+	stored   *pb.Model     // as the last scan saw it; nil if no scan has
+	assessed *model.Model  // nil until Sigma has answered
+	refused  [2]refusedSet // findings that the request and the connection refuse
+	findings *model.Findings
+
+	// earlier is the schema that earlier versions of this service delivered, or nil where it is the present one.
+	earlier *arrow.Schema
 }
+
+// refusedSet are the codes of findings that refuse a read.
+type refusedSet = []pb.FindingCode
 
 // request is what the methods that read a model have in common.
 type request interface {
@@ -32,6 +40,7 @@ type request interface {
 	GetColumns() []string
 	GetLimitPolicy() pb.LimitPolicy
 	GetExpectedFingerprint() string
+	GetRefuseFindings() []pb.FindingCode
 }
 
 var limitPolicies = map[pb.LimitPolicy]sigmasql.LimitPolicy{
@@ -40,39 +49,46 @@ var limitPolicies = map[pb.LimitPolicy]sigmasql.LimitPolicy{
 	pb.LimitPolicy_LIMIT_POLICY_LIFT_AMBIGUOUS: sigmasql.LiftAmbiguous,
 }
 
-// prepare asks Sigma for the element's SQL as it is now, and takes it apart. A
-// kept text is never used: Sigma writes relative dates and the owner's row-level
-// rules into it as literals. A nil match means to compare the warehouses as the
+// prepare fetches the element's SQL as it is now from Sigma, and assesses it. A stored text is never used: Sigma writes
+// relative dates and the owner's row-level rules into it as literals. A nil match means to compare the warehouses as the
 // last scan saw them.
 //
 // Where it fails on the model itself, the plan holds what was found until then.
 func (s *Service) prepare(ctx context.Context, link *connections.Link, name resource.Model, asked request, match *pb.WarehouseMatch) (*plan, error) {
-	model, err := s.store.Model(ctx, name.String())
+	stored, err := s.store.Model(ctx, name.String())
 	if err != nil && !errors.Is(err, store.ErrNotFound) { // a model can be read before any scan has seen it
 		return nil, err
 	}
-	p := &plan{name: name, model: model, limits: limitPolicies[asked.GetLimitPolicy()]}
+	p := &plan{
+		name: name, stored: stored, findings: &model.Findings{},
+		refused: [2]refusedSet{asked.GetRefuseFindings(), link.Connection.GetRefuseFindings()},
+	}
 	if match == nil {
-		match = link.Match(ctx, model.GetSigmaWarehouse())
+		match = link.Match(ctx, stored.GetSigmaWarehouse())
 	}
 	if err := p.refuseMismatch(match); err != nil {
 		return p, err
 	}
-	if err := s.ask(ctx, p, link); err != nil {
+	options := model.Options{Dialect: link.Dialect, LimitPolicy: limitPolicies[asked.GetLimitPolicy()]}
+	if err := s.assess(ctx, p, link, options); err != nil {
 		return p, err
 	}
-	p.findings.AddText(p.query)
-	if err := p.choose(asked.GetColumns()); err != nil {
+	if p.wanted, err = p.columns.Choose(asked.GetColumns()); err != nil {
 		return p, err
 	}
-	if err := p.refuseBroken(); err != nil {
+	if err := p.assessed.RequireUnbroken(p.wanted); err != nil {
 		return p, err
 	}
-	if known := p.model.GetSqlFingerprint(); known != "" && known != p.query.Hash() {
+	if known := stored.GetSqlFingerprint(); known != "" && known != p.query.Hash() {
 		p.findings.Info(pb.FindingCode_FINDING_CODE_SQL_CHANGED,
 			"Sigma's SQL has changed since the last scan. That is so when the element was edited, and each day when it filters by a relative date.")
 	}
-	return p, nil
+	return p, p.refuseFindings()
+}
+
+// refuseFindings fails where the plan has a finding that the request or the connection refuses.
+func (p *plan) refuseFindings() error {
+	return p.findings.Refuse(p.name.String(), p.refused[:]...)
 }
 
 // refuseMismatch refuses to run SQL in another warehouse than it is meant for,
@@ -92,62 +108,82 @@ func (p *plan) refuseMismatch(match *pb.WarehouseMatch) error {
 			},
 		}
 	case pb.WarehouseMatchOutcome_WAREHOUSE_MATCH_OUTCOME_UNKNOWN:
-		p.findings.Warn(pb.FindingCode_FINDING_CODE_WAREHOUSE_UNKNOWN, "%s.", match.GetMessage())
+		p.findings.UnknownWarehouse(nil, match.GetMessage()+".")
 	}
 	return nil
 }
 
-// ask asks Sigma for all that is needed to read the element.
-func (s *Service) ask(ctx context.Context, p *plan, link *connections.Link) error {
-	d := document{
-		connection: p.name.Connection.String(), etag: link.Connection.GetEtag(), id: p.name.WorkbookID, element: p.name.ElementID,
-		isModel: p.model.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL,
-	}
-	ask := func() (answers, error) {
-		return s.asking.ask(ctx, d, func() *question { return d.question(link) })
-	}
-	found, err := ask()
-	var failure *sigmaclient.Error
-	if p.model == nil && errors.As(err, &failure) && failure.Kind == sigmaclient.KindNotFound {
-		// No scan has told whether the id is a workbook's or a data model's.
-		d.isModel = true
-		if inModel, dataModelErr := ask(); dataModelErr == nil {
-			found, err = inModel, nil
-		}
-	}
+// assess fetches from Sigma what is needed to read the element, and decides how it is read.
+func (s *Service) assess(ctx context.Context, p *plan, link *connections.Link, options model.Options) error {
+	found, err := s.fetchAnswers(ctx, p, link)
 	if err != nil {
 		return err
 	}
-	p.columns = found.columns
-	return p.takeApart(found.query, link.Dialect, found.sources)
+	element := model.Element{
+		Name: p.name.String(), IsListed: isListedWithoutSQL(p.stored), Query: found.query, QueryErr: found.queryErr,
+		Columns: columnsOf(found, p.stored, link.Connection.GetVersionTag()), CustomSQLErr: found.sourcesErr,
+	}
+	if element.Columns.Origin == model.Unlisted && isOutage(found.columnsErr) {
+		return found.columnsErr
+	}
+	for _, source := range found.sources {
+		if source.Definition != "" {
+			element.CustomSQL = append(element.CustomSQL, source.Definition)
+		}
+	}
+	m := model.Assess(element, options)
+	m.Findings.Merge(p.findings)
+	p.assessed, p.query, p.columns, p.findings = m, m.Query, m.Columns, &m.Findings
+	if p.query == nil {
+		return m.Problem()
+	}
+	if isOutage(found.sourcesErr) && m.DependsOnCustomSQL() {
+		return found.sourcesErr
+	}
+	return nil
 }
 
-func (p *plan) takeApart(answer sigmaclient.Query, dialect sigmasql.Dialect, sources []sigmaclient.Source) error {
+// fetchAnswers fetches Sigma's answers about the element, from a workbook or a data model: only a scan tells which.
+func (s *Service) fetchAnswers(ctx context.Context, p *plan, link *connections.Link) (answers, error) {
+	d := document{
+		connection: p.name.Connection.String(), etag: link.Connection.GetEtag(), id: p.name.WorkbookID, element: p.name.ElementID,
+		isModel: p.stored.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL,
+	}
+	fetch := func() (answers, error) {
+		return s.asking.ask(ctx, d, func() *question { return d.question(link) })
+	}
+	found, err := fetch()
+	var refused *sigmaclient.Error
+	if err == nil && p.stored == nil && errors.As(found.queryErr, &refused) && refused.Kind == sigmaclient.KindNotFound {
+		d.isModel = true
+		if inModel, dataModelErr := fetch(); dataModelErr == nil && inModel.queryErr == nil {
+			return inModel, nil
+		}
+	}
+	return found, err
+}
+
+// isListedWithoutSQL reports whether the last scan saw the element in Sigma's list, and Sigma had no query for it.
+func isListedWithoutSQL(stored *pb.Model) bool {
+	switch stored.GetError().GetReason() {
+	case pb.ErrorReason_ERROR_REASON_MODEL_WITHOUT_SQL, pb.ErrorReason_ERROR_REASON_SIGMA_REQUEST_REFUSED:
+		return true
+	}
+	return false
+}
+
+// columnsOf returns the element's columns as Sigma lists them now, or else as the last scan stored them.
+func columnsOf(found answers, stored *pb.Model, versionTag string) model.Columns {
 	switch {
-	case answer.Error != "":
-		return errmap.New(pb.ErrorReason_ERROR_REASON_MODEL_BROKEN, p.name.String(),
-			"Sigma cannot produce the element's query; open the workbook in Sigma and mend the element")
-	case answer.SQL == "":
-		return errmap.New(pb.ErrorReason_ERROR_REASON_MODEL_WITHOUT_SQL, p.name.String(),
-			"Sigma has no query for this element: it is no table or chart, or it is built on a retired dataset")
+	case len(found.columns) > 0 && versionTag != "":
+		return model.Columns{List: found.columns, Origin: model.OtherVersion}
+	case len(found.columns) > 0:
+		return model.Columns{List: found.columns, Origin: model.Current}
 	}
-	options := sigmasql.Options{Dialect: dialect, LimitPolicy: p.limits}
-	for _, source := range sources {
-		if source.Definition != "" {
-			options.CustomSQL = append(options.CustomSQL, source.Definition)
-		}
+	c := model.Columns{Err: found.columnsErr}
+	for _, column := range stored.GetColumns() {
+		c.List = append(c.List, sigmaclient.Column{ColumnID: column.GetColumnId(), Label: column.GetLabel(), Formula: column.GetFormula(), Type: column.GetSigmaType()})
+		c.Origin = model.LastScan
 	}
-	var err error
-	p.query, err = sigmasql.Prepare(answer.SQL, options)
-	var unsupported *sigmasql.Error
-	if errors.As(err, &unsupported) {
-		return &errmap.Error{
-			Reason:   pb.ErrorReason_ERROR_REASON_MODEL_SQL_UNSUPPORTED,
-			Resource: p.name.String(),
-			Message:  "Sigma's text for this element is not one query that can be read safely: " + unsupported.Reason.String(),
-			Metadata: map[string]string{"problem": unsupported.Reason.String()},
-			Err:      err,
-		}
-	}
-	return err
+	return c
 }

@@ -166,6 +166,9 @@ func (s *Service) read(ctx context.Context, p *preview, link *connections.Link, 
 
 // sendSchema sends the columns, unless they are other ones than the caller expects.
 func (s *Service) sendSchema(ctx context.Context, p *preview, plan *plan, columns *arrow.Schema) (*pb.Schema, error) {
+	if err := plan.refuseFindings(); err != nil {
+		return nil, err
+	}
 	schema, err := encodeSchema(columns, plan.columns, p.format)
 	if err != nil {
 		return nil, err

@@ -9,19 +9,20 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/model"
 	"github.com/sigmasource/sigmasource/warehouse"
 )
 
 // encodeSchema describes the columns to the caller, as the warehouse and as
 // Sigma know them. The IPC message is left out for callers who asked for rows.
-func encodeSchema(schema *arrow.Schema, known columns, format pb.DataFormat) (*pb.Schema, error) {
+func encodeSchema(schema *arrow.Schema, known model.Columns, format pb.DataFormat) (*pb.Schema, error) {
 	out := &pb.Schema{Columns: make([]*pb.SchemaColumn, schema.NumFields())}
 	for i, field := range schema.Fields() {
 		column, err := encodeColumn(field)
 		if err != nil {
 			return nil, fmt.Errorf("column %d: %w", i+1, err)
 		}
-		if of, ok := known.byLabel(field.Name); ok && len(schema.FieldIndices(field.Name)) == 1 {
+		if of, ok := known.ByLabel(field.Name); ok && len(schema.FieldIndices(field.Name)) == 1 {
 			column.ColumnId, column.SigmaType, column.Formula = of.ColumnID, of.Type, of.Formula
 		}
 		out.Columns[i] = column

@@ -110,6 +110,9 @@ func (s *Service) describe(ctx context.Context, plan *plan, result warehouse.Res
 	if err != nil {
 		return nil, err
 	}
+	if err := plan.refuseFindings(); err != nil {
+		return nil, err
+	}
 	schema, err := encodeSchema(fields, plan.columns, request.GetFormat())
 	if err != nil {
 		return nil, err

@@ -359,6 +359,25 @@ const (
 	FindingCode_FINDING_CODE_KEY_NOT_UNIQUE FindingCode = 9
 	// Columns were left out because their formulas have errors.
 	FindingCode_FINDING_CODE_COLUMN_LEFT_OUT FindingCode = 10
+	// A warning: every row of a column holds the same text constant, and the
+	// column's formula does not say so. It may be a message of Sigma's in a form
+	// that is not known.
+	FindingCode_FINDING_CODE_COLUMN_CONSTANT FindingCode = 11
+	// A warning: the result has a column that Sigma does not list for the element.
+	// It is delivered.
+	FindingCode_FINDING_CODE_COLUMN_UNLISTED FindingCode = 12
+	// Sigma lists a column for the element that its SQL does not have.
+	FindingCode_FINDING_CODE_COLUMN_NOT_IN_SQL FindingCode = 13
+	// Columns that Sigma adds for its own screen, to sort or to colour, were left
+	// out.
+	FindingCode_FINDING_CODE_COLUMN_HELPER FindingCode = 14
+	// A warning: Sigma refused to list the element's columns, or listed none. Names
+	// and ids are those of an earlier scan, or missing; errors in formulas are
+	// recognized by Sigma's messages alone.
+	FindingCode_FINDING_CODE_COLUMNS_UNKNOWN FindingCode = 15
+	// A warning: Sigma refused to list the custom SQL that the element builds on, so
+	// that a limit in it may count as Sigma's.
+	FindingCode_FINDING_CODE_CUSTOM_SQL_UNKNOWN FindingCode = 16
 )
 
 // Enum value maps for FindingCode.
@@ -375,6 +394,12 @@ var (
 		8:  "FINDING_CODE_WAREHOUSE_UNKNOWN",
 		9:  "FINDING_CODE_KEY_NOT_UNIQUE",
 		10: "FINDING_CODE_COLUMN_LEFT_OUT",
+		11: "FINDING_CODE_COLUMN_CONSTANT",
+		12: "FINDING_CODE_COLUMN_UNLISTED",
+		13: "FINDING_CODE_COLUMN_NOT_IN_SQL",
+		14: "FINDING_CODE_COLUMN_HELPER",
+		15: "FINDING_CODE_COLUMNS_UNKNOWN",
+		16: "FINDING_CODE_CUSTOM_SQL_UNKNOWN",
 	}
 	FindingCode_value = map[string]int32{
 		"FINDING_CODE_UNSPECIFIED":          0,
@@ -388,6 +413,12 @@ var (
 		"FINDING_CODE_WAREHOUSE_UNKNOWN":    8,
 		"FINDING_CODE_KEY_NOT_UNIQUE":       9,
 		"FINDING_CODE_COLUMN_LEFT_OUT":      10,
+		"FINDING_CODE_COLUMN_CONSTANT":      11,
+		"FINDING_CODE_COLUMN_UNLISTED":      12,
+		"FINDING_CODE_COLUMN_NOT_IN_SQL":    13,
+		"FINDING_CODE_COLUMN_HELPER":        14,
+		"FINDING_CODE_COLUMNS_UNKNOWN":      15,
+		"FINDING_CODE_CUSTOM_SQL_UNKNOWN":   16,
 	}
 )
 
@@ -648,8 +679,16 @@ type Scan struct {
 	// or the same one once it was back, and went on from the workbooks that had been
 	// read: those are counted anew, not read.
 	Interruptions int32 `protobuf:"varint,25,opt,name=interruptions,proto3" json:"interruptions,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Lists of Sigma's that had fewer entries than Sigma declared, or entries that
+	// cannot be read; the first 100. Sigma may count what the credentials' owner may
+	// not see, so that this is a warning. Nothing is removed from the catalog because
+	// of it.
+	ListGaps []*ListGap `protobuf:"bytes,26,rep,name=list_gaps,json=listGaps,proto3" json:"list_gaps,omitempty"`
+	// Workbooks of which Sigma refused a call about columns, lineage, sources or
+	// queries. Their models were read without.
+	WorkbooksIncomplete int32 `protobuf:"varint,27,opt,name=workbooks_incomplete,json=workbooksIncomplete,proto3" json:"workbooks_incomplete,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Scan) Reset() {
@@ -857,6 +896,104 @@ func (x *Scan) GetInterruptions() int32 {
 	return 0
 }
 
+func (x *Scan) GetListGaps() []*ListGap {
+	if x != nil {
+		return x.ListGaps
+	}
+	return nil
+}
+
+func (x *Scan) GetWorkbooksIncomplete() int32 {
+	if x != nil {
+		return x.WorkbooksIncomplete
+	}
+	return 0
+}
+
+// ListGap is a list of Sigma's that is not complete.
+type ListGap struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workbook or data model that the list is about, or the connection for the
+	// lists of workbooks and of data models.
+	Resource string `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	// What Sigma lists: `workbooks`, `data_models`, `elements`, `columns`, `lineage`
+	// or `queries`.
+	List string `protobuf:"bytes,2,opt,name=list,proto3" json:"list,omitempty"`
+	// How many entries Sigma declared. 0 where it declared none.
+	DeclaredCount int64 `protobuf:"varint,3,opt,name=declared_count,json=declaredCount,proto3" json:"declared_count,omitempty"`
+	// How many entries came, those that cannot be read among them.
+	ReceivedCount int64 `protobuf:"varint,4,opt,name=received_count,json=receivedCount,proto3" json:"received_count,omitempty"`
+	// How many entries could not be read, as they lack an id.
+	UnreadableCount int64 `protobuf:"varint,5,opt,name=unreadable_count,json=unreadableCount,proto3" json:"unreadable_count,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *ListGap) Reset() {
+	*x = ListGap{}
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGap) ProtoMessage() {}
+
+func (x *ListGap) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGap.ProtoReflect.Descriptor instead.
+func (*ListGap) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ListGap) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *ListGap) GetList() string {
+	if x != nil {
+		return x.List
+	}
+	return ""
+}
+
+func (x *ListGap) GetDeclaredCount() int64 {
+	if x != nil {
+		return x.DeclaredCount
+	}
+	return 0
+}
+
+func (x *ListGap) GetReceivedCount() int64 {
+	if x != nil {
+		return x.ReceivedCount
+	}
+	return 0
+}
+
+func (x *ListGap) GetUnreadableCount() int64 {
+	if x != nil {
+		return x.UnreadableCount
+	}
+	return 0
+}
+
 // Problem is something that went wrong with one thing.
 type Problem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -876,7 +1013,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[1]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +1025,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[1]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +1038,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{1}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Problem) GetReason() ErrorReason {
@@ -981,13 +1118,17 @@ type Workbook struct {
 	UnreadableModelCount int32 `protobuf:"varint,17,opt,name=unreadable_model_count,json=unreadableModelCount,proto3" json:"unreadable_model_count,omitempty"`
 	// Its elements that are no models: texts, images, controls.
 	SkippedElementCount int32 `protobuf:"varint,18,opt,name=skipped_element_count,json=skippedElementCount,proto3" json:"skipped_element_count,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Calls about it that Sigma refused while it answered others. What they would
+	// tell is unknown, or as an earlier scan saw it; findings on its models say
+	// which. Empty as a rule.
+	RefusedCalls  []*RefusedCall `protobuf:"bytes,19,rep,name=refused_calls,json=refusedCalls,proto3" json:"refused_calls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Workbook) Reset() {
 	*x = Workbook{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[2]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +1140,7 @@ func (x *Workbook) String() string {
 func (*Workbook) ProtoMessage() {}
 
 func (x *Workbook) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[2]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1012,7 +1153,7 @@ func (x *Workbook) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workbook.ProtoReflect.Descriptor instead.
 func (*Workbook) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{2}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Workbook) GetName() string {
@@ -1141,6 +1282,88 @@ func (x *Workbook) GetSkippedElementCount() int32 {
 	return 0
 }
 
+func (x *Workbook) GetRefusedCalls() []*RefusedCall {
+	if x != nil {
+		return x.RefusedCalls
+	}
+	return nil
+}
+
+// RefusedCall is a call to Sigma about one workbook that Sigma refuses, though it
+// lists the workbook's elements.
+type RefusedCall struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was asked for: `columns`, `lineage`, `sources` or `queries`.
+	Call string `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
+	// What Sigma answered last.
+	Problem *Problem `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`
+	// How often in a row it was refused, at least 1.
+	Attempts int32 `protobuf:"varint,3,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// The first scan after this time asks again. The interval doubles with every
+	// refusal, from nothing to a week.
+	RetryTime     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=retry_time,json=retryTime,proto3" json:"retry_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefusedCall) Reset() {
+	*x = RefusedCall{}
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefusedCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefusedCall) ProtoMessage() {}
+
+func (x *RefusedCall) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefusedCall.ProtoReflect.Descriptor instead.
+func (*RefusedCall) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RefusedCall) GetCall() string {
+	if x != nil {
+		return x.Call
+	}
+	return ""
+}
+
+func (x *RefusedCall) GetProblem() *Problem {
+	if x != nil {
+		return x.Problem
+	}
+	return nil
+}
+
+func (x *RefusedCall) GetAttempts() int32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *RefusedCall) GetRetryTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetryTime
+	}
+	return nil
+}
+
 // Model is one data element of a workbook or data model (a table, pivot table,
 // chart or input table), readable as a table.
 type Model struct {
@@ -1190,7 +1413,7 @@ type Model struct {
 
 func (x *Model) Reset() {
 	*x = Model{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[3]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1425,7 @@ func (x *Model) String() string {
 func (*Model) ProtoMessage() {}
 
 func (x *Model) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[3]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1438,7 @@ func (x *Model) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Model.ProtoReflect.Descriptor instead.
 func (*Model) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{3}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Model) GetName() string {
@@ -1365,7 +1588,7 @@ type Column struct {
 
 func (x *Column) Reset() {
 	*x = Column{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[4]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1377,7 +1600,7 @@ func (x *Column) String() string {
 func (*Column) ProtoMessage() {}
 
 func (x *Column) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[4]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1390,7 +1613,7 @@ func (x *Column) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Column.ProtoReflect.Descriptor instead.
 func (*Column) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{4}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Column) GetColumnId() string {
@@ -1446,7 +1669,7 @@ type SigmaWarehouse struct {
 
 func (x *SigmaWarehouse) Reset() {
 	*x = SigmaWarehouse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[5]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1681,7 @@ func (x *SigmaWarehouse) String() string {
 func (*SigmaWarehouse) ProtoMessage() {}
 
 func (x *SigmaWarehouse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[5]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +1694,7 @@ func (x *SigmaWarehouse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SigmaWarehouse.ProtoReflect.Descriptor instead.
 func (*SigmaWarehouse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{5}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SigmaWarehouse) GetConnectionId() string {
@@ -1510,14 +1733,18 @@ type Finding struct {
 	// How much it matters.
 	Severity FindingSeverity `protobuf:"varint,2,opt,name=severity,proto3,enum=sigmasource.v1.FindingSeverity" json:"severity,omitempty"`
 	// For people: what was found and what to do.
-	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// Facts for programs, by code. Where Sigma refused a call: `sigma_call`,
+	// `sigma_status`, `sigma_code`, `sigma_request_id`. Where columns are concerned:
+	// `columns`, the first labels in quotes. Keys whose fact is unknown are missing.
+	Metadata      map[string]string `protobuf:"bytes,4,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[6]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +1756,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[6]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +1769,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{6}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Finding) GetCode() FindingCode {
@@ -1566,6 +1793,13 @@ func (x *Finding) GetMessage() string {
 	return ""
 }
 
+func (x *Finding) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
 // StartScanRequest asks for a scan.
 type StartScanRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1579,7 +1813,7 @@ type StartScanRequest struct {
 
 func (x *StartScanRequest) Reset() {
 	*x = StartScanRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[7]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1591,7 +1825,7 @@ func (x *StartScanRequest) String() string {
 func (*StartScanRequest) ProtoMessage() {}
 
 func (x *StartScanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[7]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1604,7 +1838,7 @@ func (x *StartScanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartScanRequest.ProtoReflect.Descriptor instead.
 func (*StartScanRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{7}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StartScanRequest) GetParent() string {
@@ -1632,7 +1866,7 @@ type StartScanResponse struct {
 
 func (x *StartScanResponse) Reset() {
 	*x = StartScanResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[8]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +1878,7 @@ func (x *StartScanResponse) String() string {
 func (*StartScanResponse) ProtoMessage() {}
 
 func (x *StartScanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[8]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +1891,7 @@ func (x *StartScanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartScanResponse.ProtoReflect.Descriptor instead.
 func (*StartScanResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{8}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StartScanResponse) GetScan() *Scan {
@@ -1678,7 +1912,7 @@ type GetScanRequest struct {
 
 func (x *GetScanRequest) Reset() {
 	*x = GetScanRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[9]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1690,7 +1924,7 @@ func (x *GetScanRequest) String() string {
 func (*GetScanRequest) ProtoMessage() {}
 
 func (x *GetScanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[9]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1703,7 +1937,7 @@ func (x *GetScanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetScanRequest.ProtoReflect.Descriptor instead.
 func (*GetScanRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{9}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetScanRequest) GetName() string {
@@ -1724,7 +1958,7 @@ type GetScanResponse struct {
 
 func (x *GetScanResponse) Reset() {
 	*x = GetScanResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[10]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1736,7 +1970,7 @@ func (x *GetScanResponse) String() string {
 func (*GetScanResponse) ProtoMessage() {}
 
 func (x *GetScanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[10]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1749,7 +1983,7 @@ func (x *GetScanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetScanResponse.ProtoReflect.Descriptor instead.
 func (*GetScanResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{10}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetScanResponse) GetScan() *Scan {
@@ -1770,7 +2004,7 @@ type WatchScanRequest struct {
 
 func (x *WatchScanRequest) Reset() {
 	*x = WatchScanRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[11]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1782,7 +2016,7 @@ func (x *WatchScanRequest) String() string {
 func (*WatchScanRequest) ProtoMessage() {}
 
 func (x *WatchScanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[11]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1795,7 +2029,7 @@ func (x *WatchScanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchScanRequest.ProtoReflect.Descriptor instead.
 func (*WatchScanRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{11}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchScanRequest) GetName() string {
@@ -1816,7 +2050,7 @@ type WatchScanResponse struct {
 
 func (x *WatchScanResponse) Reset() {
 	*x = WatchScanResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[12]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1828,7 +2062,7 @@ func (x *WatchScanResponse) String() string {
 func (*WatchScanResponse) ProtoMessage() {}
 
 func (x *WatchScanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[12]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1841,7 +2075,7 @@ func (x *WatchScanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchScanResponse.ProtoReflect.Descriptor instead.
 func (*WatchScanResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{12}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WatchScanResponse) GetScan() *Scan {
@@ -1885,7 +2119,7 @@ type ListWorkbooksRequest struct {
 
 func (x *ListWorkbooksRequest) Reset() {
 	*x = ListWorkbooksRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[13]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1897,7 +2131,7 @@ func (x *ListWorkbooksRequest) String() string {
 func (*ListWorkbooksRequest) ProtoMessage() {}
 
 func (x *ListWorkbooksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[13]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1910,7 +2144,7 @@ func (x *ListWorkbooksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkbooksRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkbooksRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{13}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListWorkbooksRequest) GetParent() string {
@@ -1975,7 +2209,7 @@ type ListWorkbooksResponse struct {
 
 func (x *ListWorkbooksResponse) Reset() {
 	*x = ListWorkbooksResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[14]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1987,7 +2221,7 @@ func (x *ListWorkbooksResponse) String() string {
 func (*ListWorkbooksResponse) ProtoMessage() {}
 
 func (x *ListWorkbooksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[14]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2000,7 +2234,7 @@ func (x *ListWorkbooksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkbooksResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkbooksResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{14}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListWorkbooksResponse) GetWorkbooks() []*Workbook {
@@ -2087,7 +2321,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[15]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2099,7 +2333,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[15]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2112,7 +2346,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{15}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListModelsRequest) GetParent() string {
@@ -2184,7 +2418,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[16]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2196,7 +2430,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[16]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2209,7 +2443,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{16}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListModelsResponse) GetModels() []*Model {
@@ -2237,7 +2471,7 @@ type GetModelRequest struct {
 
 func (x *GetModelRequest) Reset() {
 	*x = GetModelRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[17]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2249,7 +2483,7 @@ func (x *GetModelRequest) String() string {
 func (*GetModelRequest) ProtoMessage() {}
 
 func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[17]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2262,7 +2496,7 @@ func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelRequest.ProtoReflect.Descriptor instead.
 func (*GetModelRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{17}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetModelRequest) GetName() string {
@@ -2283,7 +2517,7 @@ type GetModelResponse struct {
 
 func (x *GetModelResponse) Reset() {
 	*x = GetModelResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[18]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2295,7 +2529,7 @@ func (x *GetModelResponse) String() string {
 func (*GetModelResponse) ProtoMessage() {}
 
 func (x *GetModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[18]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2308,7 +2542,7 @@ func (x *GetModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelResponse.ProtoReflect.Descriptor instead.
 func (*GetModelResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{18}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetModelResponse) GetModel() *Model {
@@ -2334,7 +2568,7 @@ type ListScansRequest struct {
 
 func (x *ListScansRequest) Reset() {
 	*x = ListScansRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[19]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2580,7 @@ func (x *ListScansRequest) String() string {
 func (*ListScansRequest) ProtoMessage() {}
 
 func (x *ListScansRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[19]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2593,7 @@ func (x *ListScansRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListScansRequest.ProtoReflect.Descriptor instead.
 func (*ListScansRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{19}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListScansRequest) GetParent() string {
@@ -2396,7 +2630,7 @@ type ListScansResponse struct {
 
 func (x *ListScansResponse) Reset() {
 	*x = ListScansResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[20]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2408,7 +2642,7 @@ func (x *ListScansResponse) String() string {
 func (*ListScansResponse) ProtoMessage() {}
 
 func (x *ListScansResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[20]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2421,7 +2655,7 @@ func (x *ListScansResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListScansResponse.ProtoReflect.Descriptor instead.
 func (*ListScansResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{20}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListScansResponse) GetScans() []*Scan {
@@ -2449,7 +2683,7 @@ type CancelScanRequest struct {
 
 func (x *CancelScanRequest) Reset() {
 	*x = CancelScanRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[21]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2461,7 +2695,7 @@ func (x *CancelScanRequest) String() string {
 func (*CancelScanRequest) ProtoMessage() {}
 
 func (x *CancelScanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[21]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2474,7 +2708,7 @@ func (x *CancelScanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelScanRequest.ProtoReflect.Descriptor instead.
 func (*CancelScanRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{21}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CancelScanRequest) GetName() string {
@@ -2495,7 +2729,7 @@ type CancelScanResponse struct {
 
 func (x *CancelScanResponse) Reset() {
 	*x = CancelScanResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[22]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +2741,7 @@ func (x *CancelScanResponse) String() string {
 func (*CancelScanResponse) ProtoMessage() {}
 
 func (x *CancelScanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[22]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +2754,7 @@ func (x *CancelScanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelScanResponse.ProtoReflect.Descriptor instead.
 func (*CancelScanResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{22}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CancelScanResponse) GetScan() *Scan {
@@ -2546,7 +2780,7 @@ type ListChangesRequest struct {
 
 func (x *ListChangesRequest) Reset() {
 	*x = ListChangesRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[23]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2558,7 +2792,7 @@ func (x *ListChangesRequest) String() string {
 func (*ListChangesRequest) ProtoMessage() {}
 
 func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[23]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2571,7 +2805,7 @@ func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesRequest.ProtoReflect.Descriptor instead.
 func (*ListChangesRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{23}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListChangesRequest) GetParent() string {
@@ -2606,7 +2840,7 @@ type ListChangesResponse struct {
 
 func (x *ListChangesResponse) Reset() {
 	*x = ListChangesResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[24]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2618,7 +2852,7 @@ func (x *ListChangesResponse) String() string {
 func (*ListChangesResponse) ProtoMessage() {}
 
 func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[24]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2631,7 +2865,7 @@ func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesResponse.ProtoReflect.Descriptor instead.
 func (*ListChangesResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{24}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListChangesResponse) GetChanges() []*Change {
@@ -2655,7 +2889,7 @@ type WatchChangesRequest struct {
 
 func (x *WatchChangesRequest) Reset() {
 	*x = WatchChangesRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[25]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2667,7 +2901,7 @@ func (x *WatchChangesRequest) String() string {
 func (*WatchChangesRequest) ProtoMessage() {}
 
 func (x *WatchChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[25]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2680,7 +2914,7 @@ func (x *WatchChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChangesRequest.ProtoReflect.Descriptor instead.
 func (*WatchChangesRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{25}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WatchChangesRequest) GetParent() string {
@@ -2708,7 +2942,7 @@ type WatchChangesResponse struct {
 
 func (x *WatchChangesResponse) Reset() {
 	*x = WatchChangesResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[26]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2720,7 +2954,7 @@ func (x *WatchChangesResponse) String() string {
 func (*WatchChangesResponse) ProtoMessage() {}
 
 func (x *WatchChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[26]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2733,7 +2967,7 @@ func (x *WatchChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChangesResponse.ProtoReflect.Descriptor instead.
 func (*WatchChangesResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{26}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WatchChangesResponse) GetChanges() []*Change {
@@ -2769,7 +3003,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[27]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2781,7 +3015,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[27]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2794,7 +3028,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{27}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Change) GetSequence() int64 {
@@ -2857,8 +3091,7 @@ var File_sigmasource_v1_catalog_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\n" +
-	"\x1csigmasource/v1/catalog.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bsigmasource/v1/errors.proto\"\xaa\n" +
-	"\n" +
+	"\x1csigmasource/v1/catalog.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bsigmasource/v1/errors.proto\"\x9d\v\n" +
 	"\x04Scan\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x124\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x19.sigmasource.v1.ScanStateB\x03\xe0A\x03R\x05state\x124\n" +
@@ -2886,15 +3119,23 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\x0ethrottled_time\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\rthrottledTime\x12E\n" +
 	"\x0eremaining_time\x18\x17 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\rremainingTime\x12:\n" +
 	"\atrigger\x18\x18 \x01(\x0e2\x1b.sigmasource.v1.ScanTriggerB\x03\xe0A\x03R\atrigger\x12)\n" +
-	"\rinterruptions\x18\x19 \x01(\x05B\x03\xe0A\x03R\rinterruptions:`\xeaA]\n" +
-	"\x10sigmasource/Scan\x12<workspaces/{workspace}/connections/{connection}/scans/{scan}*\x05scans2\x04scan\"\xbd\x01\n" +
+	"\rinterruptions\x18\x19 \x01(\x05B\x03\xe0A\x03R\rinterruptions\x129\n" +
+	"\tlist_gaps\x18\x1a \x03(\v2\x17.sigmasource.v1.ListGapB\x03\xe0A\x03R\blistGaps\x126\n" +
+	"\x14workbooks_incomplete\x18\x1b \x01(\x05B\x03\xe0A\x03R\x13workbooksIncomplete:`\xeaA]\n" +
+	"\x10sigmasource/Scan\x12<workspaces/{workspace}/connections/{connection}/scans/{scan}*\x05scans2\x04scan\"\xb2\x01\n" +
+	"\aListGap\x12\x1a\n" +
+	"\bresource\x18\x01 \x01(\tR\bresource\x12\x12\n" +
+	"\x04list\x18\x02 \x01(\tR\x04list\x12%\n" +
+	"\x0edeclared_count\x18\x03 \x01(\x03R\rdeclaredCount\x12%\n" +
+	"\x0ereceived_count\x18\x04 \x01(\x03R\rreceivedCount\x12)\n" +
+	"\x10unreadable_count\x18\x05 \x01(\x03R\x0funreadableCount\"\xbd\x01\n" +
 	"\aProblem\x123\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1b.sigmasource.v1.ErrorReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1a\n" +
 	"\bresource\x18\x03 \x01(\tR\bresource\x12\x1d\n" +
 	"\n" +
 	"sigma_code\x18\x04 \x01(\tR\tsigmaCode\x12(\n" +
-	"\x10sigma_request_id\x18\x05 \x01(\tR\x0esigmaRequestId\"\xde\x06\n" +
+	"\x10sigma_request_id\x18\x05 \x01(\tR\x0esigmaRequestId\"\xa0\a\n" +
 	"\bWorkbook\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1f\n" +
 	"\vworkbook_id\x18\x02 \x01(\tR\n" +
@@ -2918,8 +3159,15 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\rdocument_kind\x18\x0f \x01(\x0e2\x1c.sigmasource.v1.DocumentKindR\fdocumentKind\x127\n" +
 	"\tgone_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\bgoneTime\x124\n" +
 	"\x16unreadable_model_count\x18\x11 \x01(\x05R\x14unreadableModelCount\x122\n" +
-	"\x15skipped_element_count\x18\x12 \x01(\x05R\x13skippedElementCount:t\xeaAq\n" +
-	"\x14sigmasource/Workbook\x12Dworkspaces/{workspace}/connections/{connection}/workbooks/{workbook}*\tworkbooks2\bworkbook\"\xea\x06\n" +
+	"\x15skipped_element_count\x18\x12 \x01(\x05R\x13skippedElementCount\x12@\n" +
+	"\rrefused_calls\x18\x13 \x03(\v2\x1b.sigmasource.v1.RefusedCallR\frefusedCalls:t\xeaAq\n" +
+	"\x14sigmasource/Workbook\x12Dworkspaces/{workspace}/connections/{connection}/workbooks/{workbook}*\tworkbooks2\bworkbook\"\xab\x01\n" +
+	"\vRefusedCall\x12\x12\n" +
+	"\x04call\x18\x01 \x01(\tR\x04call\x121\n" +
+	"\aproblem\x18\x02 \x01(\v2\x17.sigmasource.v1.ProblemR\aproblem\x12\x1a\n" +
+	"\battempts\x18\x03 \x01(\x05R\battempts\x129\n" +
+	"\n" +
+	"retry_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tretryTime\"\xea\x06\n" +
 	"\x05Model\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1a\n" +
 	"\bworkbook\x18\x02 \x01(\tR\bworkbook\x12\x1d\n" +
@@ -2953,11 +3201,15 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x12\n" +
 	"\x04type\x18\x03 \x01(\tR\x04type\x12\x18\n" +
-	"\aaccount\x18\x04 \x01(\tR\aaccount\"\x91\x01\n" +
+	"\aaccount\x18\x04 \x01(\tR\aaccount\"\x91\x02\n" +
 	"\aFinding\x12/\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x1b.sigmasource.v1.FindingCodeR\x04code\x12;\n" +
 	"\bseverity\x18\x02 \x01(\x0e2\x1f.sigmasource.v1.FindingSeverityR\bseverity\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\xa9\x01\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12A\n" +
+	"\bmetadata\x18\x04 \x03(\v2%.sigmasource.v1.Finding.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa9\x01\n" +
 	"\x10StartScanRequest\x12\x80\x01\n" +
 	"\x06parent\x18\x01 \x01(\tBh\xe0A\x02\xbaHbr`2^^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x06parent\x12\x12\n" +
 	"\x04full\x18\x02 \x01(\bR\x04full\"=\n" +
@@ -3062,7 +3314,7 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\x17MODEL_STATE_WITHOUT_SQL\x10\x03\x12\x18\n" +
 	"\x14MODEL_STATE_ARCHIVED\x10\x04\x12\x19\n" +
 	"\x15MODEL_STATE_FORBIDDEN\x10\x05\x12\x14\n" +
-	"\x10MODEL_STATE_GONE\x10\x06*\xfe\x02\n" +
+	"\x10MODEL_STATE_GONE\x10\x06*\xcd\x04\n" +
 	"\vFindingCode\x12\x1c\n" +
 	"\x18FINDING_CODE_UNSPECIFIED\x10\x00\x12%\n" +
 	"!FINDING_CODE_PREVIEW_LIMIT_LIFTED\x10\x01\x12#\n" +
@@ -3075,7 +3327,13 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\x1eFINDING_CODE_WAREHOUSE_UNKNOWN\x10\b\x12\x1f\n" +
 	"\x1bFINDING_CODE_KEY_NOT_UNIQUE\x10\t\x12 \n" +
 	"\x1cFINDING_CODE_COLUMN_LEFT_OUT\x10\n" +
-	"*\x88\x01\n" +
+	"\x12 \n" +
+	"\x1cFINDING_CODE_COLUMN_CONSTANT\x10\v\x12 \n" +
+	"\x1cFINDING_CODE_COLUMN_UNLISTED\x10\f\x12\"\n" +
+	"\x1eFINDING_CODE_COLUMN_NOT_IN_SQL\x10\r\x12\x1e\n" +
+	"\x1aFINDING_CODE_COLUMN_HELPER\x10\x0e\x12 \n" +
+	"\x1cFINDING_CODE_COLUMNS_UNKNOWN\x10\x0f\x12#\n" +
+	"\x1fFINDING_CODE_CUSTOM_SQL_UNKNOWN\x10\x10*\x88\x01\n" +
 	"\x0fFindingSeverity\x12 \n" +
 	"\x1cFINDING_SEVERITY_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15FINDING_SEVERITY_INFO\x10\x01\x12\x1c\n" +
@@ -3129,7 +3387,7 @@ func file_sigmasource_v1_catalog_proto_rawDescGZIP() []byte {
 }
 
 var file_sigmasource_v1_catalog_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_sigmasource_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_sigmasource_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_sigmasource_v1_catalog_proto_goTypes = []any{
 	(ScanTrigger)(0),              // 0: sigmasource.v1.ScanTrigger
 	(ScanState)(0),                // 1: sigmasource.v1.ScanState
@@ -3140,100 +3398,108 @@ var file_sigmasource_v1_catalog_proto_goTypes = []any{
 	(FindingSeverity)(0),          // 6: sigmasource.v1.FindingSeverity
 	(ChangeKind)(0),               // 7: sigmasource.v1.ChangeKind
 	(*Scan)(nil),                  // 8: sigmasource.v1.Scan
-	(*Problem)(nil),               // 9: sigmasource.v1.Problem
-	(*Workbook)(nil),              // 10: sigmasource.v1.Workbook
-	(*Model)(nil),                 // 11: sigmasource.v1.Model
-	(*Column)(nil),                // 12: sigmasource.v1.Column
-	(*SigmaWarehouse)(nil),        // 13: sigmasource.v1.SigmaWarehouse
-	(*Finding)(nil),               // 14: sigmasource.v1.Finding
-	(*StartScanRequest)(nil),      // 15: sigmasource.v1.StartScanRequest
-	(*StartScanResponse)(nil),     // 16: sigmasource.v1.StartScanResponse
-	(*GetScanRequest)(nil),        // 17: sigmasource.v1.GetScanRequest
-	(*GetScanResponse)(nil),       // 18: sigmasource.v1.GetScanResponse
-	(*WatchScanRequest)(nil),      // 19: sigmasource.v1.WatchScanRequest
-	(*WatchScanResponse)(nil),     // 20: sigmasource.v1.WatchScanResponse
-	(*ListWorkbooksRequest)(nil),  // 21: sigmasource.v1.ListWorkbooksRequest
-	(*ListWorkbooksResponse)(nil), // 22: sigmasource.v1.ListWorkbooksResponse
-	(*ListModelsRequest)(nil),     // 23: sigmasource.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 24: sigmasource.v1.ListModelsResponse
-	(*GetModelRequest)(nil),       // 25: sigmasource.v1.GetModelRequest
-	(*GetModelResponse)(nil),      // 26: sigmasource.v1.GetModelResponse
-	(*ListScansRequest)(nil),      // 27: sigmasource.v1.ListScansRequest
-	(*ListScansResponse)(nil),     // 28: sigmasource.v1.ListScansResponse
-	(*CancelScanRequest)(nil),     // 29: sigmasource.v1.CancelScanRequest
-	(*CancelScanResponse)(nil),    // 30: sigmasource.v1.CancelScanResponse
-	(*ListChangesRequest)(nil),    // 31: sigmasource.v1.ListChangesRequest
-	(*ListChangesResponse)(nil),   // 32: sigmasource.v1.ListChangesResponse
-	(*WatchChangesRequest)(nil),   // 33: sigmasource.v1.WatchChangesRequest
-	(*WatchChangesResponse)(nil),  // 34: sigmasource.v1.WatchChangesResponse
-	(*Change)(nil),                // 35: sigmasource.v1.Change
-	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 37: google.protobuf.Duration
-	(ErrorReason)(0),              // 38: sigmasource.v1.ErrorReason
+	(*ListGap)(nil),               // 9: sigmasource.v1.ListGap
+	(*Problem)(nil),               // 10: sigmasource.v1.Problem
+	(*Workbook)(nil),              // 11: sigmasource.v1.Workbook
+	(*RefusedCall)(nil),           // 12: sigmasource.v1.RefusedCall
+	(*Model)(nil),                 // 13: sigmasource.v1.Model
+	(*Column)(nil),                // 14: sigmasource.v1.Column
+	(*SigmaWarehouse)(nil),        // 15: sigmasource.v1.SigmaWarehouse
+	(*Finding)(nil),               // 16: sigmasource.v1.Finding
+	(*StartScanRequest)(nil),      // 17: sigmasource.v1.StartScanRequest
+	(*StartScanResponse)(nil),     // 18: sigmasource.v1.StartScanResponse
+	(*GetScanRequest)(nil),        // 19: sigmasource.v1.GetScanRequest
+	(*GetScanResponse)(nil),       // 20: sigmasource.v1.GetScanResponse
+	(*WatchScanRequest)(nil),      // 21: sigmasource.v1.WatchScanRequest
+	(*WatchScanResponse)(nil),     // 22: sigmasource.v1.WatchScanResponse
+	(*ListWorkbooksRequest)(nil),  // 23: sigmasource.v1.ListWorkbooksRequest
+	(*ListWorkbooksResponse)(nil), // 24: sigmasource.v1.ListWorkbooksResponse
+	(*ListModelsRequest)(nil),     // 25: sigmasource.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 26: sigmasource.v1.ListModelsResponse
+	(*GetModelRequest)(nil),       // 27: sigmasource.v1.GetModelRequest
+	(*GetModelResponse)(nil),      // 28: sigmasource.v1.GetModelResponse
+	(*ListScansRequest)(nil),      // 29: sigmasource.v1.ListScansRequest
+	(*ListScansResponse)(nil),     // 30: sigmasource.v1.ListScansResponse
+	(*CancelScanRequest)(nil),     // 31: sigmasource.v1.CancelScanRequest
+	(*CancelScanResponse)(nil),    // 32: sigmasource.v1.CancelScanResponse
+	(*ListChangesRequest)(nil),    // 33: sigmasource.v1.ListChangesRequest
+	(*ListChangesResponse)(nil),   // 34: sigmasource.v1.ListChangesResponse
+	(*WatchChangesRequest)(nil),   // 35: sigmasource.v1.WatchChangesRequest
+	(*WatchChangesResponse)(nil),  // 36: sigmasource.v1.WatchChangesResponse
+	(*Change)(nil),                // 37: sigmasource.v1.Change
+	nil,                           // 38: sigmasource.v1.Finding.MetadataEntry
+	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 40: google.protobuf.Duration
+	(ErrorReason)(0),              // 41: sigmasource.v1.ErrorReason
 }
 var file_sigmasource_v1_catalog_proto_depIdxs = []int32{
 	1,  // 0: sigmasource.v1.Scan.state:type_name -> sigmasource.v1.ScanState
 	2,  // 1: sigmasource.v1.Scan.phase:type_name -> sigmasource.v1.ScanPhase
-	36, // 2: sigmasource.v1.Scan.create_time:type_name -> google.protobuf.Timestamp
-	36, // 3: sigmasource.v1.Scan.end_time:type_name -> google.protobuf.Timestamp
-	9,  // 4: sigmasource.v1.Scan.error:type_name -> sigmasource.v1.Problem
-	9,  // 5: sigmasource.v1.Scan.problems:type_name -> sigmasource.v1.Problem
-	37, // 6: sigmasource.v1.Scan.throttled_time:type_name -> google.protobuf.Duration
-	37, // 7: sigmasource.v1.Scan.remaining_time:type_name -> google.protobuf.Duration
+	39, // 2: sigmasource.v1.Scan.create_time:type_name -> google.protobuf.Timestamp
+	39, // 3: sigmasource.v1.Scan.end_time:type_name -> google.protobuf.Timestamp
+	10, // 4: sigmasource.v1.Scan.error:type_name -> sigmasource.v1.Problem
+	10, // 5: sigmasource.v1.Scan.problems:type_name -> sigmasource.v1.Problem
+	40, // 6: sigmasource.v1.Scan.throttled_time:type_name -> google.protobuf.Duration
+	40, // 7: sigmasource.v1.Scan.remaining_time:type_name -> google.protobuf.Duration
 	0,  // 8: sigmasource.v1.Scan.trigger:type_name -> sigmasource.v1.ScanTrigger
-	38, // 9: sigmasource.v1.Problem.reason:type_name -> sigmasource.v1.ErrorReason
-	36, // 10: sigmasource.v1.Workbook.create_time:type_name -> google.protobuf.Timestamp
-	36, // 11: sigmasource.v1.Workbook.update_time:type_name -> google.protobuf.Timestamp
-	36, // 12: sigmasource.v1.Workbook.scan_time:type_name -> google.protobuf.Timestamp
-	9,  // 13: sigmasource.v1.Workbook.error:type_name -> sigmasource.v1.Problem
-	3,  // 14: sigmasource.v1.Workbook.document_kind:type_name -> sigmasource.v1.DocumentKind
-	36, // 15: sigmasource.v1.Workbook.gone_time:type_name -> google.protobuf.Timestamp
-	4,  // 16: sigmasource.v1.Model.state:type_name -> sigmasource.v1.ModelState
-	9,  // 17: sigmasource.v1.Model.error:type_name -> sigmasource.v1.Problem
-	12, // 18: sigmasource.v1.Model.columns:type_name -> sigmasource.v1.Column
-	13, // 19: sigmasource.v1.Model.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
-	14, // 20: sigmasource.v1.Model.findings:type_name -> sigmasource.v1.Finding
-	36, // 21: sigmasource.v1.Model.scan_time:type_name -> google.protobuf.Timestamp
-	3,  // 22: sigmasource.v1.Model.document_kind:type_name -> sigmasource.v1.DocumentKind
-	5,  // 23: sigmasource.v1.Finding.code:type_name -> sigmasource.v1.FindingCode
-	6,  // 24: sigmasource.v1.Finding.severity:type_name -> sigmasource.v1.FindingSeverity
-	8,  // 25: sigmasource.v1.StartScanResponse.scan:type_name -> sigmasource.v1.Scan
-	8,  // 26: sigmasource.v1.GetScanResponse.scan:type_name -> sigmasource.v1.Scan
-	8,  // 27: sigmasource.v1.WatchScanResponse.scan:type_name -> sigmasource.v1.Scan
-	10, // 28: sigmasource.v1.ListWorkbooksResponse.workbooks:type_name -> sigmasource.v1.Workbook
-	11, // 29: sigmasource.v1.ListModelsResponse.models:type_name -> sigmasource.v1.Model
-	11, // 30: sigmasource.v1.GetModelResponse.model:type_name -> sigmasource.v1.Model
-	8,  // 31: sigmasource.v1.ListScansResponse.scans:type_name -> sigmasource.v1.Scan
-	8,  // 32: sigmasource.v1.CancelScanResponse.scan:type_name -> sigmasource.v1.Scan
-	35, // 33: sigmasource.v1.ListChangesResponse.changes:type_name -> sigmasource.v1.Change
-	35, // 34: sigmasource.v1.WatchChangesResponse.changes:type_name -> sigmasource.v1.Change
-	36, // 35: sigmasource.v1.Change.time:type_name -> google.protobuf.Timestamp
-	7,  // 36: sigmasource.v1.Change.kind:type_name -> sigmasource.v1.ChangeKind
-	15, // 37: sigmasource.v1.ModelCatalog.StartScan:input_type -> sigmasource.v1.StartScanRequest
-	17, // 38: sigmasource.v1.ModelCatalog.GetScan:input_type -> sigmasource.v1.GetScanRequest
-	19, // 39: sigmasource.v1.ModelCatalog.WatchScan:input_type -> sigmasource.v1.WatchScanRequest
-	27, // 40: sigmasource.v1.ModelCatalog.ListScans:input_type -> sigmasource.v1.ListScansRequest
-	29, // 41: sigmasource.v1.ModelCatalog.CancelScan:input_type -> sigmasource.v1.CancelScanRequest
-	31, // 42: sigmasource.v1.ModelCatalog.ListChanges:input_type -> sigmasource.v1.ListChangesRequest
-	33, // 43: sigmasource.v1.ModelCatalog.WatchChanges:input_type -> sigmasource.v1.WatchChangesRequest
-	21, // 44: sigmasource.v1.ModelCatalog.ListWorkbooks:input_type -> sigmasource.v1.ListWorkbooksRequest
-	23, // 45: sigmasource.v1.ModelCatalog.ListModels:input_type -> sigmasource.v1.ListModelsRequest
-	25, // 46: sigmasource.v1.ModelCatalog.GetModel:input_type -> sigmasource.v1.GetModelRequest
-	16, // 47: sigmasource.v1.ModelCatalog.StartScan:output_type -> sigmasource.v1.StartScanResponse
-	18, // 48: sigmasource.v1.ModelCatalog.GetScan:output_type -> sigmasource.v1.GetScanResponse
-	20, // 49: sigmasource.v1.ModelCatalog.WatchScan:output_type -> sigmasource.v1.WatchScanResponse
-	28, // 50: sigmasource.v1.ModelCatalog.ListScans:output_type -> sigmasource.v1.ListScansResponse
-	30, // 51: sigmasource.v1.ModelCatalog.CancelScan:output_type -> sigmasource.v1.CancelScanResponse
-	32, // 52: sigmasource.v1.ModelCatalog.ListChanges:output_type -> sigmasource.v1.ListChangesResponse
-	34, // 53: sigmasource.v1.ModelCatalog.WatchChanges:output_type -> sigmasource.v1.WatchChangesResponse
-	22, // 54: sigmasource.v1.ModelCatalog.ListWorkbooks:output_type -> sigmasource.v1.ListWorkbooksResponse
-	24, // 55: sigmasource.v1.ModelCatalog.ListModels:output_type -> sigmasource.v1.ListModelsResponse
-	26, // 56: sigmasource.v1.ModelCatalog.GetModel:output_type -> sigmasource.v1.GetModelResponse
-	47, // [47:57] is the sub-list for method output_type
-	37, // [37:47] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	9,  // 9: sigmasource.v1.Scan.list_gaps:type_name -> sigmasource.v1.ListGap
+	41, // 10: sigmasource.v1.Problem.reason:type_name -> sigmasource.v1.ErrorReason
+	39, // 11: sigmasource.v1.Workbook.create_time:type_name -> google.protobuf.Timestamp
+	39, // 12: sigmasource.v1.Workbook.update_time:type_name -> google.protobuf.Timestamp
+	39, // 13: sigmasource.v1.Workbook.scan_time:type_name -> google.protobuf.Timestamp
+	10, // 14: sigmasource.v1.Workbook.error:type_name -> sigmasource.v1.Problem
+	3,  // 15: sigmasource.v1.Workbook.document_kind:type_name -> sigmasource.v1.DocumentKind
+	39, // 16: sigmasource.v1.Workbook.gone_time:type_name -> google.protobuf.Timestamp
+	12, // 17: sigmasource.v1.Workbook.refused_calls:type_name -> sigmasource.v1.RefusedCall
+	10, // 18: sigmasource.v1.RefusedCall.problem:type_name -> sigmasource.v1.Problem
+	39, // 19: sigmasource.v1.RefusedCall.retry_time:type_name -> google.protobuf.Timestamp
+	4,  // 20: sigmasource.v1.Model.state:type_name -> sigmasource.v1.ModelState
+	10, // 21: sigmasource.v1.Model.error:type_name -> sigmasource.v1.Problem
+	14, // 22: sigmasource.v1.Model.columns:type_name -> sigmasource.v1.Column
+	15, // 23: sigmasource.v1.Model.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
+	16, // 24: sigmasource.v1.Model.findings:type_name -> sigmasource.v1.Finding
+	39, // 25: sigmasource.v1.Model.scan_time:type_name -> google.protobuf.Timestamp
+	3,  // 26: sigmasource.v1.Model.document_kind:type_name -> sigmasource.v1.DocumentKind
+	5,  // 27: sigmasource.v1.Finding.code:type_name -> sigmasource.v1.FindingCode
+	6,  // 28: sigmasource.v1.Finding.severity:type_name -> sigmasource.v1.FindingSeverity
+	38, // 29: sigmasource.v1.Finding.metadata:type_name -> sigmasource.v1.Finding.MetadataEntry
+	8,  // 30: sigmasource.v1.StartScanResponse.scan:type_name -> sigmasource.v1.Scan
+	8,  // 31: sigmasource.v1.GetScanResponse.scan:type_name -> sigmasource.v1.Scan
+	8,  // 32: sigmasource.v1.WatchScanResponse.scan:type_name -> sigmasource.v1.Scan
+	11, // 33: sigmasource.v1.ListWorkbooksResponse.workbooks:type_name -> sigmasource.v1.Workbook
+	13, // 34: sigmasource.v1.ListModelsResponse.models:type_name -> sigmasource.v1.Model
+	13, // 35: sigmasource.v1.GetModelResponse.model:type_name -> sigmasource.v1.Model
+	8,  // 36: sigmasource.v1.ListScansResponse.scans:type_name -> sigmasource.v1.Scan
+	8,  // 37: sigmasource.v1.CancelScanResponse.scan:type_name -> sigmasource.v1.Scan
+	37, // 38: sigmasource.v1.ListChangesResponse.changes:type_name -> sigmasource.v1.Change
+	37, // 39: sigmasource.v1.WatchChangesResponse.changes:type_name -> sigmasource.v1.Change
+	39, // 40: sigmasource.v1.Change.time:type_name -> google.protobuf.Timestamp
+	7,  // 41: sigmasource.v1.Change.kind:type_name -> sigmasource.v1.ChangeKind
+	17, // 42: sigmasource.v1.ModelCatalog.StartScan:input_type -> sigmasource.v1.StartScanRequest
+	19, // 43: sigmasource.v1.ModelCatalog.GetScan:input_type -> sigmasource.v1.GetScanRequest
+	21, // 44: sigmasource.v1.ModelCatalog.WatchScan:input_type -> sigmasource.v1.WatchScanRequest
+	29, // 45: sigmasource.v1.ModelCatalog.ListScans:input_type -> sigmasource.v1.ListScansRequest
+	31, // 46: sigmasource.v1.ModelCatalog.CancelScan:input_type -> sigmasource.v1.CancelScanRequest
+	33, // 47: sigmasource.v1.ModelCatalog.ListChanges:input_type -> sigmasource.v1.ListChangesRequest
+	35, // 48: sigmasource.v1.ModelCatalog.WatchChanges:input_type -> sigmasource.v1.WatchChangesRequest
+	23, // 49: sigmasource.v1.ModelCatalog.ListWorkbooks:input_type -> sigmasource.v1.ListWorkbooksRequest
+	25, // 50: sigmasource.v1.ModelCatalog.ListModels:input_type -> sigmasource.v1.ListModelsRequest
+	27, // 51: sigmasource.v1.ModelCatalog.GetModel:input_type -> sigmasource.v1.GetModelRequest
+	18, // 52: sigmasource.v1.ModelCatalog.StartScan:output_type -> sigmasource.v1.StartScanResponse
+	20, // 53: sigmasource.v1.ModelCatalog.GetScan:output_type -> sigmasource.v1.GetScanResponse
+	22, // 54: sigmasource.v1.ModelCatalog.WatchScan:output_type -> sigmasource.v1.WatchScanResponse
+	30, // 55: sigmasource.v1.ModelCatalog.ListScans:output_type -> sigmasource.v1.ListScansResponse
+	32, // 56: sigmasource.v1.ModelCatalog.CancelScan:output_type -> sigmasource.v1.CancelScanResponse
+	34, // 57: sigmasource.v1.ModelCatalog.ListChanges:output_type -> sigmasource.v1.ListChangesResponse
+	36, // 58: sigmasource.v1.ModelCatalog.WatchChanges:output_type -> sigmasource.v1.WatchChangesResponse
+	24, // 59: sigmasource.v1.ModelCatalog.ListWorkbooks:output_type -> sigmasource.v1.ListWorkbooksResponse
+	26, // 60: sigmasource.v1.ModelCatalog.ListModels:output_type -> sigmasource.v1.ListModelsResponse
+	28, // 61: sigmasource.v1.ModelCatalog.GetModel:output_type -> sigmasource.v1.GetModelResponse
+	52, // [52:62] is the sub-list for method output_type
+	42, // [42:52] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_sigmasource_v1_catalog_proto_init() }
@@ -3248,7 +3514,7 @@ func file_sigmasource_v1_catalog_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sigmasource_v1_catalog_proto_rawDesc), len(file_sigmasource_v1_catalog_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   28,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -247,9 +247,13 @@ type Connection struct {
 	// asks.
 	ScanSchedule *ScanSchedule `protobuf:"bytes,10,opt,name=scan_schedule,json=scanSchedule,proto3" json:"scan_schedule,omitempty"`
 	// When it will next be scanned by its schedule.
-	NextScanTime  *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=next_scan_time,json=nextScanTime,proto3" json:"next_scan_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	NextScanTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=next_scan_time,json=nextScanTime,proto3" json:"next_scan_time,omitempty"`
+	// Findings that refuse every preview, read and check of the connection's models:
+	// see `refuse_findings` of PreviewModelRequest. Empty means none. At most 50, no
+	// code twice.
+	RefuseFindings []FindingCode `protobuf:"varint,12,rep,packed,name=refuse_findings,json=refuseFindings,proto3,enum=sigmasource.v1.FindingCode" json:"refuse_findings,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Connection) Reset() {
@@ -355,6 +359,13 @@ func (x *Connection) GetScanSchedule() *ScanSchedule {
 func (x *Connection) GetNextScanTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.NextScanTime
+	}
+	return nil
+}
+
+func (x *Connection) GetRefuseFindings() []FindingCode {
+	if x != nil {
+		return x.RefuseFindings
 	}
 	return nil
 }
@@ -1647,7 +1658,7 @@ var File_sigmasource_v1_connections_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_connections_proto_rawDesc = "" +
 	"\n" +
-	" sigmasource/v1/connections.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bsigmasource/v1/errors.proto\"\xbb\x05\n" +
+	" sigmasource/v1/connections.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csigmasource/v1/catalog.proto\x1a\x1bsigmasource/v1/errors.proto\"\x96\x06\n" +
 	"\n" +
 	"Connection\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
@@ -1664,7 +1675,8 @@ const file_sigmasource_v1_connections_proto_rawDesc = "" +
 	"versionTag\x12A\n" +
 	"\rscan_schedule\x18\n" +
 	" \x01(\v2\x1c.sigmasource.v1.ScanScheduleR\fscanSchedule\x12E\n" +
-	"\x0enext_scan_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\fnextScanTime:e\xeaAb\n" +
+	"\x0enext_scan_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\fnextScanTime\x12Y\n" +
+	"\x0frefuse_findings\x18\f \x03(\x0e2\x1b.sigmasource.v1.FindingCodeB\x13\xbaH\x10\x92\x01\r\x102\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x0erefuseFindings:e\xeaAb\n" +
 	"\x16sigmasource/Connection\x12/workspaces/{workspace}/connections/{connection}*\vconnections2\n" +
 	"connection\"V\n" +
 	"\fScanSchedule\x12 \n" +
@@ -1831,8 +1843,9 @@ var file_sigmasource_v1_connections_proto_goTypes = []any{
 	(*Check)(nil),                      // 22: sigmasource.v1.Check
 	nil,                                // 23: sigmasource.v1.Check.FactsEntry
 	(*timestamppb.Timestamp)(nil),      // 24: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),      // 25: google.protobuf.FieldMask
-	(ErrorReason)(0),                   // 26: sigmasource.v1.ErrorReason
+	(FindingCode)(0),                   // 25: sigmasource.v1.FindingCode
+	(*fieldmaskpb.FieldMask)(nil),      // 26: google.protobuf.FieldMask
+	(ErrorReason)(0),                   // 27: sigmasource.v1.ErrorReason
 }
 var file_sigmasource_v1_connections_proto_depIdxs = []int32{
 	5,  // 0: sigmasource.v1.Connection.sigma:type_name -> sigmasource.v1.SigmaCredentials
@@ -1841,39 +1854,40 @@ var file_sigmasource_v1_connections_proto_depIdxs = []int32{
 	24, // 3: sigmasource.v1.Connection.update_time:type_name -> google.protobuf.Timestamp
 	4,  // 4: sigmasource.v1.Connection.scan_schedule:type_name -> sigmasource.v1.ScanSchedule
 	24, // 5: sigmasource.v1.Connection.next_scan_time:type_name -> google.protobuf.Timestamp
-	7,  // 6: sigmasource.v1.Warehouse.snowflake:type_name -> sigmasource.v1.SnowflakeWarehouse
-	9,  // 7: sigmasource.v1.Warehouse.duckdb:type_name -> sigmasource.v1.DuckDbWarehouse
-	8,  // 8: sigmasource.v1.SnowflakeWarehouse.key_pair:type_name -> sigmasource.v1.SnowflakeKeyPair
-	0,  // 9: sigmasource.v1.SnowflakeWarehouse.authentication_method:type_name -> sigmasource.v1.SnowflakeAuthenticationMethod
-	3,  // 10: sigmasource.v1.CreateConnectionRequest.connection:type_name -> sigmasource.v1.Connection
-	3,  // 11: sigmasource.v1.CreateConnectionResponse.connection:type_name -> sigmasource.v1.Connection
-	3,  // 12: sigmasource.v1.GetConnectionResponse.connection:type_name -> sigmasource.v1.Connection
-	3,  // 13: sigmasource.v1.ListConnectionsResponse.connections:type_name -> sigmasource.v1.Connection
-	3,  // 14: sigmasource.v1.UpdateConnectionRequest.connection:type_name -> sigmasource.v1.Connection
-	25, // 15: sigmasource.v1.UpdateConnectionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	3,  // 16: sigmasource.v1.UpdateConnectionResponse.connection:type_name -> sigmasource.v1.Connection
-	22, // 17: sigmasource.v1.CheckConnectionResponse.checks:type_name -> sigmasource.v1.Check
-	1,  // 18: sigmasource.v1.Check.kind:type_name -> sigmasource.v1.CheckKind
-	2,  // 19: sigmasource.v1.Check.outcome:type_name -> sigmasource.v1.CheckOutcome
-	26, // 20: sigmasource.v1.Check.reason:type_name -> sigmasource.v1.ErrorReason
-	23, // 21: sigmasource.v1.Check.facts:type_name -> sigmasource.v1.Check.FactsEntry
-	10, // 22: sigmasource.v1.SigmaConnections.CreateConnection:input_type -> sigmasource.v1.CreateConnectionRequest
-	12, // 23: sigmasource.v1.SigmaConnections.GetConnection:input_type -> sigmasource.v1.GetConnectionRequest
-	14, // 24: sigmasource.v1.SigmaConnections.ListConnections:input_type -> sigmasource.v1.ListConnectionsRequest
-	16, // 25: sigmasource.v1.SigmaConnections.UpdateConnection:input_type -> sigmasource.v1.UpdateConnectionRequest
-	18, // 26: sigmasource.v1.SigmaConnections.DeleteConnection:input_type -> sigmasource.v1.DeleteConnectionRequest
-	20, // 27: sigmasource.v1.SigmaConnections.CheckConnection:input_type -> sigmasource.v1.CheckConnectionRequest
-	11, // 28: sigmasource.v1.SigmaConnections.CreateConnection:output_type -> sigmasource.v1.CreateConnectionResponse
-	13, // 29: sigmasource.v1.SigmaConnections.GetConnection:output_type -> sigmasource.v1.GetConnectionResponse
-	15, // 30: sigmasource.v1.SigmaConnections.ListConnections:output_type -> sigmasource.v1.ListConnectionsResponse
-	17, // 31: sigmasource.v1.SigmaConnections.UpdateConnection:output_type -> sigmasource.v1.UpdateConnectionResponse
-	19, // 32: sigmasource.v1.SigmaConnections.DeleteConnection:output_type -> sigmasource.v1.DeleteConnectionResponse
-	21, // 33: sigmasource.v1.SigmaConnections.CheckConnection:output_type -> sigmasource.v1.CheckConnectionResponse
-	28, // [28:34] is the sub-list for method output_type
-	22, // [22:28] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	25, // 6: sigmasource.v1.Connection.refuse_findings:type_name -> sigmasource.v1.FindingCode
+	7,  // 7: sigmasource.v1.Warehouse.snowflake:type_name -> sigmasource.v1.SnowflakeWarehouse
+	9,  // 8: sigmasource.v1.Warehouse.duckdb:type_name -> sigmasource.v1.DuckDbWarehouse
+	8,  // 9: sigmasource.v1.SnowflakeWarehouse.key_pair:type_name -> sigmasource.v1.SnowflakeKeyPair
+	0,  // 10: sigmasource.v1.SnowflakeWarehouse.authentication_method:type_name -> sigmasource.v1.SnowflakeAuthenticationMethod
+	3,  // 11: sigmasource.v1.CreateConnectionRequest.connection:type_name -> sigmasource.v1.Connection
+	3,  // 12: sigmasource.v1.CreateConnectionResponse.connection:type_name -> sigmasource.v1.Connection
+	3,  // 13: sigmasource.v1.GetConnectionResponse.connection:type_name -> sigmasource.v1.Connection
+	3,  // 14: sigmasource.v1.ListConnectionsResponse.connections:type_name -> sigmasource.v1.Connection
+	3,  // 15: sigmasource.v1.UpdateConnectionRequest.connection:type_name -> sigmasource.v1.Connection
+	26, // 16: sigmasource.v1.UpdateConnectionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	3,  // 17: sigmasource.v1.UpdateConnectionResponse.connection:type_name -> sigmasource.v1.Connection
+	22, // 18: sigmasource.v1.CheckConnectionResponse.checks:type_name -> sigmasource.v1.Check
+	1,  // 19: sigmasource.v1.Check.kind:type_name -> sigmasource.v1.CheckKind
+	2,  // 20: sigmasource.v1.Check.outcome:type_name -> sigmasource.v1.CheckOutcome
+	27, // 21: sigmasource.v1.Check.reason:type_name -> sigmasource.v1.ErrorReason
+	23, // 22: sigmasource.v1.Check.facts:type_name -> sigmasource.v1.Check.FactsEntry
+	10, // 23: sigmasource.v1.SigmaConnections.CreateConnection:input_type -> sigmasource.v1.CreateConnectionRequest
+	12, // 24: sigmasource.v1.SigmaConnections.GetConnection:input_type -> sigmasource.v1.GetConnectionRequest
+	14, // 25: sigmasource.v1.SigmaConnections.ListConnections:input_type -> sigmasource.v1.ListConnectionsRequest
+	16, // 26: sigmasource.v1.SigmaConnections.UpdateConnection:input_type -> sigmasource.v1.UpdateConnectionRequest
+	18, // 27: sigmasource.v1.SigmaConnections.DeleteConnection:input_type -> sigmasource.v1.DeleteConnectionRequest
+	20, // 28: sigmasource.v1.SigmaConnections.CheckConnection:input_type -> sigmasource.v1.CheckConnectionRequest
+	11, // 29: sigmasource.v1.SigmaConnections.CreateConnection:output_type -> sigmasource.v1.CreateConnectionResponse
+	13, // 30: sigmasource.v1.SigmaConnections.GetConnection:output_type -> sigmasource.v1.GetConnectionResponse
+	15, // 31: sigmasource.v1.SigmaConnections.ListConnections:output_type -> sigmasource.v1.ListConnectionsResponse
+	17, // 32: sigmasource.v1.SigmaConnections.UpdateConnection:output_type -> sigmasource.v1.UpdateConnectionResponse
+	19, // 33: sigmasource.v1.SigmaConnections.DeleteConnection:output_type -> sigmasource.v1.DeleteConnectionResponse
+	21, // 34: sigmasource.v1.SigmaConnections.CheckConnection:output_type -> sigmasource.v1.CheckConnectionResponse
+	29, // [29:35] is the sub-list for method output_type
+	23, // [23:29] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_sigmasource_v1_connections_proto_init() }
@@ -1881,6 +1895,7 @@ func file_sigmasource_v1_connections_proto_init() {
 	if File_sigmasource_v1_connections_proto != nil {
 		return
 	}
+	file_sigmasource_v1_catalog_proto_init()
 	file_sigmasource_v1_errors_proto_init()
 	file_sigmasource_v1_connections_proto_msgTypes[3].OneofWrappers = []any{
 		(*Warehouse_Snowflake)(nil),

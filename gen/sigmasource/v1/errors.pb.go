@@ -180,6 +180,14 @@ const (
 	// FAILED_PRECONDITION: the query reached the limit of cost that the call set,
 	// and was cancelled or not run. Metadata: `limit`.
 	ErrorReason_ERROR_REASON_COST_LIMIT_EXCEEDED ErrorReason = 66
+	// FAILED_PRECONDITION: the read has a finding that the call or the connection
+	// refuses, see `refuse_findings`. Metadata: `findings`, the codes, and `finding`,
+	// the first of them.
+	ErrorReason_ERROR_REASON_FINDING_REFUSED ErrorReason = 80
+	// FAILED_PRECONDITION: Sigma refuses a call about something that it lists, for a
+	// reason that is none of the others. Metadata: `sigma_call`, `sigma_status`,
+	// `sigma_code`, `sigma_request_id`.
+	ErrorReason_ERROR_REASON_SIGMA_REQUEST_REFUSED ErrorReason = 81
 )
 
 // Enum value maps for ErrorReason.
@@ -239,6 +247,8 @@ var (
 		64: "ERROR_REASON_SPOOL_FULL",
 		65: "ERROR_REASON_SPOOL_UNAVAILABLE",
 		66: "ERROR_REASON_COST_LIMIT_EXCEEDED",
+		80: "ERROR_REASON_FINDING_REFUSED",
+		81: "ERROR_REASON_SIGMA_REQUEST_REFUSED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                     0,
@@ -295,6 +305,8 @@ var (
 		"ERROR_REASON_SPOOL_FULL":                      64,
 		"ERROR_REASON_SPOOL_UNAVAILABLE":               65,
 		"ERROR_REASON_COST_LIMIT_EXCEEDED":             66,
+		"ERROR_REASON_FINDING_REFUSED":                 80,
+		"ERROR_REASON_SIGMA_REQUEST_REFUSED":           81,
 	}
 )
 
@@ -329,7 +341,7 @@ var File_sigmasource_v1_errors_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsigmasource/v1/errors.proto\x12\x0esigmasource.v1*\x8a\x0f\n" +
+	"\x1bsigmasource/v1/errors.proto\x12\x0esigmasource.v1*\xd4\x0f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12\x1e\n" +
@@ -385,7 +397,9 @@ const file_sigmasource_v1_errors_proto_rawDesc = "" +
 	" ERROR_REASON_OFFSET_OUT_OF_RANGE\x10?\x12\x1b\n" +
 	"\x17ERROR_REASON_SPOOL_FULL\x10@\x12\"\n" +
 	"\x1eERROR_REASON_SPOOL_UNAVAILABLE\x10A\x12$\n" +
-	" ERROR_REASON_COST_LIMIT_EXCEEDED\x10BBEZCgithub.com/sigmasource/sigmasource/gen/sigmasource/v1;sigmasourcev1b\x06proto3"
+	" ERROR_REASON_COST_LIMIT_EXCEEDED\x10B\x12 \n" +
+	"\x1cERROR_REASON_FINDING_REFUSED\x10P\x12&\n" +
+	"\"ERROR_REASON_SIGMA_REQUEST_REFUSED\x10QBEZCgithub.com/sigmasource/sigmasource/gen/sigmasource/v1;sigmasourcev1b\x06proto3"
 
 var (
 	file_sigmasource_v1_errors_proto_rawDescOnce sync.Once

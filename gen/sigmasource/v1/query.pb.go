@@ -137,15 +137,17 @@ func (ReadSessionState) EnumDescriptor() ([]byte, []int) {
 	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{1}
 }
 
-// LimitPolicy is what becomes of limits in Sigma's SQL of which the text alone
-// cannot tell whether Sigma wrote them, to keep its own screen quick, or the
-// element's author. Limits that are clearly Sigma's are lifted where the read
-// needs more rows than they give, and limits that are clearly the author's are
-// kept, under every policy.
+// LimitPolicy decides about limits in Sigma's SQL whose text does not show whether
+// Sigma wrote them, to keep its own screen quick, or the element's author. Limits
+// that are Sigma's for certain are lifted where the read needs more rows than they
+// give, and limits in custom SQL are kept, under every policy.
 type LimitPolicy int32
 
 const (
-	// The likelier answer for each, with a finding that says so.
+	// By number and place: 1000 and numbers that Sigma is known to write (1000000,
+	// and 101, 201, 1001 and all others that are one more than a multiple of 100)
+	// are lifted, and every other limit is kept. The finding LIMIT_AMBIGUOUS names
+	// each limit that is not certain.
 	LimitPolicy_LIMIT_POLICY_UNSPECIFIED LimitPolicy = 0
 	// Keep them: no more rows than the author can have meant.
 	LimitPolicy_LIMIT_POLICY_KEEP_AMBIGUOUS LimitPolicy = 1
@@ -657,9 +659,14 @@ type CreateReadSessionRequest struct {
 	ExpectedFingerprint string `protobuf:"bytes,7,opt,name=expected_fingerprint,json=expectedFingerprint,proto3" json:"expected_fingerprint,omitempty"`
 	// How long the session is to live. Not set means 6 hours. At least a second, at
 	// most 24 hours.
-	Ttl           *durationpb.Duration `protobuf:"bytes,8,opt,name=ttl,proto3" json:"ttl,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Ttl *durationpb.Duration `protobuf:"bytes,8,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Findings that refuse the call: if the read would have a finding with one of
+	// these codes, of any severity, the call fails with FINDING_REFUSED before any
+	// row is sent. The connection's own `refuse_findings` apply as well. Empty means
+	// only the connection's. At most 50, no code twice.
+	RefuseFindings []FindingCode `protobuf:"varint,9,rep,packed,name=refuse_findings,json=refuseFindings,proto3,enum=sigmasource.v1.FindingCode" json:"refuse_findings,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *CreateReadSessionRequest) Reset() {
@@ -744,6 +751,13 @@ func (x *CreateReadSessionRequest) GetExpectedFingerprint() string {
 func (x *CreateReadSessionRequest) GetTtl() *durationpb.Duration {
 	if x != nil {
 		return x.Ttl
+	}
+	return nil
+}
+
+func (x *CreateReadSessionRequest) GetRefuseFindings() []FindingCode {
+	if x != nil {
+		return x.RefuseFindings
 	}
 	return nil
 }
@@ -1551,8 +1565,13 @@ type PreviewModelRequest struct {
 	// over its queries are cancelled and the call fails with COST_LIMIT_EXCEEDED. Not
 	// set means no such limit. At least a millisecond, at most an hour.
 	MaxWarehouseTime *durationpb.Duration `protobuf:"bytes,8,opt,name=max_warehouse_time,json=maxWarehouseTime,proto3" json:"max_warehouse_time,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Findings that refuse the call: if the read would have a finding with one of
+	// these codes, of any severity, the call fails with FINDING_REFUSED before any
+	// row is sent. The connection's own `refuse_findings` apply as well. Empty means
+	// only the connection's. At most 50, no code twice.
+	RefuseFindings []FindingCode `protobuf:"varint,9,rep,packed,name=refuse_findings,json=refuseFindings,proto3,enum=sigmasource.v1.FindingCode" json:"refuse_findings,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *PreviewModelRequest) Reset() {
@@ -1637,6 +1656,13 @@ func (x *PreviewModelRequest) GetIncludeTotalRowCount() bool {
 func (x *PreviewModelRequest) GetMaxWarehouseTime() *durationpb.Duration {
 	if x != nil {
 		return x.MaxWarehouseTime
+	}
+	return nil
+}
+
+func (x *PreviewModelRequest) GetRefuseFindings() []FindingCode {
+	if x != nil {
+		return x.RefuseFindings
 	}
 	return nil
 }
@@ -2732,8 +2758,13 @@ type CheckModelRequest struct {
 	// Have Sigma run the element by itself, and compare columns and row counts
 	// with the warehouse's. Takes seconds to minutes, and at most 2 minutes.
 	CompareWithSigma bool `protobuf:"varint,6,opt,name=compare_with_sigma,json=compareWithSigma,proto3" json:"compare_with_sigma,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Findings that refuse the call: if the read would have a finding with one of
+	// these codes, of any severity, the call fails with FINDING_REFUSED before any
+	// row is sent. The connection's own `refuse_findings` apply as well. Empty means
+	// only the connection's. At most 50, no code twice.
+	RefuseFindings []FindingCode `protobuf:"varint,7,rep,packed,name=refuse_findings,json=refuseFindings,proto3,enum=sigmasource.v1.FindingCode" json:"refuse_findings,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *CheckModelRequest) Reset() {
@@ -2806,6 +2837,13 @@ func (x *CheckModelRequest) GetCompareWithSigma() bool {
 		return x.CompareWithSigma
 	}
 	return false
+}
+
+func (x *CheckModelRequest) GetRefuseFindings() []FindingCode {
+	if x != nil {
+		return x.RefuseFindings
+	}
+	return nil
 }
 
 // CheckModelResponse tells what is known about reading a model.
@@ -3359,7 +3397,7 @@ var File_sigmasource_v1_query_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\n" +
-	"\x1asigmasource/v1/query.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csigmasource/v1/catalog.proto\"\x8e\x05\n" +
+	"\x1asigmasource/v1/query.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csigmasource/v1/catalog.proto\"\xe9\x05\n" +
 	"\x18CreateReadSessionRequest\x12\xb2\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x9d\x01\xe0A\x02\xbaH\x96\x01r\x93\x012\x90\x01^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/models/[A-Za-z0-9_-]{1,128}\\.[A-Za-z0-9_-]{1,128}$R\x04name\x12,\n" +
 	"\acolumns\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xd0\x0f\"\ar\x05\x10\x01\x18\xe8\aR\acolumns\x12H\n" +
@@ -3369,7 +3407,8 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\x10max_stream_count\x18\x06 \x01(\x05B\t\xbaH\x06\x1a\x04\x18@(\x00R\x0emaxStreamCount\x12:\n" +
 	"\x14expected_fingerprint\x18\a \x01(\tB\a\xbaH\x04r\x02\x18dR\x13expectedFingerprint\x12=\n" +
 	"\x03ttl\x18\b \x01(\v2\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n" +
-	"\"\x04\b\x80\xa3\x052\x02\b\x01R\x03ttl\"R\n" +
+	"\"\x04\b\x80\xa3\x052\x02\b\x01R\x03ttl\x12Y\n" +
+	"\x0frefuse_findings\x18\t \x03(\x0e2\x1b.sigmasource.v1.FindingCodeB\x13\xbaH\x10\x92\x01\r\x102\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x0erefuseFindings\"R\n" +
 	"\x19CreateReadSessionResponse\x125\n" +
 	"\asession\x18\x01 \x01(\v2\x1b.sigmasource.v1.ReadSessionR\asession\"\xe7\x05\n" +
 	"\vReadSession\x12\x12\n" +
@@ -3428,7 +3467,7 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"byte_count\x18\x06 \x01(\x03R\tbyteCount\x12\x19\n" +
 	"\bquery_id\x18\a \x01(\tR\aqueryId\x128\n" +
 	"\n" +
-	"total_time\x18\b \x01(\v2\x19.google.protobuf.DurationR\ttotalTime\"\xf9\x04\n" +
+	"total_time\x18\b \x01(\v2\x19.google.protobuf.DurationR\ttotalTime\"\xd4\x05\n" +
 	"\x13PreviewModelRequest\x12\xb2\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x9d\x01\xe0A\x02\xbaH\x96\x01r\x93\x012\x90\x01^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/models/[A-Za-z0-9_-]{1,128}\\.[A-Za-z0-9_-]{1,128}$R\x04name\x12(\n" +
 	"\trow_limit\x18\x02 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xa0\x8d\x06(\x00R\browLimit\x12<\n" +
@@ -3437,7 +3476,8 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\flimit_policy\x18\x05 \x01(\x0e2\x1b.sigmasource.v1.LimitPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\vlimitPolicy\x12:\n" +
 	"\x14expected_fingerprint\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18dR\x13expectedFingerprint\x125\n" +
 	"\x17include_total_row_count\x18\a \x01(\bR\x14includeTotalRowCount\x12Z\n" +
-	"\x12max_warehouse_time\x18\b \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x03\b\x90\x1c2\x04\x10\xc0\x84=R\x10maxWarehouseTime\"\xad\x02\n" +
+	"\x12max_warehouse_time\x18\b \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x03\b\x90\x1c2\x04\x10\xc0\x84=R\x10maxWarehouseTime\x12Y\n" +
+	"\x0frefuse_findings\x18\t \x03(\x0e2\x1b.sigmasource.v1.FindingCodeB\x13\xbaH\x10\x92\x01\r\x102\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x0erefuseFindings\"\xad\x02\n" +
 	"\x14PreviewModelResponse\x126\n" +
 	"\bprogress\x18\x01 \x01(\v2\x18.sigmasource.v1.ProgressH\x00R\bprogress\x120\n" +
 	"\x06schema\x18\x02 \x01(\v2\x16.sigmasource.v1.SchemaH\x00R\x06schema\x12.\n" +
@@ -3522,7 +3562,7 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	" \x01(\x03H\x01R\rtotalRowCount\x88\x01\x01\x12\x16\n" +
 	"\x06shared\x18\v \x01(\bR\x06sharedB\x15\n" +
 	"\x13_declared_row_countB\x12\n" +
-	"\x10_total_row_count\"\xde\x03\n" +
+	"\x10_total_row_count\"\xb9\x04\n" +
 	"\x11CheckModelRequest\x12\xb2\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x9d\x01\xe0A\x02\xbaH\x96\x01r\x93\x012\x90\x01^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/models/[A-Za-z0-9_-]{1,128}\\.[A-Za-z0-9_-]{1,128}$R\x04name\x12,\n" +
 	"\acolumns\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xd0\x0f\"\ar\x05\x10\x01\x18\xe8\aR\acolumns\x12H\n" +
@@ -3530,7 +3570,8 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\x14expected_fingerprint\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18dR\x13expectedFingerprint\x122\n" +
 	"\vkey_columns\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x14\"\ar\x05\x10\x01\x18\xe8\aR\n" +
 	"keyColumns\x12,\n" +
-	"\x12compare_with_sigma\x18\x06 \x01(\bR\x10compareWithSigma\"\xe2\x03\n" +
+	"\x12compare_with_sigma\x18\x06 \x01(\bR\x10compareWithSigma\x12Y\n" +
+	"\x0frefuse_findings\x18\a \x03(\x0e2\x1b.sigmasource.v1.FindingCodeB\x13\xbaH\x10\x92\x01\r\x102\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x0erefuseFindings\"\xe2\x03\n" +
 	"\x12CheckModelResponse\x12\x1a\n" +
 	"\breadable\x18\x01 \x01(\bR\breadable\x121\n" +
 	"\aproblem\x18\x02 \x01(\v2\x17.sigmasource.v1.ProblemR\aproblem\x12.\n" +
@@ -3702,90 +3743,94 @@ var file_sigmasource_v1_query_proto_goTypes = []any{
 	(*KeyReport)(nil),                 // 39: sigmasource.v1.KeyReport
 	(*DuplicateKey)(nil),              // 40: sigmasource.v1.DuplicateKey
 	(*durationpb.Duration)(nil),       // 41: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),     // 42: google.protobuf.Timestamp
-	(*Finding)(nil),                   // 43: sigmasource.v1.Finding
-	(*Problem)(nil),                   // 44: sigmasource.v1.Problem
-	(structpb.NullValue)(0),           // 45: google.protobuf.NullValue
-	(*SigmaWarehouse)(nil),            // 46: sigmasource.v1.SigmaWarehouse
+	(FindingCode)(0),                  // 42: sigmasource.v1.FindingCode
+	(*timestamppb.Timestamp)(nil),     // 43: google.protobuf.Timestamp
+	(*Finding)(nil),                   // 44: sigmasource.v1.Finding
+	(*Problem)(nil),                   // 45: sigmasource.v1.Problem
+	(structpb.NullValue)(0),           // 46: google.protobuf.NullValue
+	(*SigmaWarehouse)(nil),            // 47: sigmasource.v1.SigmaWarehouse
 }
 var file_sigmasource_v1_query_proto_depIdxs = []int32{
 	2,  // 0: sigmasource.v1.CreateReadSessionRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
 	3,  // 1: sigmasource.v1.CreateReadSessionRequest.format:type_name -> sigmasource.v1.DataFormat
 	0,  // 2: sigmasource.v1.CreateReadSessionRequest.arrow_compression:type_name -> sigmasource.v1.ArrowCompression
 	41, // 3: sigmasource.v1.CreateReadSessionRequest.ttl:type_name -> google.protobuf.Duration
-	12, // 4: sigmasource.v1.CreateReadSessionResponse.session:type_name -> sigmasource.v1.ReadSession
-	24, // 5: sigmasource.v1.ReadSession.schema:type_name -> sigmasource.v1.Schema
-	13, // 6: sigmasource.v1.ReadSession.streams:type_name -> sigmasource.v1.ReadStream
-	3,  // 7: sigmasource.v1.ReadSession.format:type_name -> sigmasource.v1.DataFormat
-	0,  // 8: sigmasource.v1.ReadSession.arrow_compression:type_name -> sigmasource.v1.ArrowCompression
-	1,  // 9: sigmasource.v1.ReadSession.state:type_name -> sigmasource.v1.ReadSessionState
-	42, // 10: sigmasource.v1.ReadSession.create_time:type_name -> google.protobuf.Timestamp
-	42, // 11: sigmasource.v1.ReadSession.expire_time:type_name -> google.protobuf.Timestamp
-	43, // 12: sigmasource.v1.ReadSession.findings:type_name -> sigmasource.v1.Finding
-	44, // 13: sigmasource.v1.ReadSession.problem:type_name -> sigmasource.v1.Problem
-	12, // 14: sigmasource.v1.GetReadSessionResponse.session:type_name -> sigmasource.v1.ReadSession
-	23, // 15: sigmasource.v1.ReadRowsResponse.progress:type_name -> sigmasource.v1.Progress
-	24, // 16: sigmasource.v1.ReadRowsResponse.schema:type_name -> sigmasource.v1.Schema
-	28, // 17: sigmasource.v1.ReadRowsResponse.rows:type_name -> sigmasource.v1.RowBatch
-	31, // 18: sigmasource.v1.ReadRowsResponse.arrow:type_name -> sigmasource.v1.ArrowBatch
-	20, // 19: sigmasource.v1.ReadRowsResponse.statistics:type_name -> sigmasource.v1.StreamStatistics
-	7,  // 20: sigmasource.v1.StreamStatistics.proof:type_name -> sigmasource.v1.CompletenessProof
-	41, // 21: sigmasource.v1.StreamStatistics.total_time:type_name -> google.protobuf.Duration
-	3,  // 22: sigmasource.v1.PreviewModelRequest.format:type_name -> sigmasource.v1.DataFormat
-	2,  // 23: sigmasource.v1.PreviewModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
-	41, // 24: sigmasource.v1.PreviewModelRequest.max_warehouse_time:type_name -> google.protobuf.Duration
-	23, // 25: sigmasource.v1.PreviewModelResponse.progress:type_name -> sigmasource.v1.Progress
-	24, // 26: sigmasource.v1.PreviewModelResponse.schema:type_name -> sigmasource.v1.Schema
-	28, // 27: sigmasource.v1.PreviewModelResponse.rows:type_name -> sigmasource.v1.RowBatch
-	31, // 28: sigmasource.v1.PreviewModelResponse.arrow:type_name -> sigmasource.v1.ArrowBatch
-	32, // 29: sigmasource.v1.PreviewModelResponse.statistics:type_name -> sigmasource.v1.Statistics
-	4,  // 30: sigmasource.v1.Progress.state:type_name -> sigmasource.v1.ReadState
-	25, // 31: sigmasource.v1.Schema.columns:type_name -> sigmasource.v1.SchemaColumn
-	6,  // 32: sigmasource.v1.SchemaColumn.type:type_name -> sigmasource.v1.ColumnType
-	27, // 33: sigmasource.v1.SchemaDrift.changes:type_name -> sigmasource.v1.SchemaChange
-	5,  // 34: sigmasource.v1.SchemaChange.kind:type_name -> sigmasource.v1.SchemaChangeKind
-	29, // 35: sigmasource.v1.RowBatch.rows:type_name -> sigmasource.v1.Row
-	30, // 36: sigmasource.v1.Row.values:type_name -> sigmasource.v1.Value
-	45, // 37: sigmasource.v1.Value.null_value:type_name -> google.protobuf.NullValue
-	42, // 38: sigmasource.v1.Value.timestamp_value:type_name -> google.protobuf.Timestamp
-	7,  // 39: sigmasource.v1.Statistics.proof:type_name -> sigmasource.v1.CompletenessProof
-	41, // 40: sigmasource.v1.Statistics.sigma_time:type_name -> google.protobuf.Duration
-	41, // 41: sigmasource.v1.Statistics.warehouse_time:type_name -> google.protobuf.Duration
-	41, // 42: sigmasource.v1.Statistics.total_time:type_name -> google.protobuf.Duration
-	43, // 43: sigmasource.v1.Statistics.findings:type_name -> sigmasource.v1.Finding
-	2,  // 44: sigmasource.v1.CheckModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
-	44, // 45: sigmasource.v1.CheckModelResponse.problem:type_name -> sigmasource.v1.Problem
-	24, // 46: sigmasource.v1.CheckModelResponse.schema:type_name -> sigmasource.v1.Schema
-	26, // 47: sigmasource.v1.CheckModelResponse.drift:type_name -> sigmasource.v1.SchemaDrift
-	36, // 48: sigmasource.v1.CheckModelResponse.tables:type_name -> sigmasource.v1.TableAccess
-	38, // 49: sigmasource.v1.CheckModelResponse.warehouse_match:type_name -> sigmasource.v1.WarehouseMatch
-	39, // 50: sigmasource.v1.CheckModelResponse.key:type_name -> sigmasource.v1.KeyReport
-	43, // 51: sigmasource.v1.CheckModelResponse.findings:type_name -> sigmasource.v1.Finding
-	35, // 52: sigmasource.v1.CheckModelResponse.comparison:type_name -> sigmasource.v1.Comparison
-	8,  // 53: sigmasource.v1.Comparison.verdict:type_name -> sigmasource.v1.ComparisonVerdict
-	44, // 54: sigmasource.v1.TableAccess.problem:type_name -> sigmasource.v1.Problem
-	37, // 55: sigmasource.v1.TableAccess.grants:type_name -> sigmasource.v1.Grant
-	9,  // 56: sigmasource.v1.WarehouseMatch.outcome:type_name -> sigmasource.v1.WarehouseMatchOutcome
-	46, // 57: sigmasource.v1.WarehouseMatch.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
-	40, // 58: sigmasource.v1.KeyReport.duplicates:type_name -> sigmasource.v1.DuplicateKey
-	30, // 59: sigmasource.v1.DuplicateKey.values:type_name -> sigmasource.v1.Value
-	21, // 60: sigmasource.v1.ModelQuery.PreviewModel:input_type -> sigmasource.v1.PreviewModelRequest
-	33, // 61: sigmasource.v1.ModelQuery.CheckModel:input_type -> sigmasource.v1.CheckModelRequest
-	10, // 62: sigmasource.v1.ModelQuery.CreateReadSession:input_type -> sigmasource.v1.CreateReadSessionRequest
-	14, // 63: sigmasource.v1.ModelQuery.GetReadSession:input_type -> sigmasource.v1.GetReadSessionRequest
-	16, // 64: sigmasource.v1.ModelQuery.DeleteReadSession:input_type -> sigmasource.v1.DeleteReadSessionRequest
-	18, // 65: sigmasource.v1.ModelQuery.ReadRows:input_type -> sigmasource.v1.ReadRowsRequest
-	22, // 66: sigmasource.v1.ModelQuery.PreviewModel:output_type -> sigmasource.v1.PreviewModelResponse
-	34, // 67: sigmasource.v1.ModelQuery.CheckModel:output_type -> sigmasource.v1.CheckModelResponse
-	11, // 68: sigmasource.v1.ModelQuery.CreateReadSession:output_type -> sigmasource.v1.CreateReadSessionResponse
-	15, // 69: sigmasource.v1.ModelQuery.GetReadSession:output_type -> sigmasource.v1.GetReadSessionResponse
-	17, // 70: sigmasource.v1.ModelQuery.DeleteReadSession:output_type -> sigmasource.v1.DeleteReadSessionResponse
-	19, // 71: sigmasource.v1.ModelQuery.ReadRows:output_type -> sigmasource.v1.ReadRowsResponse
-	66, // [66:72] is the sub-list for method output_type
-	60, // [60:66] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	42, // 4: sigmasource.v1.CreateReadSessionRequest.refuse_findings:type_name -> sigmasource.v1.FindingCode
+	12, // 5: sigmasource.v1.CreateReadSessionResponse.session:type_name -> sigmasource.v1.ReadSession
+	24, // 6: sigmasource.v1.ReadSession.schema:type_name -> sigmasource.v1.Schema
+	13, // 7: sigmasource.v1.ReadSession.streams:type_name -> sigmasource.v1.ReadStream
+	3,  // 8: sigmasource.v1.ReadSession.format:type_name -> sigmasource.v1.DataFormat
+	0,  // 9: sigmasource.v1.ReadSession.arrow_compression:type_name -> sigmasource.v1.ArrowCompression
+	1,  // 10: sigmasource.v1.ReadSession.state:type_name -> sigmasource.v1.ReadSessionState
+	43, // 11: sigmasource.v1.ReadSession.create_time:type_name -> google.protobuf.Timestamp
+	43, // 12: sigmasource.v1.ReadSession.expire_time:type_name -> google.protobuf.Timestamp
+	44, // 13: sigmasource.v1.ReadSession.findings:type_name -> sigmasource.v1.Finding
+	45, // 14: sigmasource.v1.ReadSession.problem:type_name -> sigmasource.v1.Problem
+	12, // 15: sigmasource.v1.GetReadSessionResponse.session:type_name -> sigmasource.v1.ReadSession
+	23, // 16: sigmasource.v1.ReadRowsResponse.progress:type_name -> sigmasource.v1.Progress
+	24, // 17: sigmasource.v1.ReadRowsResponse.schema:type_name -> sigmasource.v1.Schema
+	28, // 18: sigmasource.v1.ReadRowsResponse.rows:type_name -> sigmasource.v1.RowBatch
+	31, // 19: sigmasource.v1.ReadRowsResponse.arrow:type_name -> sigmasource.v1.ArrowBatch
+	20, // 20: sigmasource.v1.ReadRowsResponse.statistics:type_name -> sigmasource.v1.StreamStatistics
+	7,  // 21: sigmasource.v1.StreamStatistics.proof:type_name -> sigmasource.v1.CompletenessProof
+	41, // 22: sigmasource.v1.StreamStatistics.total_time:type_name -> google.protobuf.Duration
+	3,  // 23: sigmasource.v1.PreviewModelRequest.format:type_name -> sigmasource.v1.DataFormat
+	2,  // 24: sigmasource.v1.PreviewModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
+	41, // 25: sigmasource.v1.PreviewModelRequest.max_warehouse_time:type_name -> google.protobuf.Duration
+	42, // 26: sigmasource.v1.PreviewModelRequest.refuse_findings:type_name -> sigmasource.v1.FindingCode
+	23, // 27: sigmasource.v1.PreviewModelResponse.progress:type_name -> sigmasource.v1.Progress
+	24, // 28: sigmasource.v1.PreviewModelResponse.schema:type_name -> sigmasource.v1.Schema
+	28, // 29: sigmasource.v1.PreviewModelResponse.rows:type_name -> sigmasource.v1.RowBatch
+	31, // 30: sigmasource.v1.PreviewModelResponse.arrow:type_name -> sigmasource.v1.ArrowBatch
+	32, // 31: sigmasource.v1.PreviewModelResponse.statistics:type_name -> sigmasource.v1.Statistics
+	4,  // 32: sigmasource.v1.Progress.state:type_name -> sigmasource.v1.ReadState
+	25, // 33: sigmasource.v1.Schema.columns:type_name -> sigmasource.v1.SchemaColumn
+	6,  // 34: sigmasource.v1.SchemaColumn.type:type_name -> sigmasource.v1.ColumnType
+	27, // 35: sigmasource.v1.SchemaDrift.changes:type_name -> sigmasource.v1.SchemaChange
+	5,  // 36: sigmasource.v1.SchemaChange.kind:type_name -> sigmasource.v1.SchemaChangeKind
+	29, // 37: sigmasource.v1.RowBatch.rows:type_name -> sigmasource.v1.Row
+	30, // 38: sigmasource.v1.Row.values:type_name -> sigmasource.v1.Value
+	46, // 39: sigmasource.v1.Value.null_value:type_name -> google.protobuf.NullValue
+	43, // 40: sigmasource.v1.Value.timestamp_value:type_name -> google.protobuf.Timestamp
+	7,  // 41: sigmasource.v1.Statistics.proof:type_name -> sigmasource.v1.CompletenessProof
+	41, // 42: sigmasource.v1.Statistics.sigma_time:type_name -> google.protobuf.Duration
+	41, // 43: sigmasource.v1.Statistics.warehouse_time:type_name -> google.protobuf.Duration
+	41, // 44: sigmasource.v1.Statistics.total_time:type_name -> google.protobuf.Duration
+	44, // 45: sigmasource.v1.Statistics.findings:type_name -> sigmasource.v1.Finding
+	2,  // 46: sigmasource.v1.CheckModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
+	42, // 47: sigmasource.v1.CheckModelRequest.refuse_findings:type_name -> sigmasource.v1.FindingCode
+	45, // 48: sigmasource.v1.CheckModelResponse.problem:type_name -> sigmasource.v1.Problem
+	24, // 49: sigmasource.v1.CheckModelResponse.schema:type_name -> sigmasource.v1.Schema
+	26, // 50: sigmasource.v1.CheckModelResponse.drift:type_name -> sigmasource.v1.SchemaDrift
+	36, // 51: sigmasource.v1.CheckModelResponse.tables:type_name -> sigmasource.v1.TableAccess
+	38, // 52: sigmasource.v1.CheckModelResponse.warehouse_match:type_name -> sigmasource.v1.WarehouseMatch
+	39, // 53: sigmasource.v1.CheckModelResponse.key:type_name -> sigmasource.v1.KeyReport
+	44, // 54: sigmasource.v1.CheckModelResponse.findings:type_name -> sigmasource.v1.Finding
+	35, // 55: sigmasource.v1.CheckModelResponse.comparison:type_name -> sigmasource.v1.Comparison
+	8,  // 56: sigmasource.v1.Comparison.verdict:type_name -> sigmasource.v1.ComparisonVerdict
+	45, // 57: sigmasource.v1.TableAccess.problem:type_name -> sigmasource.v1.Problem
+	37, // 58: sigmasource.v1.TableAccess.grants:type_name -> sigmasource.v1.Grant
+	9,  // 59: sigmasource.v1.WarehouseMatch.outcome:type_name -> sigmasource.v1.WarehouseMatchOutcome
+	47, // 60: sigmasource.v1.WarehouseMatch.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
+	40, // 61: sigmasource.v1.KeyReport.duplicates:type_name -> sigmasource.v1.DuplicateKey
+	30, // 62: sigmasource.v1.DuplicateKey.values:type_name -> sigmasource.v1.Value
+	21, // 63: sigmasource.v1.ModelQuery.PreviewModel:input_type -> sigmasource.v1.PreviewModelRequest
+	33, // 64: sigmasource.v1.ModelQuery.CheckModel:input_type -> sigmasource.v1.CheckModelRequest
+	10, // 65: sigmasource.v1.ModelQuery.CreateReadSession:input_type -> sigmasource.v1.CreateReadSessionRequest
+	14, // 66: sigmasource.v1.ModelQuery.GetReadSession:input_type -> sigmasource.v1.GetReadSessionRequest
+	16, // 67: sigmasource.v1.ModelQuery.DeleteReadSession:input_type -> sigmasource.v1.DeleteReadSessionRequest
+	18, // 68: sigmasource.v1.ModelQuery.ReadRows:input_type -> sigmasource.v1.ReadRowsRequest
+	22, // 69: sigmasource.v1.ModelQuery.PreviewModel:output_type -> sigmasource.v1.PreviewModelResponse
+	34, // 70: sigmasource.v1.ModelQuery.CheckModel:output_type -> sigmasource.v1.CheckModelResponse
+	11, // 71: sigmasource.v1.ModelQuery.CreateReadSession:output_type -> sigmasource.v1.CreateReadSessionResponse
+	15, // 72: sigmasource.v1.ModelQuery.GetReadSession:output_type -> sigmasource.v1.GetReadSessionResponse
+	17, // 73: sigmasource.v1.ModelQuery.DeleteReadSession:output_type -> sigmasource.v1.DeleteReadSessionResponse
+	19, // 74: sigmasource.v1.ModelQuery.ReadRows:output_type -> sigmasource.v1.ReadRowsResponse
+	69, // [69:75] is the sub-list for method output_type
+	63, // [63:69] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_sigmasource_v1_query_proto_init() }

@@ -1,0 +1,243 @@
+package model
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/sigmaclient"
+)
+
+// Columns are an element's columns as Sigma lists them, or as they are known otherwise.
+type Columns struct {
+	List []sigmaclient.Column
+	// Origin says where the list comes from, and so how far it can be trusted.
+	Origin Origin
+	// Err is why the list is not Sigma's present one, where Sigma refused it.
+	Err error
+}
+
+// Origin is where a list of columns comes from.
+type Origin uint8
+
+// The origins.
+const (
+	Unlisted     Origin = iota // there is no list
+	Current                    // Sigma's answer of this moment about this version
+	OtherVersion               // Sigma's answer about the newest version, while another one is read
+	LastScan                   // what an earlier scan stored
+	ElementList                // display names alone, from the list of elements
+)
+
+// isCurrent reports whether formulas and types in the list are those of the text that is read.
+func (c Columns) isCurrent() bool { return c.Origin == Current }
+
+// areAll reports whether the list has every column of the element, so that what it lacks is no column.
+func (c Columns) areAll() bool { return c.Origin == Current && len(c.List) > 0 }
+
+// ByLabel returns the column of a label, unless several share it.
+func (c Columns) ByLabel(label string) (column sigmaclient.Column, ok bool) {
+	for _, candidate := range c.List {
+		if candidate.Label != label {
+			continue
+		}
+		if ok {
+			return sigmaclient.Column{}, false
+		}
+		column, ok = candidate, true
+	}
+	return column, ok
+}
+
+// Label returns the label of the column that a caller names by id or label.
+func (c Columns) Label(name string) string {
+	for _, candidate := range c.List {
+		if candidate.ColumnID == name && name != "" {
+			return candidate.Label
+		}
+	}
+	return name
+}
+
+// Choose returns the labels of the columns that a caller names, in the caller's order, or nil for all. It fails on a column
+// that is named twice.
+func (c Columns) Choose(names []string) ([]string, error) {
+	var labels []string
+	seen := map[string]bool{}
+	for i, name := range names {
+		label := c.Label(name)
+		if seen[label] {
+			return nil, errmap.InvalidField(fmt.Sprintf("columns[%d]", i), "the column is named twice")
+		}
+		seen[label] = true
+		labels = append(labels, label)
+	}
+	return labels, nil
+}
+
+// RequireUnbroken refuses to read columns that hold Sigma's messages in the place of values. The wanted labels are those
+// of [Columns.Choose]; nil means all. Broken columns that the caller leaves out become a finding.
+func (m *Model) RequireUnbroken(wanted []string) error {
+	if wanted != nil {
+		left := slices.DeleteFunc(slices.Clone(m.broken.labels), func(label string) bool { return slices.Contains(wanted, label) })
+		if len(left) > 0 {
+			m.Findings.Warn(pb.FindingCode_FINDING_CODE_COLUMN_LEFT_OUT,
+				"Columns whose formulas have errors in Sigma were left out: %s.", QuoteAll(left))
+		}
+	}
+	if refusal := m.refusal(wanted); refusal != nil {
+		return refusal
+	}
+	return nil
+}
+
+// refusal returns the error about broken columns among those wanted, or nil.
+func (m *Model) refusal(wanted []string) error {
+	labels := m.broken.labels
+	if wanted != nil {
+		labels = slices.DeleteFunc(slices.Clone(labels), func(label string) bool { return !slices.Contains(wanted, label) })
+	}
+	switch {
+	case len(labels) > 0:
+		return &errmap.Error{
+			Reason: pb.ErrorReason_ERROR_REASON_MODEL_BROKEN, Resource: m.Name,
+			Message:  fmt.Sprintf("formulas have errors, and Sigma would put its messages into every row of the columns %s; mend them in Sigma, or name the other columns in `columns`", QuoteAll(labels)),
+			Metadata: map[string]string{"columns": QuoteAll(labels)},
+		}
+	case m.broken.rows:
+		return errmap.New(pb.ErrorReason_ERROR_REASON_MODEL_BROKEN, m.Name,
+			"a formula of the element has an error, and Sigma's message stands in a column that cannot be told, or decides about the rows; open the workbook in Sigma and mend the formula")
+	}
+	return nil
+}
+
+// Match compares the labels of a result's columns with Sigma's list, adds the findings about the differences, and reports
+// for each label whether it is a helper of Sigma's own screen, which no caller wants.
+func (m *Model) Match(labels []string) (helpers []bool) {
+	listed := make(map[string]int, len(m.Columns.List)) // how often a label is not matched yet
+	ids := make(map[string]bool, len(m.Columns.List))
+	for _, c := range m.Columns.List {
+		listed[c.Label]++
+		ids[c.ColumnID] = c.ColumnID != ""
+	}
+	isNamed := make(map[string]bool, len(labels))
+	helpers = make([]bool, len(labels))
+	var unlisted, left []string
+	for i, label := range labels {
+		base, ok := m.listedLabel(label, listed)
+		switch {
+		case ok:
+			isNamed[base] = true
+		case isHelper(label, ids, m.Columns.areAll()):
+			helpers[i] = true
+			left = append(left, label)
+		default:
+			unlisted = append(unlisted, label)
+		}
+	}
+	if m.Columns.areAll() {
+		m.Findings.addUnlisted(unlisted)
+		m.Findings.addNotInSQL(m.absent(isNamed))
+	}
+	m.Findings.addHelpers(left)
+	return helpers
+}
+
+// absent returns the labels in Sigma's list that a result does not have.
+func (m *Model) absent(isNamed map[string]bool) []string {
+	var absent []string
+	for _, c := range m.Columns.List {
+		if c.Label != "" && !isNamed[c.Label] {
+			isNamed[c.Label] = true // once
+			absent = append(absent, c.Label)
+		}
+	}
+	return absent
+}
+
+// listedLabel returns the label in Sigma's list that a result's column has, allowing for the suffix in brackets by which
+// Sigma tells columns of one name apart: "Name (1)", "Name (ORDERS)", "Amount (Grand Total)".
+func (m *Model) listedLabel(label string, listed map[string]int) (string, bool) {
+	if _, ok := listed[label]; ok {
+		return label, true
+	}
+	for range maxSuffixes {
+		open := strings.LastIndex(label, " (")
+		if open <= 0 || !strings.HasSuffix(label, ")") {
+			return "", false
+		}
+		label = label[:open]
+		if _, ok := listed[label]; ok {
+			return label, true
+		}
+	}
+	return "", false
+}
+
+// maxSuffixes bounds how many suffixes of one label are taken away.
+const maxSuffixes = 3
+
+// Sigma adds columns to its SQL for its own screen: conditional formats, the order of a grouping by a column that is not
+// shown, and the ends of a colour scale. Public SQL texts and query logs show these forms. Each names a column by Sigma's
+// id, but that of a sort need not be among the element's own.
+const (
+	conditionHelper = "__cond_"
+	sortHelper      = "sort-"
+)
+
+var (
+	sortNumber  = regexp.MustCompile(`-\d+$`)
+	scaleHelper = regexp.MustCompile(`^(.+)-(?:min|max)$`)
+	// inodeID is the id of a column of a source, such as inode-2Xq…/ORDER_ID.
+	inodeID = regexp.MustCompile(`^inode-[0-9A-Za-z]{16,}/.+$`)
+	// shortID is the id of a column that is made in Sigma: ten characters of base 64 for URLs.
+	shortID     = regexp.MustCompile(`^[0-9A-Za-z_-]{10}$`)
+	mixedCase   = regexp.MustCompile(`[a-z].*[A-Z]`)
+	digitInside = regexp.MustCompile(`[0-9][A-Za-z]`)
+)
+
+// isHelper reports whether the label of a column that Sigma does not list has a helper's form. The ids are those of the
+// element's columns, isComplete whether they are all.
+func isHelper(label string, ids map[string]bool, isComplete bool) bool {
+	if strings.HasPrefix(label, conditionHelper) {
+		return true
+	}
+	if id, ok := strings.CutPrefix(label, sortHelper); ok {
+		numbered := sortNumber.ReplaceAllString(id, "")
+		return ids[id] || ids[numbered] || looksLikeID(id) || looksLikeID(numbered)
+	}
+	if parts := scaleHelper.FindStringSubmatch(label); parts != nil {
+		return ids[parts[1]] || !isComplete && looksLikeID(parts[1]) && hasDigit(parts[1])
+	}
+	return false
+}
+
+// looksLikeID reports whether a text has the form of a column's id and cannot be a word, so that an author's
+// "sort-descending" stays.
+func looksLikeID(id string) bool {
+	if inodeID.MatchString(id) {
+		return true
+	}
+	return shortID.MatchString(id) && (mixedCase.MatchString(id) || digitInside.MatchString(id))
+}
+
+func hasDigit(id string) bool { return strings.ContainsAny(id, "0123456789") }
+
+// QuoteAll writes labels for people, the first ones where there are many.
+func QuoteAll(labels []string) string {
+	const limit = 10
+	var b strings.Builder
+	for i, label := range labels[:min(limit, len(labels))] {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%q", label)
+	}
+	if len(labels) > limit {
+		fmt.Fprintf(&b, " and %d more", len(labels)-limit)
+	}
+	return b.String()
+}

@@ -1,0 +1,117 @@
+package model
+
+import (
+	"slices"
+
+	"github.com/sigmasource/sigmasource/sigmaclient/sigmasql"
+)
+
+// broken are the columns that hold Sigma's messages in the place of values.
+type broken struct {
+	labels []string
+	// rows is set where a message decides about the rows, or reaches a column that cannot be told, so that no choice of
+	// columns avoids it.
+	rows bool
+}
+
+func (b broken) any() bool { return len(b.labels) > 0 || b.rows }
+
+// constants are the string constants of a query that the formulas of their columns do not explain.
+type constants struct {
+	broken      broken
+	unexplained []string // labels of columns that hold one constant, which is no known message
+}
+
+// judgeConstants compares the constants in a query with the formulas of their columns. Sigma's messages have known forms,
+// but an author can write the same text, and Sigma can write messages that are not known. So a formula decides where there
+// is one: what it says itself is the author's. Without a formula the form decides alone.
+func judgeConstants(query *sigmasql.Query, columns Columns) constants {
+	var found constants
+	add := func(label string) {
+		if !slices.Contains(found.broken.labels, label) {
+			found.broken.labels = append(found.broken.labels, label)
+		}
+	}
+	if columns.isCurrent() {
+		for _, c := range columns.List {
+			if c.Type == "error" {
+				add(c.Label)
+			}
+		}
+	}
+	formulas := newFormulas(columns)
+	for _, message := range query.BrokenLiterals() {
+		switch {
+		case message.Column == "":
+			found.broken.rows = found.broken.rows || !formulas.anySays(message.Value)
+		case !formulas.of(message.Column).explains(message.Value):
+			add(message.Column)
+		}
+	}
+	outputs, _ := query.Outputs()
+	for _, o := range outputs {
+		if !o.IsConstant || o.Label == "" || slices.Contains(found.broken.labels, o.Label) {
+			continue
+		}
+		f := formulas.own(o.Label)
+		if f.isKnown && !f.isLiteral() && !f.isContext() && !f.isReference() {
+			found.unexplained = append(found.unexplained, o.Label)
+		}
+	}
+	return found
+}
+
+// explains reports whether a constant in the place of the formula is the author's own, or the value of a context function.
+func (f formula) explains(constant string) bool {
+	return f.isLiteral() || f.isContext() || slices.Contains(f.texts, constant)
+}
+
+// formulas are the formulas of an element's columns.
+type formulas struct {
+	byLabel map[string]formula // without labels that several columns have
+}
+
+func newFormulas(columns Columns) formulas {
+	f := formulas{byLabel: make(map[string]formula, len(columns.List))}
+	if !columns.isCurrent() {
+		return f
+	}
+	for _, c := range columns.List {
+		if _, ok := columns.ByLabel(c.Label); ok {
+			f.byLabel[c.Label] = parseFormula(c.Formula)
+		}
+	}
+	return f
+}
+
+// own returns a column's formula.
+func (f formulas) own(label string) formula { return f.byLabel[label] }
+
+// maxReferences bounds how many references within an element are followed.
+const maxReferences = 16
+
+// of returns the formula that gives a column its values: its own, or that of the column of the same element which it is
+// another name for.
+func (f formulas) of(label string) formula {
+	for range maxReferences {
+		own := f.byLabel[label]
+		if !own.isReference() {
+			return own
+		}
+		if _, ok := f.byLabel[own.references[0]]; !ok || own.references[0] == label {
+			return own
+		}
+		label = own.references[0]
+	}
+	return formula{}
+}
+
+// anySays reports whether a text is a literal in any formula of the element.
+func (f formulas) anySays(text string) bool {
+	for _, formula := range f.byLabel {
+		if slices.Contains(formula.texts, text) {
+			return true
+		}
+	}
+	return false
+}

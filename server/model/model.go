@@ -1,0 +1,133 @@
+// Package model decides what a model is: from Sigma's answers about one element to its state, its findings, its columns
+// and the statement that reads it. Scans and reads both call [Assess], so that the catalog and a read agree.
+//
+// It uses sigmasql for the text, sigmaclient for the form of Sigma's answers, and errmap for reasons. It calls nobody, and
+// must not import a warehouse, the store, or the packages that serve RPCs.
+package model
+
+import (
+	"errors"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/sigmaclient"
+	"github.com/sigmasource/sigmasource/sigmaclient/sigmasql"
+)
+
+// Element is what Sigma answered about one element. Answers may be missing: only the query is essential.
+type Element struct {
+	// Name is the model's resource name.
+	Name string
+	// IsListed is set where Sigma lists the element as a table or a chart, so that a missing query is not explained by
+	// the kind of element.
+	IsListed bool
+	// Query is the answer to the question for the element's SQL, unless QueryErr is set.
+	Query    sigmaclient.Query
+	QueryErr error
+	// Columns are the element's columns.
+	Columns Columns
+	// CustomSQL are the definitions of the custom SQL in the document. CustomSQLErr is set where Sigma refused to list
+	// them.
+	CustomSQL    []string
+	CustomSQLErr error
+}
+
+// Options say how a model is to be read.
+type Options struct {
+	Dialect     sigmasql.Dialect
+	LimitPolicy sigmasql.LimitPolicy
+}
+
+// Model is an element that has been assessed. It is not safe for concurrent use: reading it adds findings.
+type Model struct {
+	Name    string
+	State   pb.ModelState
+	Columns Columns
+	// Query is the element's SQL taken apart, or nil where the element has none that can be read.
+	Query *sigmasql.Query
+	// Findings are what a user should know about the model, however it is read.
+	Findings Findings
+
+	problem *errmap.Error // why there is no Query
+	broken  broken
+}
+
+// Assess decides about an element. It never fails: an element that cannot be read is a model with a problem.
+func Assess(e Element, o Options) *Model {
+	m := &Model{Name: e.Name, Columns: e.Columns}
+	if m.State, m.problem = stateOf(e); m.problem != nil {
+		return m
+	}
+	query, err := sigmasql.Prepare(e.Query.SQL, sigmasql.Options{
+		Dialect: o.Dialect, LimitPolicy: o.LimitPolicy, CustomSQL: e.CustomSQL, CustomSQLUnknown: e.CustomSQLErr != nil,
+	})
+	if err != nil {
+		m.State, m.problem = pb.ModelState_MODEL_STATE_BROKEN, unsupported(e.Name, err)
+		return m
+	}
+	m.Query = query
+	m.Findings.addText(query)
+	m.Findings.addMissing(e)
+	constants := judgeConstants(query, e.Columns)
+	m.broken = constants.broken
+	m.Findings.addConstants(constants.unexplained)
+	return m
+}
+
+// Problem returns why the model as a whole cannot be read, or nil.
+func (m *Model) Problem() error {
+	if m.problem != nil {
+		return m.problem
+	}
+	return m.refusal(nil)
+}
+
+// DependsOnCustomSQL reports whether the definitions of custom SQL decide how the model is read: the text has inner limits
+// that count as Sigma's, or constants that count as messages.
+func (m *Model) DependsOnCustomSQL() bool {
+	if m.Query == nil {
+		return false
+	}
+	for _, limit := range m.Query.Limits() {
+		if limit.Preview && limit.Depth > 0 {
+			return true
+		}
+	}
+	return len(m.Query.BrokenLiterals()) > 0
+}
+
+// CatalogState returns the state, the problem and the findings under which the catalog keeps the model.
+func (m *Model) CatalogState() (pb.ModelState, error, []*pb.Finding) {
+	if m.problem != nil {
+		return m.State, m.problem, m.Findings.All()
+	}
+	if labels, complete := m.outputLabels(); complete {
+		m.Match(labels)
+	}
+	if !m.broken.any() {
+		return m.State, nil, m.Findings.All()
+	}
+	m.Findings.addBroken(m.broken)
+	return pb.ModelState_MODEL_STATE_BROKEN, m.refusal(nil), m.Findings.All()
+}
+
+// outputLabels returns the labels of the text's outermost columns, and whether they are all of them.
+func (m *Model) outputLabels() (labels []string, complete bool) {
+	outputs, complete := m.Query.Outputs()
+	for _, o := range outputs {
+		labels = append(labels, o.Label)
+		complete = complete && o.Label != ""
+	}
+	return labels, complete
+}
+
+func unsupported(name string, err error) *errmap.Error {
+	failure := errmap.New(pb.ErrorReason_ERROR_REASON_MODEL_SQL_UNSUPPORTED, name, "Sigma's text for this element is not one query that can be read safely")
+	failure.Err = err
+	var refused *sigmasql.Error
+	if errors.As(err, &refused) {
+		failure.Message += ": " + refused.Reason.String()
+		failure.Metadata = map[string]string{"problem": refused.Reason.String()}
+	}
+	return failure
+}
