@@ -6,8 +6,16 @@ import "context"
 var (
 	NewError        = newError
 	ParseRetryAfter = parseRetryAfter
-	DecodePage      = decodePage[Workbook]
 )
+
+// DecodePage returns the workbooks of a page, the cursor of the next one, and what
+// is missing of the list so far.
+func DecodePage(body []byte) (entries []Workbook, next string, report IncompleteList, err error) {
+	p, err := decodePage(body)
+	l := listing[Workbook]{by: uniqueBy("workbookId"), seen: map[string]bool{}}
+	l.add(p)
+	return l.entries, p.next, l.report, err
+}
 
 // NewLimiter makes a limiter, to see it without calls.
 var NewLimiter = newLimiter
