@@ -204,8 +204,11 @@ func TestDocumentsThatCannotBeRead(t *testing.T) {
 }
 
 func TestLineage(t *testing.T) {
-	s := newSigma(t, company())
-	client, ctx, org := s.client(t), t.Context(), s.Organization()
+	org := company()
+	org.References = sigmatest.PlainIDs
+	s := newSigma(t, org)
+	client, ctx := s.client(t), t.Context()
+	org = s.Organization()
 	id, production := org.Workbooks[0].ID, org.Connections[0].ID
 	sources := map[string][]string{} // of elements
 	found := map[string]sigmaclient.LineageEntry{}

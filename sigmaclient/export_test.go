@@ -1,6 +1,10 @@
 package sigmaclient
 
-import "context"
+import (
+	"context"
+	"math/big"
+	"strings"
+)
 
 // What is parsed from Sigma's answers, for fuzzing.
 var (
@@ -32,4 +36,13 @@ func (s *Service) Tokens() int {
 	s.tokens.mu.Lock()
 	defer s.tokens.mu.Unlock()
 	return max(len(s.tokens.of), len(s.tokens.next))
+}
+
+// CanonicalID returns the one spelling of an id.
+var CanonicalID = canonicalID
+
+// URLID returns the id that stands for a UUID in URLs.
+func URLID(uuid string) string {
+	number, _ := new(big.Int).SetString(strings.ReplaceAll(uuid, "-", ""), 16)
+	return number.Text(62)
 }
