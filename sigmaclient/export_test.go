@@ -46,3 +46,11 @@ func URLID(uuid string) string {
 	number, _ := new(big.Int).SetString(strings.ReplaceAll(uuid, "-", ""), 16)
 	return number.Text(62)
 }
+
+// DecodeObjects decodes an object into types that have every kind of field.
+func DecodeObjects(body []byte) []error {
+	return []error{
+		decodeObject(body, &Workbook{}), decodeObject(body, &Element{}), decodeObject(body, &Column{}),
+		decodeObject(body, &ElementLineage{}), decodeObject(body, &errorBody{}),
+	}
+}
