@@ -76,33 +76,12 @@ func (d Document) ElementQuery(ctx context.Context, elementID string) (Query, er
 	return d.client.ElementQuery(ctx, d.id, elementID, d.version...)
 }
 
-// Lineage lists the elements and what they read from. The contract gives custom
-// SQL no id there, by which elements name it; a second call finds it by its text.
+// Lineage lists the elements and what they read from.
 func (d Document) Lineage(ctx context.Context) ([]LineageEntry, error) {
-	lineage := d.client.Lineage
 	if d.dataModel {
-		lineage = d.client.DataModelLineage
+		return d.client.DataModelLineage(ctx, d.id)
 	}
-	entries, err := lineage(ctx, d.id)
-	nameless := func(e LineageEntry) bool { return e.Definition != "" && e.ID() == "" }
-	if err != nil || !slices.ContainsFunc(entries, nameless) {
-		return entries, err
-	}
-	sources, err := d.Sources(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for i, entry := range entries {
-		if !nameless(entry) {
-			continue
-		}
-		for _, source := range sources {
-			if source.Definition == entry.Definition && source.ConnectionID == entry.ConnectionID {
-				entries[i].CustomSQLID = source.CustomSQLID
-			}
-		}
-	}
-	return entries, nil
+	return d.client.Lineage(ctx, d.id)
 }
 
 // Sources lists what the document reads from.

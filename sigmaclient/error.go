@@ -2,7 +2,6 @@ package sigmaclient
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -85,7 +84,7 @@ func (e *Error) Unwrap() error { return e.Err }
 type errorBody struct {
 	RequestID string     `json:"requestId"`
 	Code      string     `json:"code"`
-	Message   string     `json:"message"`
+	Message   string     `json:"message" scalar:"true"`
 	Nested    *errorBody `json:"error"`
 }
 
@@ -93,7 +92,7 @@ type errorBody struct {
 // empty: the status alone decides then.
 func newError(call string, response *http.Response, body []byte, now time.Time) *Error {
 	var parsed errorBody
-	if err := json.Unmarshal(body, &parsed); err != nil {
+	if err := decodeObject(body, &parsed); err != nil {
 		parsed = errorBody{}
 	}
 	nested := parsed.Nested

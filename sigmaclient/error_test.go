@@ -42,7 +42,8 @@ func TestErrorBodies(t *testing.T) {
 		"empty":    {reply(404, id, ""), sigmaclient.KindNotFound, "", "from-header", ""},
 		"HTML":     {reply(403, nil, "<html>mail admin@example.com</html>"), sigmaclient.KindForbidden, "", "", ""},
 		"array":    {reply(400, nil, `["x"]`), sigmaclient.KindInvalidRequest, "", "", ""},
-		"types":    {reply(400, nil, `{"code":7,"message":{"x":1}}`), sigmaclient.KindInvalidRequest, "", "", ""},
+		"types":    {reply(400, nil, `{"code":7,"requestId":"r-3","message":{"x":1}}`), sigmaclient.KindInvalidRequest, "7", "r-3", ""},
+		"text":     {reply(400, nil, `{"requestId":"r-4","error":"Cycle"}`), sigmaclient.KindInvalidRequest, "", "r-4", "Cycle"},
 		"address":  {reply(403, nil, `{"message":"User (Ann.Lee@example.com) may not; ask bob%40example.com"}`), sigmaclient.KindForbidden, "", "", "User [address] may not; ask [address]"},
 		"SQL":      {reply(400, nil, `{"message":"failed: Select a from b"}`), sigmaclient.KindInvalidRequest, "", "", ""},
 		"more SQL": {reply(400, nil, `{"message":"failed: (SELECT*from b)"}`), sigmaclient.KindInvalidRequest, "", "", ""},
@@ -112,7 +113,7 @@ func TestSecretsAndPeopleAreShownNowhere(t *testing.T) {
 		for _, fault := range []sigmatest.Fault{
 			sigmatest.Fail(403, "forbidden", "canary@example.com may not run select CANARY_SQL"),
 			sigmatest.Fail(400, "warehouse_query_failed_user_error", "in CANARY_SQL for canary@example.com"),
-			reply(502, nil, "<html>canary@example.com"), sigmatest.Drop(), sigmatest.CutBody(), sigmatest.Answer(`{"entries":["canary@example.com"]}`),
+			reply(502, nil, "<html>canary@example.com"), sigmatest.Drop(), sigmatest.CutBody(), sigmatest.Answer(`{"entries":"canary@example.com"}`),
 			reply(302, http.Header{"Location": {"https://canary-secret@evil.example"}}, ""),
 			reply(302, http.Header{"Location": {"https://canary-secret@%zz"}}, ""),
 		} {

@@ -3,107 +3,347 @@ package sigmaclient
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 )
 
-// maxModelDepth ends the search through data models that build on each other.
-const maxModelDepth = 10
+const (
+	// maxConnections is the largest number of connections, and maxCustomSQL of
+	// custom SQL texts, that are kept for an element.
+	maxConnections = 8
+	maxCustomSQL   = 64
 
-// ConnectionFinder finds out which warehouse connection an element reads from:
-// Sigma tells that for tables, while an element on a data model reads from
-// wherever the data model does. It remembers data models, so use one for a
-// pass over many documents. It is safe for concurrent use.
+	// maxChainedModels is the largest number of data models that are read to
+	// resolve one document: those it builds on, those that they build on, and so
+	// on.
+	maxChainedModels = 100
+)
+
+// ConnectionStatus says whether the connection of an element is known, and why
+// not.
+type ConnectionStatus int
+
+// The statuses of a connection. If several reasons apply to an element, the
+// later one of this list is reported.
+const (
+	NotInLineage       ConnectionStatus = iota // the lineage has no entry for the element
+	NoSources                                  // the lineage names nothing that the element reads from
+	ConnectionNotSent                          // Sigma sends the source without its connection
+	SourceNotFound                             // the element names a source that the lineage does not have
+	DataModelTooDeep                           // the data models build on too many others
+	DataModelRefused                           // Sigma refuses the lineage of a data model; see Provenance.Refusal
+	AmbiguousSource                            // the element names a source by a name that sources of different connections have
+	SeveralConnections                         // the element reads from several connections; see Provenance.Connections
+	ConnectionKnown                            // Provenance.ConnectionID is the connection
+)
+
+// String returns the status in plain words.
+func (s ConnectionStatus) String() string {
+	names := [...]string{
+		NotInLineage:       "the lineage does not have the element",
+		NoSources:          "the lineage names no source of the element",
+		ConnectionNotSent:  "Sigma does not send the connection of the source",
+		SourceNotFound:     "the lineage does not have the source that the element names",
+		DataModelTooDeep:   "the data models build on too many others",
+		DataModelRefused:   "Sigma refuses the lineage of the data model",
+		AmbiguousSource:    "sources of different connections have the name that the element gives",
+		SeveralConnections: "the element reads from several connections",
+		ConnectionKnown:    "known",
+	}
+	if s < 0 || int(s) >= len(names) {
+		return "unknown status"
+	}
+	return names[s]
+}
+
+// Provenance is where the rows of an element come from, as far as Sigma's
+// lineage tells. The zero value is that of an element without a lineage entry.
+type Provenance struct {
+	Status       ConnectionStatus
+	ConnectionID string   // set if and only if Status is ConnectionKnown
+	Connections  []string // the ids of all connections found, sorted; at most 8
+	Refusal      *Error   // Sigma's error for a data model that the element builds on, or nil
+
+	// CustomSQL are the texts that users wrote and that the element builds on,
+	// directly or through other elements and data models, sorted; at most 64. It
+	// holds the texts of data models only where their connection had to be looked
+	// up. CustomSQLTruncated means that there are more.
+	CustomSQL          []string
+	CustomSQLTruncated bool
+}
+
+// ConnectionFinder finds the warehouse connections that elements read from.
+// Sigma tells the connections of tables and custom SQL. An element on a data
+// model or on other elements reads from where those do. The finder keeps the
+// data models that it has read, so use one finder for a pass over many
+// documents. It is safe for concurrent use.
 type ConnectionFinder struct {
 	client *Client
 
-	mu         sync.Mutex
-	dataModels map[string]string // id to connection id; empty where Sigma does not tell
+	mu     sync.Mutex
+	models map[string]*modelNodes // by canonical id; not changed any more
 }
 
-// ConnectionFinder returns a finder that remembers nothing yet.
+// ConnectionFinder returns a finder that keeps no data models yet.
 func (c *Client) ConnectionFinder() *ConnectionFinder {
-	return &ConnectionFinder{client: c, dataModels: map[string]string{}}
+	return &ConnectionFinder{client: c, models: map[string]*modelNodes{}}
 }
 
-// Find returns the connection ids of the elements of a document, by element id.
-// Elements of which Sigma does not tell, or that read from several, are left
-// out.
-func (f *ConnectionFinder) Find(ctx context.Context, lineage []LineageEntry) (map[string]string, error) {
-	return f.find(ctx, lineage, 0)
-}
-
-func (f *ConnectionFinder) find(ctx context.Context, lineage []LineageEntry, depth int) (map[string]string, error) {
-	connection := map[string]string{} // by the id of a source
-	for _, entry := range lineage {
-		id := entry.ID()
-		switch {
-		case entry.ConnectionID != "":
-			connection[id] = entry.ConnectionID
-		case entry.DataModelID != "" && depth < maxModelDepth:
-			of, err := f.dataModel(ctx, entry.DataModelID, depth)
-			if err != nil {
-				return nil, err
-			}
-			connection[id] = of
-		}
+// Find returns the provenance of each element of a document, by element id. The
+// document's sources give the ids of custom SQL, which its lineage lacks; they
+// may be nil (see LineageNeedsSources).
+//
+// Find reads the lineage of the data models that the document builds on. If
+// Sigma refuses one, only the elements that need it have no connection. Find
+// fails only if Sigma refuses the credentials (an *Error) or if the context
+// ends.
+func (f *ConnectionFinder) Find(ctx context.Context, lineage []LineageEntry, sources []Source) (map[string]Provenance, error) {
+	document := newLineageDocument(lineage, sources)
+	models, err := f.readModels(ctx, document)
+	if err != nil {
+		return nil, err
 	}
-	found := map[string]string{}
-	for _, entry := range lineage {
-		if entry.ElementID == "" {
-			continue
-		}
-		ids := map[string]bool{}
-		for _, source := range entry.DataSourceIDs {
-			if id := connection[source]; id != "" {
-				ids[id] = true
-			}
-		}
-		if len(ids) == 1 {
-			for id := range ids {
-				found[entry.ElementID] = id
-			}
-		}
+	g := lineageGraph{models: models}
+	g.joinDocument(document)
+	for _, key := range slices.Sorted(maps.Keys(models)) {
+		g.joinModel(models[key])
+	}
+	g.resolve()
+	f.keep(models)
+	found := make(map[string]Provenance, len(document.elements))
+	for id, n := range document.elements {
+		found[id] = n.provenance()
 	}
 	return found, nil
 }
 
-// dataModel returns the one connection that a data model reads from.
-func (f *ConnectionFinder) dataModel(ctx context.Context, id string, depth int) (string, error) {
-	f.mu.Lock()
-	known, ok := f.dataModels[id]
-	f.mu.Unlock()
-	if ok {
-		return known, nil
+// LineageNeedsSources reports whether an element names a source that the lineage
+// alone does not identify, although the lineage has custom SQL: its id is in the
+// document's sources only.
+func LineageNeedsSources(lineage []LineageEntry) bool {
+	return newLineageDocument(lineage, nil).needsSources()
+}
+
+// readModels reads the data models that a document builds on, those that they
+// build on, and so on, up to maxChainedModels. The result has them by canonical
+// id, together with those that were read before.
+func (f *ConnectionFinder) readModels(ctx context.Context, document *lineageDocument) (map[string]*modelNodes, error) {
+	models := map[string]*modelNodes{}
+	read := 0
+	for pending := document.modelIDs(); len(pending) > 0; {
+		id := pending[0]
+		pending = pending[1:]
+		key := canonicalID(id)
+		if models[key] != nil {
+			continue
+		}
+		if models[key] = f.kept(key); models[key] != nil {
+			continue
+		}
+		if read == maxChainedModels {
+			models[key] = &modelNodes{whole: &node{isWhole: true}, reason: DataModelTooDeep}
+			continue
+		}
+		read++
+		model, err := f.readModel(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		models[key] = model
+		if model.document != nil {
+			pending = append(pending, model.document.modelIDs()...)
+		}
 	}
+	return models, nil
+}
+
+// readModel reads the lineage of a data model, and its sources if those are
+// needed.
+func (f *ConnectionFinder) readModel(ctx context.Context, id string) (*modelNodes, error) {
+	model := &modelNodes{whole: &node{isWhole: true}}
 	lineage, err := f.client.DataModelLineage(ctx, id)
-	if err != nil {
-		var failure *Error
-		if errors.As(err, &failure) && (failure.Kind == KindForbidden || failure.Kind == KindNotFound || failure.Kind == KindArchived || failure.Kind == KindInvalidRequest) {
-			return "", nil // Sigma does not tell
+	if model.refusal, err = refusal(err); err != nil {
+		return nil, err
+	}
+	if model.refusal != nil {
+		model.reason = DataModelRefused
+		return model, nil
+	}
+	model.document = newLineageDocument(lineage, nil)
+	if !model.document.needsSources() {
+		return model, nil
+	}
+	sources, err := f.client.DataModelSources(ctx, id)
+	if _, err = refusal(err); err != nil {
+		return nil, err
+	}
+	model.document = newLineageDocument(lineage, sources)
+	return model, nil
+}
+
+// refusal returns Sigma's error about the one thing that was asked for, or an
+// error that ends the search: the credentials are refused, or the context ended.
+func refusal(err error) (*Error, error) {
+	var failure *Error
+	if errors.As(err, &failure) && failure.Kind != KindCredentials {
+		return failure, nil
+	}
+	return nil, err
+}
+
+func (f *ConnectionFinder) kept(key string) *modelNodes {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.models[key]
+}
+
+// keep keeps resolved data models. Their nodes lose what only serves resolving.
+func (f *ConnectionFinder) keep(models map[string]*modelNodes) {
+	for _, model := range models {
+		if model.isResolved {
+			continue
 		}
-		return "", err
-	}
-	elements, err := f.find(ctx, lineage, depth+1)
-	if err != nil {
-		return "", err
-	}
-	ids := map[string]bool{}
-	for _, of := range elements {
-		ids[of] = true
-	}
-	for _, entry := range lineage {
-		if entry.ConnectionID != "" {
-			ids[entry.ConnectionID] = true
+		model.isResolved = true
+		model.whole.builders = nil
+		model.elements = map[string]*node{}
+		if model.document != nil {
+			model.elements = model.document.elements
 		}
-	}
-	only := ""
-	if len(ids) == 1 {
-		for of := range ids {
-			only = of
+		for _, n := range model.elements {
+			n.builders = nil
 		}
+		model.document = nil
 	}
 	f.mu.Lock()
-	f.dataModels[id] = only
-	f.mu.Unlock()
-	return only, nil
+	defer f.mu.Unlock()
+	for key, model := range models {
+		f.models[key] = model
+	}
+}
+
+// modelNodes are a data model. Once resolved, it is not changed any more.
+type modelNodes struct {
+	whole      *node
+	document   *lineageDocument // nil if it could not be read, and once it is resolved
+	elements   map[string]*node // once it is resolved
+	isResolved bool
+
+	reason  ConnectionStatus // why it could not be read
+	refusal *Error
+}
+
+// node returns the node of an element of the data model. If it has no such
+// element, any of its elements can be meant, so the whole data model's node is
+// returned.
+func (m *modelNodes) node(element string) *node {
+	elements := m.elements
+	if m.document != nil {
+		elements = m.document.elements
+	}
+	if n := elements[element]; n != nil {
+		return n
+	}
+	return m.whole
+}
+
+// lineageGraph joins the elements of a document and of data models to what they
+// read from.
+type lineageGraph struct {
+	models map[string]*modelNodes
+	seeds  []seed
+}
+
+// seed is a label that starts at a node.
+type seed struct {
+	at    *node
+	label label
+}
+
+func (g *lineageGraph) seed(at *node, l label) { g.seeds = append(g.seeds, seed{at: at, label: l}) }
+
+// resolve spreads the seeds.
+func (g *lineageGraph) resolve() {
+	for _, s := range g.seeds {
+		s.at.spread(s.label)
+	}
+}
+
+// joinModel joins a data model that is not resolved yet.
+func (g *lineageGraph) joinModel(model *modelNodes) {
+	switch {
+	case model.isResolved:
+	case model.document == nil:
+		g.seed(model.whole, label{reason: model.reason, refusal: model.refusal})
+	case len(model.document.elements) == 0:
+		for _, source := range model.document.index.all {
+			g.joinSource(model.whole, source, "")
+		}
+	default:
+		g.joinDocument(model.document)
+		for _, element := range model.document.elements {
+			element.builders = append(element.builders, model.whole)
+		}
+	}
+}
+
+func (g *lineageGraph) joinDocument(document *lineageDocument) {
+	for _, entry := range document.lineage {
+		if entry.isElement() {
+			g.joinElement(document, entry)
+		}
+	}
+}
+
+// joinElement joins an element to its sources. dataSourceIds name what the
+// element reads from in the end. If none of them can be resolved, sourceIds name
+// the steps on the way.
+func (g *lineageGraph) joinElement(document *lineageDocument, entry LineageEntry) {
+	at := document.elements[entry.ElementID]
+	switch {
+	case g.join(at, document, entry.DataSourceIDs), g.join(at, document, entry.SourceIDs):
+	case len(entry.DataSourceIDs)+len(entry.SourceIDs) > 0:
+		g.seed(at, label{reason: SourceNotFound})
+	default:
+		g.seed(at, label{reason: NoSources})
+	}
+}
+
+// join reports whether any of the references was found.
+func (g *lineageGraph) join(at *node, document *lineageDocument, references []string) bool {
+	isFound := false
+	for _, reference := range references {
+		if element := document.elements[reference]; element != nil {
+			element.builders = append(element.builders, at)
+			isFound = true
+		} else if source, suffix := document.index.find(reference); source != nil {
+			g.joinSource(at, source, suffix)
+			isFound = true
+		}
+	}
+	return isFound
+}
+
+// joinSource joins a node to a source. The suffix is what follows a data model's
+// id in the reference.
+func (g *lineageGraph) joinSource(at *node, source *lineageSource, suffix string) {
+	for _, text := range source.customSQL {
+		g.seed(at, label{customSQL: text})
+	}
+	switch status := source.status(); {
+	case status == ConnectionKnown:
+		g.seed(at, label{connection: source.connection})
+	case source.needsModel():
+		model := g.models[canonicalID(source.modelID)]
+		upstream := model.node(suffix)
+		if !model.isResolved {
+			upstream.builders = append(upstream.builders, at)
+			return
+		}
+		for _, l := range upstream.labels() {
+			g.seed(at, l)
+		}
+	default:
+		g.seed(at, label{reason: status, blocks: status == AmbiguousSource})
+	}
 }

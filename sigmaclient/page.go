@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 )
@@ -120,67 +121,129 @@ func get[T any](ctx context.Context, c *Client, what call) (T, error) {
 	if err != nil {
 		return thing, err
 	}
-	if err := json.Unmarshal(body, &thing); err != nil {
+	if err := decodeObject(body, &thing); err != nil {
 		return thing, &Error{Kind: KindProtocol, Call: what.name(), Status: http.StatusOK, Err: err}
 	}
 	return thing, nil
 }
 
-// collect asks for all pages of a list. Lists shift while they are read. What comes
-// twice is kept once, by its id; an empty id is kept always. A list that becomes
-// shorter may have left something out that was there all along, so it is read again.
-func collect[T any](ctx context.Context, c *Client, what call, how paging, id func(T) string) (all []T, err error) {
-	for range maxListings {
-		var shorter bool
-		if all, shorter, err = collectOnce(ctx, c, what, how, id); err != nil || !shorter {
-			break
-		}
-	}
-	return all, err
+// identity says which fields of an entry tell it from the others of its list.
+type identity struct {
+	// required are the JSON keys of the fields without which an entry is
+	// useless. An entry that lacks one is rejected.
+	required []string
+	// unique means that two entries with the same required fields are the same
+	// entry.
+	unique bool
 }
 
-func collectOnce[T any](ctx context.Context, c *Client, what call, how paging, id func(T) string) (all []T, shorter bool, err error) {
-	broken := func(err error) error {
-		return &Error{Kind: KindProtocol, Call: what.name(), Status: http.StatusOK, Err: err}
+func uniqueBy(keys ...string) identity  { return identity{required: keys, unique: true} }
+func requiring(keys ...string) identity { return identity{required: keys} }
+
+// collect reads all pages of a list. A list can shift while its pages are read.
+// An entry that is sent twice is returned once. A list that becomes shorter may
+// have skipped an entry that was there all along, so it is read again. What is
+// missing of the list is added to the context's IncompleteLists.
+func collect[T any](ctx context.Context, c *Client, what call, how paging, by identity) ([]T, error) {
+	for attempt := 1; ; attempt++ {
+		l := listing[T]{client: c, what: what, how: how, by: by, report: IncompleteList{Call: what.name()}}
+		if err := l.read(ctx); err != nil {
+			return nil, err
+		}
+		if !l.becameShorter || attempt == maxListings {
+			incompleteListsOf(ctx).add(l.report)
+			return l.entries, nil
+		}
 	}
-	seen := map[string]bool{}
+}
+
+// listing is one pass over the pages of a list.
+type listing[T any] struct {
+	client *Client
+	what   call
+	how    paging
+	by     identity
+
+	entries       []T
+	seen          map[string]bool // identities
+	report        IncompleteList
+	becameShorter bool
+}
+
+func (l *listing[T]) read(ctx context.Context) error {
+	l.seen = map[string]bool{}
 	cursors := map[string]bool{}
 	cursor := ""
-	known := 0
 	for range maxPages {
-		body, err := c.fetch(ctx, what.page(how, cursor))
+		body, err := l.client.fetch(ctx, l.what.page(l.how, cursor))
 		if err != nil {
-			return nil, false, err
+			return err
 		}
-		entries, next, length, err := decodePage[T](body)
+		page, err := decodePage(body)
 		if err != nil {
-			return nil, false, broken(err)
+			return l.broken(err)
 		}
-		if length > 0 {
-			shorter = shorter || length < known
-			known = length
+		l.add(page)
+		switch {
+		case page.next == "":
+			return nil
+		case cursors[page.next]:
+			return l.broken(errors.New("the list repeats a cursor, so it would never end"))
+		case len(l.entries) > maxEntries:
+			return l.broken(errors.New("the list does not end"))
 		}
-		for _, entry := range entries {
-			key := id(entry)
-			if key != "" && seen[key] {
-				continue
-			}
-			seen[key] = true
-			all = append(all, entry)
-		}
-		if next == "" {
-			return all, shorter, nil
-		}
-		if cursors[next] {
-			return nil, false, broken(errors.New("the list repeats a cursor, so it would never end"))
-		}
-		if len(all) > maxEntries {
-			break
-		}
-		cursors[next] = true
-		cursor = next
+		cursors[page.next] = true
+		cursor = page.next
 	}
-	return nil, false, broken(errors.New("the list does not end"))
+	return l.broken(errors.New("the list does not end"))
+}
+
+func (l *listing[T]) broken(err error) error {
+	return &Error{Kind: KindProtocol, Call: l.what.name(), Status: http.StatusOK, Err: err}
+}
+
+// add adds a page's entries.
+func (l *listing[T]) add(page page) {
+	if page.total > 0 {
+		l.becameShorter = l.becameShorter || page.total < l.report.Total
+		l.report.Total = page.total
+	}
+	l.report.CursorUnreadable = l.report.CursorUnreadable || page.cursorUnreadable
+	for _, raw := range page.entries {
+		at := l.report.Received
+		l.report.Received++
+		object, err := fieldsOf(raw)
+		if err != nil {
+			l.report.reject("entries[" + strconv.Itoa(at) + "]")
+			continue
+		}
+		key, missing := l.by.key(object)
+		if missing != "" {
+			l.report.reject("entries[" + strconv.Itoa(at) + "]." + missing)
+			continue
+		}
+		if l.by.unique && l.seen[key] {
+			continue
+		}
+		l.seen[key] = true
+		var entry T
+		setStruct(reflect.ValueOf(&entry).Elem(), object)
+		l.entries = append(l.entries, entry)
+	}
+}
+
+// key returns the identity of an entry, or the first required field that it
+// lacks.
+func (i identity) key(object map[string]json.RawMessage) (key, missing string) {
+	var parts []string
+	for _, name := range i.required {
+		part := text(object[name], "")
+		if part == "" {
+			return "", name
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, "\x00"), ""
 }
 
 // page is the call for one page. The first page has no cursor: sending a first
@@ -204,59 +267,63 @@ func (c call) page(how paging, cursor string) call {
 	return c
 }
 
-// decodePage reads a page of either form, or a bare array: some endpoints have
+// page is one page of a list.
+type page struct {
+	entries          []json.RawMessage
+	next             string // the cursor of the next page; empty at the end
+	total            int    // the length of the whole list; 0 if Sigma does not tell
+	cursorUnreadable bool
+}
+
+// decodePage decodes a page of either form, or a bare array: some endpoints have
 // answered both ways over time. The end is a missing cursor; hasMore is not
-// relied upon, since not all lists send it. The length is the whole list's; 0 where
-// it is not told.
-func decodePage[T any](body []byte) (entries []T, next string, length int, err error) {
-	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' {
-		err = json.Unmarshal(body, &entries)
-		return entries, "", 0, err
+// relied upon, since not all lists send it.
+func decodePage(body []byte) (page, error) {
+	var p page
+	if first(body) == '[' {
+		err := json.Unmarshal(body, &p.entries)
+		return p, err
 	}
-	var page struct {
-		Entries       *[]T   `json:"entries"`
-		NextPage      cursor `json:"nextPage"`
-		NextPageToken cursor `json:"nextPageToken"`
-		Total         total  `json:"total"`
+	fields, err := fieldsOf(body)
+	if err != nil {
+		return page{}, err
 	}
-	if err := json.Unmarshal(body, &page); err != nil {
-		return nil, "", 0, err
+	if first(fields["entries"]) != '[' {
+		return page{}, errors.New("the page has no entries")
 	}
-	if page.Entries == nil {
-		return nil, "", 0, errors.New("the page has no entries")
+	if err := json.Unmarshal(fields["entries"], &p.entries); err != nil {
+		return page{}, err
 	}
-	next = string(page.NextPage)
-	if next == "" {
-		next = string(page.NextPageToken)
+	p.total = max(0, total(fields["total"]))
+	for _, name := range []string{"nextPage", "nextPageToken"} {
+		next, ok := cursorOf(fields[name])
+		p.cursorUnreadable = p.cursorUnreadable || !ok
+		if p.next == "" {
+			p.next = next
+		}
 	}
-	return *page.Entries, next, int(page.Total), nil
+	return p, nil
 }
 
-// total is how many entries a list has. What is no such number is not worth losing a
-// whole list for.
-type total int
-
-func (t *total) UnmarshalJSON(data []byte) error {
-	if n, err := strconv.Atoi(string(data)); err == nil {
-		*t = total(n)
+// total returns the length of a list, or 0 if raw is not an integer. A string
+// is no integer here: what Sigma means by one is not known.
+func total(raw json.RawMessage) int {
+	n, err := strconv.Atoi(string(raw))
+	if err != nil {
+		return 0
 	}
-	return nil
+	return n
 }
 
-// cursor is a string, though it looks like a number and might be sent as one.
-type cursor string
-
-func (c *cursor) UnmarshalJSON(data []byte) error {
-	if string(data) == "null" {
-		return nil
+// cursorOf returns a cursor. It is a string that looks like a number and might
+// be sent as one. Empty means the end of the list. A value from which a cursor
+// cannot be read is not ok.
+func cursorOf(raw json.RawMessage) (cursor string, ok bool) {
+	switch first(raw) {
+	case '{', '[', 't':
+		return "", false
+	case '0': // no page that follows begins at entry 0
+		return "", true
 	}
-	if len(data) > 0 && data[0] == '"' {
-		return json.Unmarshal(data, (*string)(c))
-	}
-	var number json.Number
-	if err := json.Unmarshal(data, &number); err != nil {
-		return err
-	}
-	*c = cursor(number)
-	return nil
+	return text(raw, ""), true
 }

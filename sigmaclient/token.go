@@ -2,7 +2,6 @@ package sigmaclient
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"maps"
 	"net/http"
@@ -196,7 +195,7 @@ func (t *tokens) ask(ctx context.Context, who *credential) (access string, life 
 		AccessToken string  `json:"access_token"`
 		ExpiresIn   float64 `json:"expires_in"` // seconds
 	}
-	if err := json.Unmarshal(body, &granted); err != nil || granted.AccessToken == "" {
+	if err := decodeObject(body, &granted); err != nil || granted.AccessToken == "" {
 		return "", 0, &Error{Kind: KindProtocol, Call: tokenCall, Status: status, Err: errors.New("the answer holds no token")}
 	}
 	if !(granted.ExpiresIn > 0) {

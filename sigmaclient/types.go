@@ -1,7 +1,6 @@
 package sigmaclient
 
 import (
-	"encoding/json"
 	"time"
 )
 
@@ -12,6 +11,9 @@ type Identity struct {
 }
 
 // Workbook is a workbook in Sigma.
+//
+// A field of this and every other type here is zero if Sigma does not send it or
+// sends a value of another type than its contract says.
 type Workbook struct {
 	WorkbookID    string  `json:"workbookId"`
 	WorkbookURLID string  `json:"workbookUrlId"`
@@ -26,10 +28,14 @@ type Workbook struct {
 	Tags          []Tag   `json:"tags"`
 }
 
+// HasRevision reports whether Sigma sent a version or a time of update. Without
+// either, two answers cannot be compared: the workbook may have changed.
+func (w Workbook) HasRevision() bool { return w.LatestVersion > 0 || !w.UpdatedAt.IsZero() }
+
 // Tag is a version tag of a workbook, or of the organization.
 type Tag struct {
 	VersionTagID          string  `json:"versionTagId"`
-	Name                  string  `json:"name"`
+	Name                  string  `json:"name" scalar:"true"`
 	SourceWorkbookVersion float64 `json:"sourceWorkbookVersion"` // zero where the call names no workbook
 	TaggedWorkbookID      string  `json:"taggedWorkbookId"`      // empty where the call names no workbook
 }
@@ -43,14 +49,16 @@ type Page struct {
 
 // Element is something on a page of a workbook: a table, a chart, a text.
 type Element struct {
-	ElementID string   `json:"elementId"` // unique within the workbook
-	Name      string   `json:"name"`      // may be empty, and need not be unique
-	Type      string   `json:"type"`      // an open set, such as "table" or "text"
-	Columns   []string `json:"columns"`   // display names
+	ElementID string `json:"elementId"` // unique within the workbook
+	Name      string `json:"name"`      // may be empty, and need not be unique
+	Type      string `json:"type"`      // an open set, such as "table" or "text"
+	// Columns are the display names. Nil means that Sigma sent none, and not
+	// that the element has none.
+	Columns []string `json:"columns" member:"name,label"`
 	// VisualizationType is the kind of chart. The API spells the field
 	// "vizualizationType".
 	VisualizationType string `json:"vizualizationType"`
-	Error             string `json:"error"`
+	Error             string `json:"error" member:"message" otherwise:"error without a message"`
 }
 
 // Query is an element's SQL. All of SQL and Error may be empty: so Sigma
@@ -59,48 +67,18 @@ type Query struct {
 	ElementID string `json:"elementId"`
 	Name      string `json:"name"`
 	SQL       string `json:"sql"` // the text holds the credentials' owner's address: see package sigmasql
-	Error     string `json:"error"`
+	Error     string `json:"error" member:"message" otherwise:"error without a message"`
 }
 
 // Column is a column of an element.
 type Column struct {
-	ColumnID  string
-	ElementID string // empty where the call names the element
-	Label     string // the display name
-	Formula   string
-	Type      string // an open set, such as "text" or "number"; "error" for a formula that Sigma cannot resolve
-}
-
-// UnmarshalJSON reads both spellings of the label ("label" for one element,
-// "name" for a workbook) and both shapes of the type.
-func (c *Column) UnmarshalJSON(data []byte) error {
-	var raw struct {
-		ColumnID  string          `json:"columnId"`
-		ElementID string          `json:"elementId"`
-		Label     string          `json:"label"`
-		Name      string          `json:"name"`
-		Formula   string          `json:"formula"`
-		Type      json.RawMessage `json:"type"`
-	}
-	if err := json.Unmarshal(data, &raw); err != nil {
-		return err
-	}
-	*c = Column{ColumnID: raw.ColumnID, ElementID: raw.ElementID, Label: raw.Label, Formula: raw.Formula}
-	if c.Label == "" {
-		c.Label = raw.Name
-	}
-	var object struct {
-		Type string `json:"type"`
-	}
-	if json.Unmarshal(raw.Type, &object) == nil {
-		c.Type = object.Type
-		return nil
-	}
-	var name string
-	if json.Unmarshal(raw.Type, &name) == nil {
-		c.Type = name
-	}
-	return nil
+	ColumnID  string `json:"columnId"`
+	ElementID string `json:"elementId"`          // empty where the call names the element
+	Label     string `json:"label" alias:"name"` // the display name; the call for a whole workbook spells it "name"
+	Formula   string `json:"formula"`
+	// Type is one of an open set, such as "text" or "number"; "error" marks a
+	// formula that Sigma cannot resolve. Empty means that Sigma does not tell.
+	Type string `json:"type" member:"type"`
 }
 
 // LineageEntry is an element with what it reads from, or one of the things
@@ -124,16 +102,6 @@ type LineageEntry struct {
 	WorksheetID    string `json:"worksheetId"`
 	CustomSQLID    string `json:"customSqlId"`
 	Definition     string `json:"definition"` // of custom SQL
-}
-
-// ID is the id by which elements name the entry as their source.
-func (e LineageEntry) ID() string {
-	for _, id := range []string{e.InodeID, e.DataModelID, e.CSVID, e.SemanticViewID, e.SQLDocumentID, e.WorksheetID, e.CustomSQLID} {
-		if id != "" {
-			return id
-		}
-	}
-	return ""
 }
 
 // ElementLineage is what an element is made from. Nodes are by their id; an
@@ -232,15 +200,19 @@ type DataModel struct {
 	Tags           []DataModelTag `json:"tags"`
 }
 
+// HasRevision reports whether Sigma sent a version or a time of update. Without
+// either, two answers cannot be compared: the data model may have changed.
+func (m DataModel) HasRevision() bool { return m.LatestVersion > 0 || !m.UpdatedAt.IsZero() }
+
 // DataModelTag is a version tag of a data model. Sigma names its fields other
 // than a workbook's.
 type DataModelTag struct {
 	VersionTagID string `json:"versionTagId"`
-	TagName      string `json:"tagName"`
+	TagName      string `json:"tagName" alias:"name" scalar:"true"`
 }
 
-// Time is a time in an answer. One that cannot be read is zero: it is not worth
-// losing a whole list for.
+// Time is a time in an answer. It is zero if the text is not in the format of
+// RFC 3339.
 type Time struct{ time.Time }
 
 // UnmarshalJSON reads RFC 3339.

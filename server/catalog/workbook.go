@@ -150,7 +150,7 @@ func (s *scanner) describeModel(workbook *pb.Workbook, element sigmaclient.Eleme
 		})
 	}
 	model.ColumnCount = int32(len(model.GetColumns()))
-	if id := r.sources[element.ElementID]; id != "" {
+	if id := r.sources[element.ElementID].ConnectionID; id != "" {
 		model.SigmaWarehouse = s.warehouses[id]
 		if model.GetSigmaWarehouse() == nil { // one that the credentials' owner may not see
 			model.SigmaWarehouse = &pb.SigmaWarehouse{ConnectionId: id}
@@ -253,9 +253,9 @@ func timestamp(t sigmaclient.Time) *timestamppb.Timestamp {
 // question.
 type reading struct {
 	elements []sigmaclient.Element
-	queries  map[string]sigmaclient.Query    // by element id; nil where the bulk call failed
-	columns  map[string][]sigmaclient.Column // by element id
-	sources  map[string]string               // element id to Sigma's connection id
+	queries  map[string]sigmaclient.Query      // by element id; nil where the bulk call failed
+	columns  map[string][]sigmaclient.Column   // by element id
+	sources  map[string]sigmaclient.Provenance // by element id
 }
 
 // ask asks Sigma for one document. It fails where the document as a whole
@@ -274,10 +274,16 @@ func (s *scanner) ask(ctx context.Context, d document) (*reading, error) {
 		r.columns[column.ElementID] = append(r.columns[column.ElementID], column)
 	}
 	lineage, err := sigma.Lineage(ctx)
-	if err != nil {
+	if err != nil && !isKind(err, sigmaclient.KindInternal) {
 		return nil, fmt.Errorf("list lineage: %w", err)
 	}
-	if r.sources, err = s.finder.Find(ctx, lineage); err != nil {
+	var sources []sigmaclient.Source
+	if sigmaclient.LineageNeedsSources(lineage) {
+		if sources, err = sigma.Sources(ctx); err != nil {
+			return nil, fmt.Errorf("list sources: %w", err)
+		}
+	}
+	if r.sources, err = s.finder.Find(ctx, lineage, sources); err != nil {
 		return nil, fmt.Errorf("find the warehouse: %w", err)
 	}
 	queries, listed, err := sigma.Queries(ctx)

@@ -16,6 +16,7 @@ import (
 	"github.com/sigmasource/sigmasource/server/errmap"
 	"github.com/sigmasource/sigmasource/server/resource"
 	"github.com/sigmasource/sigmasource/server/store"
+	"github.com/sigmasource/sigmasource/sigmaclient"
 	"github.com/sigmasource/sigmasource/warehouse"
 )
 
@@ -153,11 +154,17 @@ func askWarehouse(ctx context.Context, link *connections.Link, name resource.Mod
 	if err != nil {
 		return nil, fmt.Errorf("ask Sigma for the lineage: %w", err)
 	}
-	found, err := link.Sigma.ConnectionFinder().Find(ctx, lineage)
+	var sources []sigmaclient.Source
+	if sigmaclient.LineageNeedsSources(lineage) {
+		if sources, err = document.Sources(ctx); err != nil && !concernsTheElement(err) {
+			return nil, fmt.Errorf("ask Sigma for the sources: %w", err)
+		}
+	}
+	found, err := link.Sigma.ConnectionFinder().Find(ctx, lineage, sources)
 	if err != nil {
 		return nil, fmt.Errorf("find the warehouse: %w", err)
 	}
-	id := found[name.ElementID]
+	id := found[name.ElementID].ConnectionID
 	if id == "" {
 		return nil, nil
 	}

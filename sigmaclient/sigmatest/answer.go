@@ -15,6 +15,7 @@ type object = map[string]any
 type answer struct {
 	status int
 	body   any
+	html   string // the title of a page that is sent in place of the body, where set
 }
 
 func ok(body any) answer { return answer{status: http.StatusOK, body: body} }
@@ -33,6 +34,10 @@ var (
 
 // write sends the answer. It gives up on a caller who has left.
 func (a answer) write(w http.ResponseWriter) {
+	if a.html != "" {
+		writeHTML(w, a.status, a.html)
+		return
+	}
 	data, err := json.Marshal(a.body)
 	if err != nil {
 		panic("sigmatest: " + err.Error())
@@ -72,6 +77,7 @@ type ask struct {
 	*served
 	client  Client
 	options Options
+	unsent  int // entries that a list counts and does not send
 }
 
 // reads are the calls that need a token, by the path that they get.
@@ -86,6 +92,7 @@ var reads = map[string]func(*ask) answer{
 	"/v2/workbooks/{workbookId}/queries":                      inWorkbook(listQueries),
 	"/v2/workbooks/{workbookId}/lineage":                      inWorkbook(workbookLineage),
 	"/v2/workbooks/{workbookId}/sources":                      inWorkbook(workbookSources),
+	"/v2/workbooks/{workbookId}/controls":                     inWorkbook(listControls),
 	"/v2/workbooks/{workbookId}/tags":                         inWorkbook(listWorkbookTags),
 	"/v2/workbooks/{workbookId}/elements/{elementId}/query":   inWorkbook(elementQuery),
 	"/v2/workbooks/{workbookId}/elements/{elementId}/columns": inWorkbook(elementColumns),

@@ -14,6 +14,9 @@ import (
 // complete fills in what the description leaves out.
 func (o *Organization) complete() {
 	fill(&o.Slug, "acme")
+	if o.References == AsOrganization {
+		o.References = Live
+	}
 	fill(&o.ID, uuid("organization", o.Slug))
 	fill(&o.ClientID, hash("client", o.Slug)[:32])
 	fill(&o.ClientSecret, hash("secret", o.Slug))
@@ -75,13 +78,16 @@ func (o Organization) clone() Organization {
 		w.SharedWith = slices.Clone(w.SharedWith)
 		w.Pages = clonePages(w.Pages)
 		w.Versions = maps.Clone(w.Versions)
+		w.Failures, w.Raw = maps.Clone(w.Failures), maps.Clone(w.Raw)
 		for tag, pages := range w.Versions {
 			w.Versions[tag] = clonePages(pages)
 		}
 	}
 	o.DataModels = slices.Clone(o.DataModels)
 	for i := range o.DataModels {
-		o.DataModels[i].Elements = cloneElements(o.DataModels[i].Elements)
+		m := &o.DataModels[i]
+		m.Elements = cloneElements(m.Elements)
+		m.Failures, m.Raw = maps.Clone(m.Failures), maps.Clone(m.Raw)
 	}
 	return o
 }
@@ -99,6 +105,10 @@ func cloneElements(elements []Element) []Element {
 	for i := range elements {
 		e := &elements[i]
 		e.Columns = slices.Clone(e.Columns)
+		for j := range e.Columns {
+			e.Columns[j].Raw = maps.Clone(e.Columns[j].Raw)
+		}
+		e.Raw, e.RawQuery, e.RawLineage = maps.Clone(e.Raw), maps.Clone(e.RawQuery), maps.Clone(e.RawLineage)
 		e.Tables = slices.Clone(e.Tables)
 		e.Elements = slices.Clone(e.Elements)
 	}
@@ -118,6 +128,11 @@ func (o *Organization) completeElements(elements []Element, parent, connection s
 		e := &elements[i]
 		fill(&e.ID, shortID(parent, "element", fmt.Sprint(i), e.Name))
 		fill(&e.Type, "table")
+		fill(&e.CustomSQLName, "Custom SQL "+e.ID)
+		if e.Source.Kind != "" {
+			fill(&e.Source.Name, e.Name)
+			fill(&e.Source.ID, uuid(string(e.Source.Kind), o.Slug, e.Source.Name))
+		}
 		if e.Type == "table" {
 			fill(&e.Visualization, "levelTable")
 		}
@@ -129,7 +144,7 @@ func (o *Organization) completeElements(elements []Element, parent, connection s
 		}
 		fill(&e.Connection, connection)
 		e.Connection = o.connectionID(e.Connection)
-		if e.isData() && !e.isLost() && len(e.Tables) == 0 && e.DataModel == "" && e.CustomSQL == "" && len(e.Elements) == 0 {
+		if e.isData() && !e.isLost() && len(e.Tables) == 0 && e.DataModel == "" && e.CustomSQL == "" && e.Source.Kind == "" && len(e.Elements) == 0 {
 			e.Tables = []string{"DEMO.PUBLIC." + identifier(e.Name)}
 		}
 		e.completeColumns()
@@ -156,6 +171,14 @@ func (e *Element) completeColumns() {
 		}
 		fill(&c.Formula, "["+c.Label+"]")
 	}
+}
+
+// referencesOf returns the form in which a document names its sources.
+func (o *Organization) referencesOf(own References) References {
+	if own == AsOrganization {
+		return o.References
+	}
+	return own
 }
 
 // connectionID returns the id of a connection given by name or id. What is not
@@ -214,9 +237,13 @@ func shortID(parts ...string) string {
 	return string(id)
 }
 
-// urlID is an id as it stands in URLs: 22 characters of base62.
+// urlID is an id as it stands in URLs: the UUID's number in base 62, not padded.
+// An id that is no UUID stands for the UUID that is made from it.
 func urlID(id string) string {
-	sum := sha256.Sum256([]byte(id))
-	text := new(big.Int).SetBytes(sum[:16]).Text(62)
-	return strings.Repeat("0", 22-len(text)) + text
+	digits := strings.ReplaceAll(id, "-", "")
+	number, ok := new(big.Int).SetString(digits, 16)
+	if !ok || len(id) != 36 || len(digits) != 32 {
+		return urlID(uuid(id))
+	}
+	return number.Text(62)
 }

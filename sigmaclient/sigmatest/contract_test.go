@@ -178,14 +178,23 @@ func (c *caller) object(t *testing.T, path string) map[string]any {
 // has one of everything, under each habit.
 func TestAnswersKeepSigmasContract(t *testing.T) {
 	c := loadContract(t)
-	for name, options := range map[string]sigmatest.Options{
-		"well-behaved": {},
-		"terse":        {TersePages: true, PageSize: 1},
-		"bare":         {BareWorkspaces: true},
+	for name, row := range map[string]struct {
+		options    sigmatest.Options
+		references sigmatest.References
+	}{
+		"well-behaved":     {},
+		"terse":            {options: sigmatest.Options{TersePages: true, PageSize: 1}},
+		"bare":             {options: sigmatest.Options{BareWorkspaces: true}},
+		"plain ids":        {references: sigmatest.PlainIDs},
+		"prefixed ids":     {references: sigmatest.PrefixedIDs},
+		"upper-case ids":   {references: sigmatest.UpperCaseIDs},
+		"source ids alone": {references: sigmatest.OnlySourceIDs},
 	} {
 		t.Run(name, func(t *testing.T) {
-			caller := newCaller(t, oddities())
-			caller.server.SetOptions(options)
+			org := oddities()
+			org.References = row.references
+			caller := newCaller(t, org)
+			caller.server.SetOptions(row.options)
 			for _, path := range paths(caller.server) {
 				for at := path; at != ""; {
 					request := caller.request(t, at)
@@ -284,6 +293,9 @@ func oddities() sigmatest.Organization {
 		DataModels: []sigmatest.DataModel{{Name: "Core", Path: "Finance/Models", Elements: []sigmatest.Element{
 			{Name: "Customers", Columns: columns, Tables: []string{"DB.S.CUSTOMERS"}},
 			{Name: "Written", Columns: columns, CustomSQL: "select 1"},
+			{Name: "Uploaded", Columns: columns, Source: sigmatest.Source{Kind: sigmatest.Dataset}},
+		}}, {Name: "On top", Path: "Finance/Models", Elements: []sigmatest.Element{
+			{Name: "Again", Columns: columns, DataModel: "Core", DataModelElement: "Written"},
 		}}},
 		Workbooks: []sigmatest.Workbook{
 			{Name: "Everything, \"quoted\" & größer", Path: "Finance/Board", Tags: []string{"Prod", "Old"},
@@ -295,6 +307,14 @@ func oddities() sigmatest.Organization {
 						{Columns: columns, DataModel: "Core"},
 						{Name: "From text", Columns: columns, CustomSQL: "select * from T -- all"},
 						{Name: "On top", Columns: columns, Elements: []string{"From text", "Orders"}},
+						{Name: "On models", Columns: columns, DataModel: "On top", DataModelElement: "Again"},
+						{Name: "File", Columns: columns, Source: sigmatest.Source{Kind: sigmatest.CSVUpload}},
+						{Name: "View", Columns: columns, Source: sigmatest.Source{Kind: sigmatest.SemanticView}},
+						{Name: "Document", Columns: columns, Source: sigmatest.Source{Kind: sigmatest.SQLDocument, Untold: true}},
+						{Name: "Worksheet", Columns: columns, Source: sigmatest.Source{Kind: sigmatest.Worksheet}},
+						{Name: "Dataset", Columns: columns, Source: sigmatest.Source{Kind: sigmatest.Dataset}},
+						{Name: "Counted", Unsent: true},
+						{Name: "Without columns", Columns: columns, ColumnsUnsent: true},
 						{Name: "Elsewhere", Columns: columns, Connection: "Redshift"},
 					}},
 					{Name: "Hidden", Hidden: true, Elements: []sigmatest.Element{
@@ -308,6 +328,7 @@ func oddities() sigmatest.Organization {
 				}},
 			{Name: "Plain", Pages: []sigmatest.Page{{Elements: []sigmatest.Element{{Name: "One", Columns: columns}}}}},
 			{Name: "Gone to the archive", Archived: true},
+			{Name: "Counted", Unsent: true},
 		},
 	}
 }
@@ -325,7 +346,7 @@ func paths(server *sigmatest.Server) []string {
 	}
 	for _, w := range org.Workbooks[:2] {
 		base := "/v2/workbooks/" + w.ID
-		all = append(all, base, base+"/pages", base+"/elements", base+"/columns", base+"/queries", base+"/lineage", base+"/sources", base+"/tags")
+		all = append(all, base, base+"/pages", base+"/elements", base+"/columns", base+"/queries", base+"/lineage", base+"/sources", base+"/tags", base+"/controls")
 		for _, p := range w.Pages {
 			all = append(all, base+"/pages/"+p.ID+"/elements")
 			for _, e := range p.Elements {
@@ -343,9 +364,10 @@ func paths(server *sigmatest.Server) []string {
 	base := "/v2/workbooks/" + org.Workbooks[0].ID
 	all = append(all, base+"/elements?tagName=Old", base+"/pages?tag=Old", base+"/elements?tagName=Prod",
 		base+"/elements/"+org.Workbooks[0].Versions["Old"][0].Elements[0].ID+"/query?tagName=Old")
-	base = "/v2/dataModels/" + org.DataModels[0].ID
-	all = append(all, base, base+"/elements", base+"/columns", base+"/lineage", base+"/sources", base+"/tags",
-		base+"/elements/"+org.DataModels[0].Elements[0].ID+"/query",
-		"/v2/connections/paths/"+sigmatest.TableID(org.Connections[0].ID, "DB.S.CUSTOMERS"))
-	return all
+	for _, m := range org.DataModels {
+		base := "/v2/dataModels/" + m.ID
+		all = append(all, base, base+"/elements", base+"/columns", base+"/lineage", base+"/sources", base+"/tags",
+			base+"/elements/"+m.Elements[0].ID+"/query")
+	}
+	return append(all, "/v2/connections/paths/"+sigmatest.TableID(org.Connections[0].ID, "DB.S.CUSTOMERS"))
 }

@@ -1,9 +1,15 @@
 package sigmatest
 
+import "slices"
+
 func listDataModels(a *ask) answer {
-	all := make([]*DataModel, len(a.org.DataModels))
-	for i := range all {
-		all[i] = &a.org.DataModels[i]
+	var all []*DataModel
+	for i := range a.org.DataModels {
+		if m := &a.org.DataModels[i]; m.Unsent {
+			a.unsent++
+		} else {
+			all = append(all, m)
+		}
 	}
 	return page(a, withMore, all, func(m *DataModel) object { return dataModelObject(a, m) })
 }
@@ -14,24 +20,29 @@ func dataModelObject(a *ask, m *DataModel) object {
 	if a.URL.Query().Get("excludeTags") != "true" {
 		body["tags"] = []object{}
 	}
-	return body
+	return withRaw(body, m.Raw)
 }
 
 // inDataModel finds the data model that a call is about, by its id or the id in
 // its URL.
 func inDataModel(handle func(*ask, *DataModel) answer) func(*ask) answer {
 	return func(a *ask) answer {
-		id := a.PathValue("dataModelId")
-		for i := range a.org.DataModels {
-			if m := &a.org.DataModels[i]; m.ID == id || urlID(m.ID) == id {
-				return handle(a, m)
-			}
+		m := a.dataModels[a.PathValue("dataModelId")]
+		if m == nil {
+			return notFound()
 		}
-		return notFound()
+		if failure, fails := failureOf(m.Failures, a.Request); fails {
+			return failure.answer()
+		}
+		return handle(a, m)
 	}
 }
 
 func (m *DataModel) elements() []*Element { return elementsOf([]Page{{Elements: m.Elements}}) }
+
+func (m *DataModel) graph(a *ask) graph {
+	return graph{org: &a.org, elements: m.elements(), references: a.org.referencesOf(m.References)}
+}
 
 func getDataModel(a *ask, m *DataModel) answer { return ok(dataModelObject(a, m)) }
 
@@ -39,7 +50,7 @@ func dataModelElements(a *ask, m *DataModel) answer {
 	if a.URL.Query().Get("tagName") != "" {
 		return notFound()
 	}
-	return page(a, plain, m.elements(), elementObject)
+	return page(a, plain, a.placed(m.elements()), elementObject)
 }
 
 func dataModelColumns(a *ask, m *DataModel) answer {
@@ -47,14 +58,18 @@ func dataModelColumns(a *ask, m *DataModel) answer {
 }
 
 func dataModelLineage(a *ask, m *DataModel) answer {
-	return graph{org: &a.org, elements: m.elements()}.lineage(a)
+	return m.graph(a).lineage(a)
 }
 
 // dataModelSources names tables by another field than workbooks' sources do.
 func dataModelSources(a *ask, m *DataModel) answer {
-	return page(a, byToken, graph{org: &a.org, elements: m.elements()}.external(), func(s source) object {
-		if s.listed["type"] == "table" {
+	listed := slices.DeleteFunc(m.graph(a).external(), func(s source) bool { return s.listed == nil })
+	return page(a, byToken, listed, func(s source) object {
+		switch s.listed["type"] {
+		case "table":
 			return object{"type": "table", "tableId": s.id}
+		case "dataset":
+			return object{"type": "dataset", "datasetId": s.id}
 		}
 		return s.listed
 	})

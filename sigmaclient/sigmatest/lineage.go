@@ -1,58 +1,140 @@
 package sigmatest
 
-import "net/http"
+import (
+	"net/http"
+	"strings"
+)
 
 // source is something outside of a document that its elements read from.
 type source struct {
-	id      string // by which elements name it
-	node    string // in an element's own lineage
-	lineage object // in the document's lineage
-	listed  object // in the document's sources
+	id        string // of its own
+	reference string // by which elements name it
+	node      string // in an element's own lineage
+	lineage   object // in the document's lineage
+	listed    object // in the document's sources; nil for kinds that those do not list
 }
 
 // sources are what an element reads from by itself.
-func (e *Element) sources(o *Organization) []source {
+func (g graph) sources(e *Element) []source {
 	switch {
 	case !e.isData() || len(e.Elements) > 0:
 		return nil
 	case e.DataModel != "":
-		s := source{
-			id:      e.DataModel,
-			node:    urlID(e.DataModel) + "/" + e.ID,
-			lineage: object{"type": "data-model", "dataModelId": e.DataModel, "connectionId": nil, "name": nil},
-			listed:  object{"type": "data-model", "dataModelId": e.DataModel, "elementIds": []string{}},
-		}
-		if m := o.DataModel(e.DataModel); m != nil {
-			s.lineage["name"] = m.Name
-		}
-		return []source{s}
+		return []source{g.dataModel(e)}
 	case e.CustomSQL != "":
-		id := uuid("custom sql", e.ID)
-		return []source{{
-			id:   id,
-			node: id,
-			// The contract gives the entry no id: only its text tells which it is.
-			lineage: object{"type": "customSQL", "connectionId": e.Connection, "name": nil, "definition": e.CustomSQL},
-			listed:  object{"type": "custom-sql", "connectionId": e.Connection, "definition": e.CustomSQL, "customSqlId": id},
-		}}
+		return []source{g.customSQL(e)}
+	case e.Source.Kind != "":
+		return []source{g.other(e)}
 	}
 	var all []source
 	for _, table := range e.Tables {
 		id := tableID(e.Connection, table)
 		all = append(all, source{
-			id:      id,
-			node:    "inode-" + urlID(id),
-			lineage: object{"type": "table", "connectionId": e.Connection, "name": tableName(table), "inodeId": id},
-			listed:  object{"type": "table", "inodeId": id},
+			id:        id,
+			reference: g.inode(id),
+			node:      "inode-" + urlID(id),
+			lineage:   object{"type": "table", "connectionId": e.Connection, "name": tableName(table), "inodeId": id},
+			listed:    object{"type": "table", "inodeId": id},
 		})
 	}
 	return all
 }
 
+// inode is the reference to a file.
+func (g graph) inode(id string) string {
+	switch g.references {
+	case PlainIDs:
+		return id
+	case PrefixedIDs:
+		return "inode-" + id
+	case UpperCaseIDs:
+		return "inode-" + strings.ToUpper(id)
+	}
+	return "inode-" + urlID(id)
+}
+
+func (g graph) dataModel(e *Element) source {
+	suffix := e.ID
+	m := g.org.DataModel(e.DataModel)
+	if m != nil {
+		if element := m.Element(e.DataModelElement); element != nil && e.DataModelElement != "" {
+			suffix = element.ID
+		}
+	}
+	s := source{
+		id:      e.DataModel,
+		node:    urlID(e.DataModel) + "/" + suffix,
+		lineage: object{"type": "data-model", "dataModelId": e.DataModel, "connectionId": nil, "name": nil},
+		listed:  object{"type": "data-model", "dataModelId": e.DataModel, "elementIds": []string{}},
+	}
+	switch g.references {
+	case PlainIDs:
+		s.reference = e.DataModel
+	case PrefixedIDs:
+		s.reference = e.DataModel + "/" + suffix
+	case UpperCaseIDs:
+		s.reference = strings.ToUpper(e.DataModel) + "/" + suffix
+	default:
+		s.reference = s.node
+	}
+	if m != nil {
+		s.lineage["name"] = m.Name
+	}
+	return s
+}
+
+// customSQL has no id in lineage: its name or, in PlainIDs, its text alone tells
+// which it is.
+func (g graph) customSQL(e *Element) source {
+	id := uuid("custom sql", e.ID)
+	s := source{
+		id:        id,
+		reference: e.CustomSQLName,
+		node:      id,
+		lineage:   object{"type": "customSQL", "connectionId": e.Connection, "name": e.CustomSQLName, "definition": e.CustomSQL},
+		listed:    object{"type": "custom-sql", "connectionId": e.Connection, "definition": e.CustomSQL, "customSqlId": id},
+	}
+	if g.references == PlainIDs {
+		s.reference, s.lineage["name"] = id, nil
+	}
+	return s
+}
+
+func (g graph) other(e *Element) source {
+	s := source{
+		id:        e.Source.ID,
+		reference: g.inode(e.Source.ID),
+		node:      "inode-" + urlID(e.Source.ID),
+		lineage:   object{"type": e.Source.Kind, "connectionId": e.Connection, "name": e.Source.Name},
+	}
+	switch e.Source.Kind {
+	case CSVUpload:
+		s.lineage["csvId"] = s.id
+	case SemanticView:
+		s.lineage["semanticViewId"], s.lineage["semanticViewTable"] = s.id, e.Source.Name
+	case SQLDocument:
+		s.lineage["sqlDocumentId"] = s.id
+	case Worksheet:
+		s.lineage["worksheetId"] = s.id
+	default:
+		s.lineage["inodeId"] = s.id
+		s.listed = object{"type": "dataset", "inodeId": s.id, "url": "https://app.sigmacomputing.com/" + g.org.Slug + "/dataset/" + urlID(s.id)}
+	}
+	if e.Source.Untold {
+		s.lineage["connectionId"] = nil
+	}
+	return s
+}
+
 // graph is a document's elements with what they read from.
 type graph struct {
-	org      *Organization
-	elements []*Element
+	org        *Organization
+	elements   []*Element
+	references References
+}
+
+func (w *Workbook) graph(a *ask) graph {
+	return graph{org: &a.org, elements: elementsOf(w.Pages), references: a.org.referencesOf(w.References)}
 }
 
 // reach returns what an element reads from, by itself and through others.
@@ -65,7 +147,7 @@ func (g graph) reach(e *Element) []source {
 			return
 		}
 		seen[e.ID] = true
-		for _, s := range e.sources(g.org) {
+		for _, s := range g.sources(e) {
 			if !seen[s.id] {
 				seen[s.id] = true
 				all = append(all, s)
@@ -95,7 +177,7 @@ func (g graph) external() []source {
 	var all []source
 	seen := map[string]bool{}
 	for _, e := range g.elements {
-		for _, s := range e.sources(g.org) {
+		for _, s := range g.sources(e) {
 			if !seen[s.id] {
 				seen[s.id] = true
 				all = append(all, s)
@@ -113,19 +195,22 @@ func (g graph) lineage(a *ask) answer {
 			continue
 		}
 		var direct, data []string
-		for _, s := range e.sources(g.org) {
-			direct = append(direct, s.node)
+		for _, s := range g.sources(e) {
+			direct = append(direct, s.reference)
 		}
 		for _, name := range e.Elements {
 			if next := g.find(name); next != nil {
 				direct = append(direct, next.ID)
 			}
 		}
-		for _, s := range g.reach(e) {
-			data = append(data, s.id)
+		if g.references != OnlySourceIDs {
+			for _, s := range g.reach(e) {
+				data = append(data, s.reference)
+			}
 		}
 		// Without any, they are null and not empty.
-		entries = append(entries, object{"type": "element", "elementId": e.ID, "sourceIds": direct, "dataSourceIds": data})
+		entry := object{"type": "element", "elementId": e.ID, "sourceIds": direct, "dataSourceIds": data}
+		entries = append(entries, withRaw(entry, e.RawLineage))
 	}
 	for _, s := range g.external() {
 		entries = append(entries, s.lineage)
@@ -137,7 +222,7 @@ func workbookLineage(a *ask, w *Workbook) answer {
 	if w.NoLineage {
 		return InternalFailure.answer()
 	}
-	return graph{org: &a.org, elements: elementsOf(w.Pages)}.lineage(a)
+	return w.graph(a).lineage(a)
 }
 
 // workbookSources is a plain array, and refuses to be paged.
@@ -146,14 +231,16 @@ func workbookSources(a *ask, w *Workbook) answer {
 		return refuse(http.StatusBadRequest, "invalid_request", "Invalid parameter")
 	}
 	listed := []object{}
-	for _, s := range (graph{org: &a.org, elements: elementsOf(w.Pages)}).external() {
-		listed = append(listed, s.listed)
+	for _, s := range w.graph(a).external() {
+		if s.listed != nil {
+			listed = append(listed, s.listed)
+		}
 	}
 	return ok(listed)
 }
 
 func elementLineage(a *ask, w *Workbook) answer {
-	g := graph{org: &a.org, elements: elementsOf(w.Pages)}
+	g := w.graph(a)
 	e := findID(g.elements, a.PathValue("elementId"))
 	switch {
 	case e == nil:
@@ -170,7 +257,7 @@ func elementLineage(a *ask, w *Workbook) answer {
 			return
 		}
 		nodes[e.ID] = object{"nodeId": e.ID, "type": "sheet", "name": e.Name, "elementId": e.ID}
-		for _, s := range e.sources(g.org) {
+		for _, s := range g.sources(e) {
 			edges = append(edges, object{"source": s.node, "target": e.ID, "type": "source"})
 			switch kind := s.lineage["type"]; kind {
 			case "data-model": // the edge leads to a node that is not shown, as has been seen

@@ -30,7 +30,8 @@ type Organization struct {
 	OwnerEmail   string   // appears in the comment of every SQL text
 	Others       []Client // further API credentials
 	Connections  []Connection
-	Workspaces   []string // names; those that the paths of documents begin with are added
+	Workspaces   []string   // names; those that the paths of documents begin with are added
+	References   References // how lineage names sources, in documents that do not say
 	Workbooks    []Workbook
 	DataModels   []DataModel
 }
@@ -76,6 +77,11 @@ type Workbook struct {
 	Unreadable bool     // listed, but everything in it answers 403
 	NoLineage  bool     // its lineage answers 500, steadily
 	Queries    Refusal  // of the call for the SQL of all elements
+
+	References References        // how the lineage names sources; the organization's where zero
+	Failures   map[Call]Failure  // the calls about the workbook that always fail
+	Unsent     bool              // counted in the total of the list, and not in the list
+	Raw        map[string]string // replaces members of the JSON object; see Raw
 }
 
 // Page is a page of a workbook.
@@ -97,6 +103,11 @@ type DataModel struct {
 	UpdatedAt  time.Time
 	Connection string // name or id; the first connection where empty
 	Elements   []Element
+
+	References References        // as a workbook's
+	Failures   map[Call]Failure  // as a workbook's
+	Unsent     bool              // as a workbook's
+	Raw        map[string]string // as a workbook's
 }
 
 // Element is something on a page, or in a data model.
@@ -114,8 +125,14 @@ type Element struct {
 	Connection string   // name or id; the first connection where empty
 	Tables     []string // "DB.SCHEMA.TABLE" that it reads from; one named after the element where nothing is told
 	DataModel  string   // name or id of the data model that it reads from instead
-	CustomSQL  string   // the author's text that it reads from instead
-	Elements   []string // names or ids of elements of the same document that it builds on instead
+	// DataModelElement is the name or id of the data model's element that it reads
+	// from. Empty makes lineage name the data model with a suffix that no element
+	// has.
+	DataModelElement string
+	CustomSQL        string   // the author's text that it reads from instead
+	CustomSQLName    string   // of the text in lineage; need not be unique; one with the element's id where empty
+	Source           Source   // a source of another kind that it reads from instead
+	Elements         []string // names or ids of elements of the same document that it builds on instead
 
 	// Exported are the rows of an export, in the order of Columns.
 	Exported [][]string
@@ -125,6 +142,13 @@ type Element struct {
 	Unplaced  bool    // has SQL there, but is left out of the lists of elements
 	Twice     bool    // comes twice there
 	NoLineage bool    // its own lineage answers 500, steadily
+	Unsent    bool    // counted in the totals of lists of elements, and not in the lists
+
+	ColumnsUnsent bool // the calls for columns do not list its columns; the element does
+
+	Raw        map[string]string // replaces members of the JSON object; see Raw
+	RawQuery   map[string]string // the same of its query
+	RawLineage map[string]string // the same of its lineage entry
 }
 
 // Column is a column of an element.
@@ -133,6 +157,51 @@ type Column struct {
 	Label   string
 	Formula string // a column of the source where empty
 	Type    string // "text" where empty; "error" for a formula with an error
+
+	Raw map[string]string // replaces members of the JSON object; see Raw
+}
+
+// Source is a source that is neither a table, a data model nor custom SQL.
+type Source struct {
+	Kind   SourceKind
+	ID     string // made from the name where empty
+	Name   string
+	Untold bool // lineage does not tell its connection
+}
+
+// SourceKind is the type of a source in lineage.
+type SourceKind string
+
+// The kinds of sources.
+const (
+	CSVUpload    SourceKind = "csv-upload"
+	SemanticView SourceKind = "semantic-view"
+	SQLDocument  SourceKind = "sql-document"
+	Worksheet    SourceKind = "worksheet"
+	Dataset      SourceKind = "dataset"
+)
+
+// References is how the elements in lineage name what they read from.
+type References int
+
+// The forms of references. Live is the one that Sigma has been seen to use.
+const (
+	AsOrganization References = iota // the organization's form; Live for an organization
+	Live                             // inode-<url id>, <data model's url id>/<suffix>, the name of custom SQL
+	PlainIDs                         // the ids of the entries; custom SQL by the id that only the sources have
+	PrefixedIDs                      // inode-<UUID>
+	UpperCaseIDs                     // inode-<UUID in upper case>
+	OnlySourceIDs                    // as Live, in sourceIds alone, which lead through other elements
+)
+
+// Raw replaces members of a JSON object: by key, the JSON text that takes the
+// place of the value. Empty text removes the member.
+func Raw(keysAndValues ...string) map[string]string {
+	raw := map[string]string{}
+	for i := 0; i+1 < len(keysAndValues); i += 2 {
+		raw[keysAndValues[i]] = keysAndValues[i+1]
+	}
+	return raw
 }
 
 // Columns makes columns from labels. A label may end in a colon and a type, as

@@ -64,7 +64,7 @@ func page[T any](a *ask, style pageStyle, all []T, entry func(T) object) answer 
 		body["nextPage"] = strconv.Itoa(end)
 	}
 	if style != byToken && !a.options.TersePages {
-		body["total"] = len(all)
+		body["total"] = len(all) + a.unsent
 		if style == withMore {
 			body["hasMore"] = !last
 		}

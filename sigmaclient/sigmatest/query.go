@@ -42,7 +42,7 @@ func (e *Element) query(reader Client) object {
 	default:
 		body["sql"] = e.sql() + comment(reader)
 	}
-	return body
+	return withRaw(body, e.RawQuery)
 }
 
 // comment is what Sigma ends its SQL with: new at each fetch, and naming the

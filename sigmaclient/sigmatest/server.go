@@ -57,8 +57,10 @@ type Server struct {
 type served struct {
 	org       Organization
 	workbooks map[string]*Workbook // by id
-	tables    func() []table       // that elements read from
-	tableByID func() map[string]table
+	// dataModels are by id and by the id in their URLs.
+	dataModels map[string]*DataModel
+	tables     func() []table // that elements read from
+	tableByID  func() map[string]table
 }
 
 func serve(organization Organization) *served {
@@ -67,6 +69,11 @@ func serve(organization Organization) *served {
 	s.workbooks = make(map[string]*Workbook, len(s.org.Workbooks))
 	for i := range s.org.Workbooks {
 		s.workbooks[s.org.Workbooks[i].ID] = &s.org.Workbooks[i]
+	}
+	s.dataModels = make(map[string]*DataModel, 2*len(s.org.DataModels))
+	for i := range s.org.DataModels {
+		m := &s.org.DataModels[i]
+		s.dataModels[m.ID], s.dataModels[urlID(m.ID)] = m, m
 	}
 	s.tables = sync.OnceValue(s.org.tables)
 	s.tableByID = sync.OnceValue(func() map[string]table {

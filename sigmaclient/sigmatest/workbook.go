@@ -20,7 +20,11 @@ func listWorkbooks(a *ask) answer {
 	var listed []*Workbook
 	for i := range a.org.Workbooks {
 		w := &a.org.Workbooks[i]
-		if w.Archived == onlyArchived && (all || w.visibleTo(a.client.Owner)) {
+		switch {
+		case w.Archived != onlyArchived || !all && !w.visibleTo(a.client.Owner):
+		case w.Unsent:
+			a.unsent++
+		default:
 			listed = append(listed, w)
 		}
 	}
@@ -37,7 +41,7 @@ func workbookObject(a *ask, w *Workbook) object {
 		}
 		body["tags"] = tags
 	}
-	return body
+	return withRaw(body, w.Raw)
 }
 
 // document is what workbooks and data models have in common.
@@ -102,6 +106,9 @@ func inWorkbook(handle func(*ask, *Workbook) answer) func(*ask) answer {
 		case w.Archived:
 			return archived()
 		}
+		if failure, fails := failureOf(w.Failures, a.Request); fails {
+			return failure.answer()
+		}
 		return handle(a, w)
 	}
 }
@@ -131,7 +138,7 @@ func listPageElements(a *ask, w *Workbook) answer {
 	pages, _ := w.pagesAt(a.URL.Query().Get("tag"))
 	for _, p := range pages {
 		if p.ID == a.PathValue("pageId") {
-			return page(a, plain, placed(elementsOf([]Page{p})), elementObject)
+			return page(a, plain, a.placed(elementsOf([]Page{p})), elementObject)
 		}
 	}
 	return notFound()
@@ -142,12 +149,17 @@ func listElements(a *ask, w *Workbook) answer {
 	if !known {
 		return notFound()
 	}
-	return page(a, plain, placed(elementsOf(pages)), elementObject)
+	return page(a, plain, a.placed(elementsOf(pages)), elementObject)
 }
 
 // placed leaves out what the lists of elements do not show.
-func placed(elements []*Element) []*Element {
-	return slices.DeleteFunc(elements, func(e *Element) bool { return e.Unplaced })
+func (a *ask) placed(elements []*Element) []*Element {
+	return slices.DeleteFunc(elements, func(e *Element) bool {
+		if e.Unsent {
+			a.unsent++
+		}
+		return e.Unplaced || e.Unsent
+	})
 }
 
 func elementObject(e *Element) object {
@@ -168,7 +180,7 @@ func elementObject(e *Element) object {
 	if e.Refusal == WithError {
 		body["error"] = brokenDependency
 	}
-	return body
+	return withRaw(body, e.Raw)
 }
 
 // elementColumn is a column and the element that it belongs to.
@@ -180,6 +192,9 @@ type elementColumn struct {
 func columnsOf(elements ...*Element) []elementColumn {
 	var all []elementColumn
 	for _, e := range elements {
+		if e.ColumnsUnsent {
+			continue
+		}
 		for i := range e.Columns {
 			all = append(all, elementColumn{element: e, column: &e.Columns[i]})
 		}
@@ -200,7 +215,7 @@ func columnObject(c elementColumn, label string) object {
 func columnOfMany(c elementColumn) object {
 	body := columnObject(c, "name")
 	body["elementId"] = c.element.ID
-	return body
+	return withRaw(body, c.column.Raw)
 }
 
 func listColumns(a *ask, w *Workbook) answer {
@@ -212,7 +227,14 @@ func elementColumns(a *ask, w *Workbook) answer {
 	if e == nil {
 		return notFound()
 	}
-	return page(a, plain, columnsOf(e), func(c elementColumn) object { return columnObject(c, "label") })
+	return page(a, plain, columnsOf(e), func(c elementColumn) object { return withRaw(columnObject(c, "label"), c.column.Raw) })
+}
+
+// listControls lists the elements of the type "control". Sigma tells no element
+// ids here.
+func listControls(a *ask, w *Workbook) answer {
+	controls := slices.DeleteFunc(elementsOf(w.Pages), func(e *Element) bool { return e.Type != "control" })
+	return page(a, plain, controls, func(e *Element) object { return object{"name": e.Name, "valueType": "text"} })
 }
 
 func findID(elements []*Element, id string) *Element {
