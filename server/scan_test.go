@@ -277,7 +277,7 @@ func TestElementsOfEveryKind(t *testing.T) {
 		{"Wrong formula", broken, pb.ErrorReason_ERROR_REASON_MODEL_BROKEN},
 		{"Failure", broken, pb.ErrorReason_ERROR_REASON_SIGMA_UNAVAILABLE},
 		{"Retired dataset", without, pb.ErrorReason_ERROR_REASON_MODEL_WITHOUT_SQL},
-		{"Not present", without, pb.ErrorReason_ERROR_REASON_MODEL_GONE},
+		{"Not present", without, pb.ErrorReason_ERROR_REASON_MODEL_WITHOUT_SQL},
 		{"Private", pb.ModelState_MODEL_STATE_FORBIDDEN, pb.ErrorReason_ERROR_REASON_SIGMA_FORBIDDEN},
 		{"Source archived", pb.ModelState_MODEL_STATE_ARCHIVED, pb.ErrorReason_ERROR_REASON_MODEL_ARCHIVED},
 		{"Same", ready, 0}, {"Untitled table", ready, 0}, {"Untitled pivot-table", ready, 0},

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -90,6 +91,36 @@ func addProblem(scan *pb.Scan, problem *pb.Problem) {
 	if len(scan.GetProblems()) < maxProblems {
 		scan.Problems = append(scan.Problems, problem)
 	}
+}
+
+// maxGaps is how many incomplete lists a scan keeps, as the contract says.
+const maxGaps = 100
+
+// addGaps records Sigma's lists about a resource that were not complete.
+func (s *scanner) addGaps(resource string, gaps *sigmaclient.IncompleteLists) {
+	lists := gaps.Lists()
+	if len(lists) == 0 {
+		return
+	}
+	s.progress.update(func(scan *pb.Scan) {
+		for _, list := range lists {
+			if len(scan.GetListGaps()) < maxGaps {
+				scan.ListGaps = append(scan.ListGaps, &pb.ListGap{
+					Resource: resource, List: listName(list.Call),
+					DeclaredCount: int64(list.Total), ReceivedCount: int64(list.Received), UnreadableCount: int64(list.Rejected),
+				})
+			}
+		}
+	})
+}
+
+// listName returns what a call lists, as the contract names it: the last part of its path.
+func listName(call string) string {
+	name := call[strings.LastIndexByte(call, '/')+1:]
+	if name == "dataModels" {
+		return "data_models"
+	}
+	return name
 }
 
 // ended wakes all who watch, for good.

@@ -177,7 +177,7 @@ var refusals = map[sigmatest.Refusal]struct{ state, reason string }{
 	sigmatest.WithNothing:     {"WITHOUT_SQL", "MODEL_WITHOUT_SQL"},
 	sigmatest.UnableToProduce: {broken, "MODEL_BROKEN"},
 	sigmatest.Forbidden:       {"FORBIDDEN", "SIGMA_FORBIDDEN"},
-	sigmatest.NotPresent:      {"WITHOUT_SQL", "MODEL_GONE"},
+	sigmatest.NotPresent:      {"WITHOUT_SQL", "MODEL_WITHOUT_SQL"},
 	sigmatest.SourceArchived:  {archived, "MODEL_ARCHIVED"},
 	sigmatest.InternalFailure: {broken, "SIGMA_UNAVAILABLE"},
 }

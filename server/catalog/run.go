@@ -87,6 +87,7 @@ func (s *Service) begin(ctx context.Context, p *progress, claim store.Claim) err
 	}
 	p.update(func(scan *pb.Scan) {
 		scan.Phase, scan.Interruptions, scan.Problems, scan.RemainingTime = pb.ScanPhase_SCAN_PHASE_SIGNING_IN, int32(claim.Run-1), nil, nil
+		scan.ListGaps, scan.WorkbooksIncomplete = nil, 0
 		scan.WorkbooksTotal, scan.WorkbooksDone, scan.WorkbooksFailed, scan.WorkbooksUnchanged = 0, 0, 0, 0
 		scan.ModelsFound, scan.ModelsUnreadable, scan.ModelsFailed, scan.ElementsSkipped = 0, 0, 0, 0
 		scan.ModelsAdded, scan.ModelsChanged, scan.ModelsRemoved = counts.GetModelsAdded(), counts.GetModelsChanged(), counts.GetModelsRemoved()
@@ -137,7 +138,7 @@ func (s *Service) read(ctx context.Context, p *progress, claim store.Claim) (err
 	p.measure(meter, link.Sigma.Places())
 	return (&scanner{
 		store: s.store, link: link, connection: connection, tag: link.Connection.GetVersionTag(), claim: claim,
-		progress: p, now: timestamppb.Now(), full: scan.GetFull(), finder: link.Sigma.ConnectionFinder(),
+		progress: p, now: timestamppb.New(s.now()), full: scan.GetFull(), finder: link.Sigma.ConnectionFinder(),
 	}).run(sigmaclient.WithMeter(ctx, meter))
 }
 

@@ -44,6 +44,7 @@ type Store interface {
 	ListModels(ctx context.Context, connection string, options store.ListOptions, page store.Page) (models []*pb.Model, nextPageToken string, err error)
 	ListChanges(ctx context.Context, connection string, after int64, size int32) ([]*pb.Change, error)
 	Model(ctx context.Context, name string) (*pb.Model, error)
+	ModelsOf(ctx context.Context, workbook string) ([]*pb.Model, error)
 	RecentSchemas(ctx context.Context, model string) ([]*pb.Schema, error)
 }
 
@@ -131,11 +132,13 @@ func (s *scanner) signIn(ctx context.Context) error {
 // list asks for all workbooks and data models. Where the connection is pinned to a
 // version tag, those that do not carry it are left out, and told by name.
 func (s *scanner) list(ctx context.Context) (all []document, untagged map[string]bool, err error) {
-	workbooks, err := s.link.Sigma.Workbooks(ctx)
+	gaps := &sigmaclient.IncompleteLists{}
+	listing := sigmaclient.WithIncompleteLists(ctx, gaps)
+	workbooks, err := s.link.Sigma.Workbooks(listing)
 	if err != nil {
 		return nil, nil, fmt.Errorf("list workbooks: %w", err)
 	}
-	dataModels, err := s.link.Sigma.DataModels(ctx)
+	dataModels, err := s.link.Sigma.DataModels(listing)
 	if isKind(err, sigmaclient.KindForbidden, sigmaclient.KindNotFound) {
 		// Not every organization or member has data models. Those that are known are
 		// asked for one by one, see missing.
@@ -144,6 +147,7 @@ func (s *scanner) list(ctx context.Context) (all []document, untagged map[string
 	} else if err != nil {
 		return nil, nil, fmt.Errorf("list data models: %w", err)
 	}
+	s.addGaps(s.connection, gaps)
 	untagged = map[string]bool{}
 	add := func(d document) {
 		if s.tag == "" || slices.Contains(d.described.GetTags(), s.tag) {
@@ -168,7 +172,13 @@ func (s *scanner) document(ctx context.Context, d document) error {
 	case d.described.GetArchived():
 		return s.keepArchived(ctx, d.described)
 	case s.isKnown(d):
-		return s.keepUnchanged(ctx, d)
+		isAnswered, calls, err := s.retryRefused(ctx, d)
+		if err != nil {
+			return err
+		}
+		if !isAnswered {
+			return s.keepUnchanged(ctx, d, calls)
+		}
 	}
 	found, err := s.read(ctx, d)
 	switch {
@@ -176,8 +186,9 @@ func (s *scanner) document(ctx context.Context, d document) error {
 		return ctx.Err()
 	case err == nil && !found.doubtful:
 		return s.keep(ctx, d, found)
-	case err != nil && !isElementary(err):
-		return err
+	}
+	if outage := s.requireRefusal(ctx, err); outage != nil {
+		return outage
 	}
 	now, described, askErr := s.fateOf(ctx, d.described)
 	switch {
@@ -198,7 +209,7 @@ func (s *scanner) document(ctx context.Context, d document) error {
 // interrupted counts.
 func (s *scanner) isKnown(d document) bool {
 	known, ok := s.known[d.described.GetName()]
-	if !ok || known.Marker != d.marker || known.Workbook.GetGoneTime() != nil || known.Workbook.GetArchived() {
+	if !ok || d.marker == "" || known.Marker != d.marker || known.Workbook.GetGoneTime() != nil || known.Workbook.GetArchived() {
 		return false
 	}
 	return !s.full || known.Scan == s.claim.Scan
@@ -226,6 +237,7 @@ func (s *scanner) keep(ctx context.Context, d document, found *contents) error {
 		scan.ModelsUnreadable += unreadable
 		scan.ModelsFailed += found.failed
 		scan.ElementsSkipped += found.workbook.GetSkippedElementCount()
+		countIncomplete(scan, found.workbook)
 		countChanges(scan, changes)
 	})
 	return nil
@@ -233,9 +245,10 @@ func (s *scanner) keep(ctx context.Context, d document, found *contents) error {
 
 // keepUnchanged stores what the listing tells, where that is something new: a
 // folder that is renamed moves the workbooks in it without touching them.
-func (s *scanner) keepUnchanged(ctx context.Context, d document) error {
+func (s *scanner) keepUnchanged(ctx context.Context, d document, refused []*pb.RefusedCall) error {
 	known := s.known[d.described.GetName()]
 	seen := unread(d.described, known.Workbook)
+	seen.RefusedCalls = refused
 	seen.ScanTime = known.Workbook.GetScanTime()
 	var changes []*pb.Change
 	if !proto.Equal(known.Workbook, seen) {
@@ -252,6 +265,7 @@ func (s *scanner) keepUnchanged(ctx context.Context, d document) error {
 		scan.ModelsFound += seen.GetModelCount()
 		scan.ModelsUnreadable += seen.GetUnreadableModelCount()
 		scan.ElementsSkipped += seen.GetSkippedElementCount()
+		countIncomplete(scan, seen)
 		countChanges(scan, changes)
 	})
 	return nil
@@ -262,14 +276,26 @@ func (s *scanner) keepUnchanged(ctx context.Context, d document) error {
 func unread(described, known *pb.Workbook) *pb.Workbook {
 	seen := proto.CloneOf(described)
 	seen.ModelCount, seen.UnreadableModelCount = known.GetModelCount(), known.GetUnreadableModelCount()
-	seen.SkippedElementCount = known.GetSkippedElementCount()
+	seen.SkippedElementCount, seen.RefusedCalls = known.GetSkippedElementCount(), known.GetRefusedCalls()
 	return seen
+}
+
+// countIncomplete adds a workbook of which Sigma refused calls to a scan.
+func countIncomplete(scan *pb.Scan, workbook *pb.Workbook) {
+	if len(workbook.GetRefusedCalls()) == 0 {
+		return
+	}
+	scan.WorkbooksIncomplete++
+	for _, refused := range workbook.GetRefusedCalls() {
+		addProblem(scan, refused.GetProblem())
+	}
 }
 
 // keepFailed stores a workbook that could not be read, with the error. Its models
 // stay as they are.
 func (s *scanner) keepFailed(ctx context.Context, d document, err error) error {
 	failed := proto.CloneOf(d.described)
+	failed.RefusedCalls = s.known[d.described.GetName()].Workbook.GetRefusedCalls()
 	failed.Error = errmap.Problem(err, failed.GetName())
 	changes, err := s.store.PutWorkbook(ctx, store.Seen{Claim: s.claim, Workbook: failed, Unread: true})
 	if err != nil {

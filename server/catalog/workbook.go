@@ -1,14 +1,12 @@
 package catalog
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -16,16 +14,15 @@ import (
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
-	"github.com/sigmasource/sigmasource/server/findings"
+	"github.com/sigmasource/sigmasource/server/model"
 	"github.com/sigmasource/sigmasource/sigmaclient"
-	"github.com/sigmasource/sigmasource/sigmaclient/sigmasql"
 )
 
-// contents is a workbook as the catalog keeps it.
+// contents is a workbook as the catalog stores it.
 type contents struct {
 	workbook *pb.Workbook
 	models   []*pb.Model
-	failed   int32 // models on whose elements Sigma failed
+	failed   int32 // models whose element Sigma failed on
 	doubtful bool  // an answer was as of a document that is gone or archived
 }
 
@@ -36,15 +33,20 @@ type document struct {
 	marker    string // tells its contents, see marker
 }
 
-// read turns a document in Sigma into what the catalog keeps of it.
+// read reads a document from Sigma.
 func (s *scanner) read(ctx context.Context, d document) (*contents, error) {
-	found := &contents{workbook: proto.CloneOf(d.described)}
 	r, err := s.ask(ctx, d)
 	if err != nil {
 		return nil, err
 	}
+	found := &contents{workbook: proto.CloneOf(d.described)}
+	found.workbook.RefusedCalls = s.refusedCalls(d, r)
+	for _, err := range []error{r.columnsErr, r.lineage.LineageErr, r.lineage.SourcesErr} {
+		found.doubtful = found.doubtful || isKind(err, sigmaclient.KindNotFound, sigmaclient.KindArchived)
+	}
+	seen := map[string]bool{}
 	for _, element := range r.elements {
-		answer, isModel, err := r.query(ctx, d.sigma, element)
+		answer, isModel, err := s.query(ctx, r, d.sigma, element)
 		if err != nil {
 			return nil, err
 		}
@@ -53,27 +55,107 @@ func (s *scanner) read(ctx context.Context, d document) (*contents, error) {
 			continue
 		}
 		found.doubtful = found.doubtful || isKind(answer.err, sigmaclient.KindNotFound, sigmaclient.KindArchived)
-		model := s.describeModel(d.described, element, r)
-		if isPassing(answer.err) {
-			model.Error = errmap.Problem(answer.err, model.GetName())
+		m := s.describeModel(d.described, element)
+		seen[m.GetName()] = true
+		if isTransient(answer.err) {
+			m.Error = errmap.Problem(answer.err, m.GetName())
 			found.failed++
 		} else {
-			model.State, model.Error = s.judge(model, answer)
+			s.assess(m, element, answer, r)
 		}
-		found.models = append(found.models, model)
+		found.models = append(found.models, m)
+	}
+	if r.short[callElements] {
+		kept, err := s.unlisted(ctx, d, r.earlier, seen)
+		if err != nil {
+			return nil, err
+		}
+		found.models = append(found.models, kept...)
 	}
 	return found, nil
 }
 
+// unlisted returns the stored models that an incomplete list of elements lacks, as they are. Only those go that Sigma itself
+// does not find.
+func (s *scanner) unlisted(ctx context.Context, d document, stored map[string]*pb.Model, seen map[string]bool) (kept []*pb.Model, err error) {
+	for _, name := range slices.Sorted(maps.Keys(stored)) {
+		m := stored[name]
+		if seen[name] || m.GetState() == pb.ModelState_MODEL_STATE_GONE {
+			continue
+		}
+		_, err := d.sigma.ElementQuery(ctx, m.GetElementId())
+		if isKind(err, sigmaclient.KindNotFound) {
+			continue
+		}
+		if err := s.requireRefusal(ctx, err); err != nil {
+			return nil, fmt.Errorf("look for an element that is not listed: %w", err)
+		}
+		m.WorkbookDisplayName, m.Path, m.Url = d.described.GetDisplayName(), d.described.GetPath(), d.described.GetUrl()
+		kept = append(kept, m)
+	}
+	return kept, nil
+}
+
+// assess decides how a model can be read, and adds that to it.
+func (s *scanner) assess(m *pb.Model, element sigmaclient.Element, answer queryAnswer, r *reading) {
+	columns := s.columnsOf(r, element, m.GetName())
+	for _, column := range columns.List {
+		m.Columns = append(m.Columns, &pb.Column{
+			ColumnId: column.ColumnID, Label: column.Label, Formula: column.Formula, SigmaType: column.Type,
+		})
+	}
+	m.ColumnCount = int32(len(m.GetColumns()))
+	of := model.Element{Name: m.GetName(), IsListed: isDataElement(element.Type), Query: answer.query, QueryErr: answer.err, Columns: columns}
+	of.CustomSQL, of.CustomSQLErr = r.lineage.CustomSQL(element.ElementID)
+	assessed := model.Assess(of, model.Options{Dialect: s.link.Dialect})
+	if assessed.Query != nil {
+		m.SqlFingerprint = assessed.Query.Hash()
+		s.setWarehouse(m, element, r, &assessed.Findings)
+	}
+	state, problem, findings := assessed.CatalogState()
+	m.State, m.Findings = state, findings
+	if problem != nil {
+		m.Error = errmap.Problem(problem, m.GetName())
+	}
+}
+
+// setWarehouse sets the warehouse that the element reads from. Where Sigma does not show it, the one that an earlier scan
+// saw stays, and a finding says so.
+func (s *scanner) setWarehouse(m *pb.Model, element sigmaclient.Element, r *reading, findings *model.Findings) {
+	of := r.lineage.Elements[element.ElementID]
+	if of.Status == sigmaclient.ConnectionKnown {
+		if m.SigmaWarehouse = s.warehouses[of.ConnectionID]; m.GetSigmaWarehouse() == nil { // one that the credentials' owner may not see
+			m.SigmaWarehouse = &pb.SigmaWarehouse{ConnectionId: of.ConnectionID}
+		}
+		return
+	}
+	cause, why := r.lineage.LineageErr, "Sigma refuses the workbook's lineage"
+	if cause == nil {
+		why = "Sigma does not show which warehouse the element reads from: " + of.Status.String()
+		if of.Refusal != nil {
+			cause = of.Refusal
+		}
+	}
+	if earlier := r.earlier[m.GetName()].GetSigmaWarehouse(); r.lineage.LineageErr != nil && earlier != nil {
+		m.SigmaWarehouse = earlier
+		why += ". The warehouse is the one that an earlier scan saw"
+	}
+	findings.UnknownWarehouse(cause, why+". Make sure that the element reads from the connection's warehouse.")
+}
+
 // contentsRevision goes up when a scan keeps more of a workbook than before, so
 // that all are read again.
-const contentsRevision = 1
+const contentsRevision = 2
 
-// marker tells the contents of a document: as long as it is the same, so are they.
+// marker identifies the contents of a document: as long as it is the same, so are they. It is empty where Sigma sends no
+// revision, so that the document is read by every scan.
 // A connection that is pinned to a version tag reads another version when the tag
 // is given anew. Models repeat what Sigma tells of its warehouse connections, so a
 // change of one is a change of all.
 func (s *scanner) marker(described *pb.Workbook, tags []string) string {
+	if described.GetUpdateTime() == nil && described.GetLatestVersion() <= 0 {
+		return ""
+	}
 	text := fmt.Sprint(contentsRevision, "\x00", described.GetUpdateTime().AsTime().UnixNano(), "\x00", described.GetLatestVersion(), "\x00", s.link.Dialect, "\x00", s.tag, "\x00", s.warehousesDigest)
 	if s.tag != "" {
 		text += "\x00" + strings.Join(tags, "\x00")
@@ -130,8 +212,8 @@ func (s *scanner) describeDataModel(model sigmaclient.DataModel) document {
 
 func (s *scanner) workbookName(id string) string { return s.connection + "/workbooks/" + id }
 
-func (s *scanner) describeModel(workbook *pb.Workbook, element sigmaclient.Element, r *reading) *pb.Model {
-	model := &pb.Model{
+func (s *scanner) describeModel(workbook *pb.Workbook, element sigmaclient.Element) *pb.Model {
+	return &pb.Model{
 		Name:                s.connection + "/models/" + workbook.GetWorkbookId() + "." + element.ElementID,
 		Workbook:            workbook.GetName(),
 		ElementId:           element.ElementID,
@@ -144,101 +226,11 @@ func (s *scanner) describeModel(workbook *pb.Workbook, element sigmaclient.Eleme
 		ScanTime:            s.now,
 		DocumentKind:        workbook.GetDocumentKind(),
 	}
-	for _, column := range r.columns[element.ElementID] {
-		model.Columns = append(model.Columns, &pb.Column{
-			ColumnId: column.ColumnID, Label: column.Label, Formula: column.Formula, SigmaType: column.Type,
-		})
-	}
-	model.ColumnCount = int32(len(model.GetColumns()))
-	if id := r.sources[element.ElementID].ConnectionID; id != "" {
-		model.SigmaWarehouse = s.warehouses[id]
-		if model.GetSigmaWarehouse() == nil { // one that the credentials' owner may not see
-			model.SigmaWarehouse = &pb.SigmaWarehouse{ConnectionId: id}
-		}
-	}
-	return model
 }
 
-// judge tells whether a model can be read, as far as Sigma's answers show, and
-// adds what a user should know to the model.
-func (s *scanner) judge(model *pb.Model, answer queryAnswer) (pb.ModelState, *pb.Problem) {
-	unreadable := func(state pb.ModelState, reason pb.ErrorReason, message string) (pb.ModelState, *pb.Problem) {
-		return state, &pb.Problem{Reason: reason, Resource: model.GetName(), Message: message}
-	}
-	switch {
-	case answer.err != nil:
-		problem := errmap.Problem(answer.err, model.GetName())
-		return stateOf(problem.GetReason()), problem
-	case answer.query.Error != "":
-		return unreadable(pb.ModelState_MODEL_STATE_BROKEN, pb.ErrorReason_ERROR_REASON_MODEL_BROKEN,
-			"Sigma cannot produce the element's query; open the workbook in Sigma and mend the element")
-	case answer.query.SQL == "":
-		return unreadable(pb.ModelState_MODEL_STATE_WITHOUT_SQL, pb.ErrorReason_ERROR_REASON_MODEL_WITHOUT_SQL,
-			"Sigma has no query for this element; an element on a retired dataset has to be moved to a data model")
-	}
-	query, err := sigmasql.Prepare(answer.query.SQL, sigmasql.Options{Dialect: s.link.Dialect})
-	var unsupported *sigmasql.Error
-	if errors.As(err, &unsupported) {
-		return unreadable(pb.ModelState_MODEL_STATE_BROKEN, pb.ErrorReason_ERROR_REASON_MODEL_SQL_UNSUPPORTED,
-			"Sigma's text for this element is not one query that can be read safely: "+unsupported.Reason.String())
-	}
-	model.SqlFingerprint = query.Hash()
-	var found findings.List
-	found.AddText(query)
-	broken := brokenColumns(model, query)
-	if len(broken) > 0 {
-		found.Error(pb.FindingCode_FINDING_CODE_COLUMN_BROKEN,
-			"Formulas have errors in Sigma (%s), and Sigma would put its messages into every row. Open the workbook in Sigma and mend them, or read the other columns by naming them.", strings.Join(broken, ", "))
-	}
-	model.Findings = found.All()
-	if len(broken) > 0 {
-		return unreadable(pb.ModelState_MODEL_STATE_BROKEN, pb.ErrorReason_ERROR_REASON_MODEL_BROKEN,
-			"formulas have errors in Sigma: "+strings.Join(broken, ", "))
-	}
-	return pb.ModelState_MODEL_STATE_READY, nil
-}
-
-// brokenColumns lists the columns whose formulas have errors, by Sigma's types
-// and by the messages that Sigma writes into the SQL in the place of values.
-func brokenColumns(model *pb.Model, query *sigmasql.Query) []string {
-	var broken []string
-	add := func(label string) {
-		if label = strconv.Quote(label); !slices.Contains(broken, label) {
-			broken = append(broken, label)
-		}
-	}
-	for _, column := range model.GetColumns() {
-		if column.GetSigmaType() == "error" {
-			add(column.GetLabel())
-		}
-	}
-	for _, literal := range query.BrokenLiterals() {
-		if literal.Column != "" {
-			add(literal.Column)
-		}
-	}
-	if len(broken) == 0 && len(query.BrokenLiterals()) > 0 {
-		broken = append(broken, "a column that cannot be told from the text")
-	}
-	return broken
-}
-
-// isPassing reports whether Sigma failed on an element, which is no word on the
-// element itself.
-func isPassing(err error) bool {
-	return isKind(err, sigmaclient.KindInternal, sigmaclient.KindProtocol)
-}
-
-func stateOf(reason pb.ErrorReason) pb.ModelState {
-	switch reason {
-	case pb.ErrorReason_ERROR_REASON_MODEL_ARCHIVED:
-		return pb.ModelState_MODEL_STATE_ARCHIVED
-	case pb.ErrorReason_ERROR_REASON_SIGMA_FORBIDDEN:
-		return pb.ModelState_MODEL_STATE_FORBIDDEN
-	case pb.ErrorReason_ERROR_REASON_MODEL_GONE, pb.ErrorReason_ERROR_REASON_MODEL_WITHOUT_SQL:
-		return pb.ModelState_MODEL_STATE_WITHOUT_SQL
-	}
-	return pb.ModelState_MODEL_STATE_BROKEN
+// isTransient reports whether the error is Sigma's and may go away on retry, so that it says nothing about the element.
+func isTransient(err error) bool {
+	return err != nil && (isKind(err, sigmaclient.KindInternal, sigmaclient.KindProtocol) || !isElementary(err))
 }
 
 func timestamp(t sigmaclient.Time) *timestamppb.Timestamp {
@@ -246,95 +238,4 @@ func timestamp(t sigmaclient.Time) *timestamppb.Timestamp {
 		return nil
 	}
 	return timestamppb.New(t.Time)
-}
-
-// reading is one document as Sigma's bulk calls give it. Four calls bring all
-// of its elements; a call for a single element is made only where those leave a
-// question.
-type reading struct {
-	elements []sigmaclient.Element
-	queries  map[string]sigmaclient.Query      // by element id; nil where the bulk call failed
-	columns  map[string][]sigmaclient.Column   // by element id
-	sources  map[string]sigmaclient.Provenance // by element id
-}
-
-// ask asks Sigma for one document. It fails where the document as a whole
-// cannot be read.
-func (s *scanner) ask(ctx context.Context, d document) (*reading, error) {
-	sigma, r := d.sigma, &reading{columns: map[string][]sigmaclient.Column{}}
-	var err error
-	if r.elements, err = sigma.Elements(ctx); err != nil {
-		return nil, fmt.Errorf("list elements: %w", err)
-	}
-	columns, err := sigma.Columns(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list columns: %w", err)
-	}
-	for _, column := range columns {
-		r.columns[column.ElementID] = append(r.columns[column.ElementID], column)
-	}
-	lineage, err := sigma.Lineage(ctx)
-	if err != nil && !isKind(err, sigmaclient.KindInternal) {
-		return nil, fmt.Errorf("list lineage: %w", err)
-	}
-	var sources []sigmaclient.Source
-	if sigmaclient.LineageNeedsSources(lineage) {
-		if sources, err = sigma.Sources(ctx); err != nil {
-			return nil, fmt.Errorf("list sources: %w", err)
-		}
-	}
-	if r.sources, err = s.finder.Find(ctx, lineage, sources); err != nil {
-		return nil, fmt.Errorf("find the warehouse: %w", err)
-	}
-	queries, listed, err := sigma.Queries(ctx)
-	if isKind(err, sigmaclient.KindNotFound, sigmaclient.KindArchived) {
-		// Before each element is asked for in vain: the document may be no more.
-		if now, _, askErr := s.fateOf(ctx, d.described); askErr != nil || now != there {
-			return nil, cmp.Or(askErr, err)
-		}
-	}
-	if err != nil && !isElementary(err) {
-		return nil, fmt.Errorf("list queries: %w", err)
-	}
-	if listed {
-		r.queries = map[string]sigmaclient.Query{}
-		for _, query := range queries {
-			// An element of several queries is readable if any of them is.
-			if known, ok := r.queries[query.ElementID]; !ok || known.SQL == "" {
-				r.queries[query.ElementID] = query
-			}
-		}
-	}
-	return r, nil
-}
-
-// queryAnswer is what Sigma says when asked for an element's query.
-type queryAnswer struct {
-	query sigmaclient.Query
-	err   error // about this element alone
-}
-
-// query returns the answer for an element, and whether the element is a model
-// at all. It fails where going on makes no sense.
-func (r *reading) query(ctx context.Context, sigma sigmaclient.Document, element sigmaclient.Element) (answer queryAnswer, isModel bool, err error) {
-	if query, ok := r.queries[element.ElementID]; ok {
-		return queryAnswer{query: query}, true, nil
-	}
-	if interfaceElements[element.Type] {
-		return queryAnswer{}, false, nil
-	}
-	// A data element that the bulk call does not list, or a type that nobody
-	// has described yet: the call for the one element tells.
-	query, err := sigma.ElementQuery(ctx, element.ElementID)
-	switch {
-	case err == nil:
-		return queryAnswer{query: query}, true, nil
-	case ctx.Err() != nil:
-		return queryAnswer{}, false, ctx.Err()
-	case !isElementary(err):
-		return queryAnswer{}, false, err
-	case !isDataElement(element.Type) && isKind(err, sigmaclient.KindNotFound, sigmaclient.KindInvalidRequest):
-		return queryAnswer{}, false, nil
-	}
-	return queryAnswer{err: err}, true, nil
 }

@@ -16,6 +16,8 @@ type Columns struct {
 	List []sigmaclient.Column
 	// Origin says where the list comes from, and so how far it can be trusted.
 	Origin Origin
+	// IsPartial is set where Sigma declared more columns than it listed.
+	IsPartial bool
 	// Err is why the list is not Sigma's present one, where Sigma refused it.
 	Err error
 }
@@ -36,7 +38,7 @@ const (
 func (c Columns) isCurrent() bool { return c.Origin == Current }
 
 // areAll reports whether the list has every column of the element, so that what it lacks is no column.
-func (c Columns) areAll() bool { return c.Origin == Current && len(c.List) > 0 }
+func (c Columns) areAll() bool { return c.Origin == Current && len(c.List) > 0 && !c.IsPartial }
 
 // ByLabel returns the column of a label, unless several share it.
 func (c Columns) ByLabel(label string) (column sigmaclient.Column, ok bool) {

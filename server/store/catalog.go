@@ -251,6 +251,15 @@ func readModels(ctx context.Context, db queryer, workbook string) ([]*pb.Model, 
 	}, `SELECT resource, model_columns FROM models WHERE workbook = $1 ORDER BY sort_key`, workbook)
 }
 
+// ModelsOf returns all models of a workbook, gone or not, with their columns.
+func (s *Store) ModelsOf(ctx context.Context, workbook string) ([]*pb.Model, error) {
+	models, err := readModels(ctx, s.read, workbook)
+	if err != nil {
+		return nil, fmt.Errorf("read the models of a workbook: %w", err)
+	}
+	return models, nil
+}
+
 func decodeModel(data, columns []byte) (*pb.Model, error) {
 	model := &pb.Model{}
 	if err := proto.Unmarshal(data, model); err != nil {

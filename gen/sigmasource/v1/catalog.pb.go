@@ -684,8 +684,7 @@ type Scan struct {
 	// not see, so that this is a warning. Nothing is removed from the catalog because
 	// of it.
 	ListGaps []*ListGap `protobuf:"bytes,26,rep,name=list_gaps,json=listGaps,proto3" json:"list_gaps,omitempty"`
-	// Workbooks of which Sigma refused a call about columns, lineage, sources or
-	// queries. Their models were read without.
+	// Workbooks with `refused_calls`. Their models were read without.
 	WorkbooksIncomplete int32 `protobuf:"varint,27,opt,name=workbooks_incomplete,json=workbooksIncomplete,proto3" json:"workbooks_incomplete,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
@@ -1118,9 +1117,9 @@ type Workbook struct {
 	UnreadableModelCount int32 `protobuf:"varint,17,opt,name=unreadable_model_count,json=unreadableModelCount,proto3" json:"unreadable_model_count,omitempty"`
 	// Its elements that are no models: texts, images, controls.
 	SkippedElementCount int32 `protobuf:"varint,18,opt,name=skipped_element_count,json=skippedElementCount,proto3" json:"skipped_element_count,omitempty"`
-	// Calls about it that Sigma refused while it answered others. What they would
-	// tell is unknown, or as an earlier scan saw it; findings on its models say
-	// which. Empty as a rule.
+	// Calls about it that Sigma refused while it answered others, or answered with an
+	// incomplete list. What they would show is unknown, or as an earlier scan saw it;
+	// findings on its models say which. Empty as a rule.
 	RefusedCalls  []*RefusedCall `protobuf:"bytes,19,rep,name=refused_calls,json=refusedCalls,proto3" json:"refused_calls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1289,11 +1288,11 @@ func (x *Workbook) GetRefusedCalls() []*RefusedCall {
 	return nil
 }
 
-// RefusedCall is a call to Sigma about one workbook that Sigma refuses, though it
-// lists the workbook's elements.
+// RefusedCall is a call to Sigma about one workbook that Sigma refuses, or answers
+// with fewer entries than it declares, though it answers other calls.
 type RefusedCall struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What was asked for: `columns`, `lineage`, `sources` or `queries`.
+	// What is asked for: `elements`, `columns`, `lineage` or `sources`.
 	Call string `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
 	// What Sigma answered last.
 	Problem *Problem `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`

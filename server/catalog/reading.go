@@ -1,0 +1,321 @@
+package catalog
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/model"
+	"github.com/sigmasource/sigmasource/sigmaclient"
+)
+
+// reading is one document as Sigma's bulk calls return it. Four calls bring all of its elements; a call for a single
+// element is made only where those leave a question. Only the list of elements is essential.
+type reading struct {
+	elements   []sigmaclient.Element
+	short      map[string]bool                 // calls whose list has fewer entries than Sigma declared, or unreadable ones
+	queries    map[string]sigmaclient.Query    // by element id; nil where the bulk call failed
+	columns    map[string][]sigmaclient.Column // by element id
+	columnsErr error                           // a refusal
+	lineage    sigmaclient.DocumentLineage
+	earlier    map[string]*pb.Model // by name, as an earlier scan stored them; only if they are needed
+}
+
+// Side calls, as the contract names them.
+const (
+	callElements = "elements"
+	callColumns  = "columns"
+	callLineage  = "lineage"
+	callSources  = "sources"
+)
+
+// ask asks Sigma for one document. It fails where the document as a whole cannot be read.
+func (s *scanner) ask(ctx context.Context, d document) (*reading, error) {
+	r := &reading{columns: map[string][]sigmaclient.Column{}, short: map[string]bool{}}
+	if err := s.askElements(ctx, d, r); err != nil {
+		return nil, err
+	}
+	if err := s.askColumns(ctx, d, r); err != nil {
+		return nil, err
+	}
+	if err := s.askLineage(ctx, d, r); err != nil {
+		return nil, err
+	}
+	if err := s.askQueries(ctx, d, r); err != nil {
+		return nil, err
+	}
+	if len(s.refusedCalls(d, r)) == 0 {
+		return r, nil
+	}
+	var err error
+	r.earlier, err = s.storedModels(ctx, d)
+	return r, err
+}
+
+func (s *scanner) askElements(ctx context.Context, d document, r *reading) (err error) {
+	gaps := &sigmaclient.IncompleteLists{}
+	r.elements, err = d.sigma.Elements(sigmaclient.WithIncompleteLists(ctx, gaps))
+	if err != nil {
+		return fmt.Errorf("list elements: %w", err)
+	}
+	r.short[callElements] = gaps.Count() > 0
+	s.addGaps(d.described.GetName(), gaps)
+	return nil
+}
+
+func (s *scanner) askColumns(ctx context.Context, d document, r *reading) error {
+	gaps := &sigmaclient.IncompleteLists{}
+	columns, err := d.sigma.Columns(sigmaclient.WithIncompleteLists(ctx, gaps))
+	if refusedErr := s.requireRefusal(ctx, err); refusedErr != nil {
+		return fmt.Errorf("list columns: %w", refusedErr)
+	}
+	r.short[callColumns] = gaps.Count() > 0
+	s.addGaps(d.described.GetName(), gaps)
+	r.columnsErr = err
+	for _, column := range columns {
+		r.columns[column.ElementID] = append(r.columns[column.ElementID], column)
+	}
+	return nil
+}
+
+func (s *scanner) askLineage(ctx context.Context, d document, r *reading) (err error) {
+	gaps := &sigmaclient.IncompleteLists{}
+	if r.lineage, err = s.finder.FindDocument(sigmaclient.WithIncompleteLists(ctx, gaps), d.sigma); err != nil {
+		return fmt.Errorf("list lineage: %w", err)
+	}
+	for _, err := range []error{r.lineage.LineageErr, r.lineage.SourcesErr} {
+		if err := s.requireRefusal(ctx, err); err != nil {
+			return fmt.Errorf("list lineage: %w", err)
+		}
+	}
+	r.short[callLineage] = gaps.Count() > 0
+	s.addGaps(d.described.GetName(), gaps)
+	return nil
+}
+
+func (s *scanner) askQueries(ctx context.Context, d document, r *reading) error {
+	gaps := &sigmaclient.IncompleteLists{}
+	queries, listed, err := d.sigma.Queries(sigmaclient.WithIncompleteLists(ctx, gaps))
+	if isKind(err, sigmaclient.KindNotFound, sigmaclient.KindArchived) {
+		// Before each element is asked for in vain: the document may be no more.
+		if now, _, askErr := s.fateOf(ctx, d.described); askErr != nil || now != there {
+			return cmp.Or(askErr, err)
+		}
+	}
+	if refusedErr := s.requireRefusal(ctx, err); refusedErr != nil {
+		return fmt.Errorf("list queries: %w", refusedErr)
+	}
+	s.addGaps(d.described.GetName(), gaps)
+	if !listed {
+		return nil
+	}
+	r.queries = map[string]sigmaclient.Query{}
+	for _, query := range queries {
+		// An element of several queries is readable if any of them is.
+		if known, ok := r.queries[query.ElementID]; !ok || known.SQL == "" {
+			r.queries[query.ElementID] = query
+		}
+	}
+	return nil
+}
+
+// lacksColumns reports whether an element has columns by the list of elements, and none by the list of columns.
+func (r *reading) lacksColumns() bool {
+	return slices.ContainsFunc(r.elements, func(e sigmaclient.Element) bool { return len(e.Columns) > 0 && len(r.columns[e.ElementID]) == 0 })
+}
+
+// storedModels returns the document's models as an earlier scan stored them, by name.
+func (s *scanner) storedModels(ctx context.Context, d document) (map[string]*pb.Model, error) {
+	if s.known[d.described.GetName()].Workbook == nil {
+		return nil, nil
+	}
+	models, err := s.store.ModelsOf(ctx, d.described.GetName())
+	if err != nil {
+		return nil, fmt.Errorf("read the stored models of a workbook: %w", err)
+	}
+	byName := make(map[string]*pb.Model, len(models))
+	for _, m := range models {
+		byName[m.GetName()] = m
+	}
+	return byName, nil
+}
+
+// columnsOf returns an element's columns as Sigma lists them, or else as an earlier scan stored them, or else the display
+// names in the list of elements.
+func (s *scanner) columnsOf(r *reading, element sigmaclient.Element, name string) model.Columns {
+	if listed := r.columns[element.ElementID]; len(listed) > 0 || r.columnsErr == nil && len(element.Columns) == 0 {
+		origin := model.Current
+		if s.tag != "" {
+			origin = model.OtherVersion
+		}
+		return model.Columns{List: listed, Origin: origin, IsPartial: r.short[callColumns]}
+	}
+	c := model.Columns{Err: r.columnsErr}
+	for _, column := range r.earlier[name].GetColumns() {
+		c.Origin = model.LastScan
+		c.List = append(c.List, sigmaclient.Column{ColumnID: column.GetColumnId(), Label: column.GetLabel(), Formula: column.GetFormula(), Type: column.GetSigmaType()})
+	}
+	if len(c.List) > 0 {
+		return c
+	}
+	for _, label := range element.Columns {
+		c.Origin = model.ElementList
+		c.List = append(c.List, sigmaclient.Column{Label: label})
+	}
+	return c
+}
+
+// queryAnswer is what Sigma answers to the question for an element's query.
+type queryAnswer struct {
+	query sigmaclient.Query
+	err   error // about this element alone
+}
+
+// query returns the answer for an element, and whether the element is a model at all. It fails where going on makes no
+// sense.
+func (s *scanner) query(ctx context.Context, r *reading, sigma sigmaclient.Document, element sigmaclient.Element) (answer queryAnswer, isModel bool, err error) {
+	if query, ok := r.queries[element.ElementID]; ok {
+		return queryAnswer{query: query}, true, nil
+	}
+	if interfaceElements[element.Type] {
+		return queryAnswer{}, false, nil
+	}
+	// A data element that the bulk call does not list, or an unknown type: the call for the one element tells.
+	query, err := sigma.ElementQuery(ctx, element.ElementID)
+	if err == nil {
+		return queryAnswer{query: query}, true, nil
+	}
+	if refusedErr := s.requireRefusal(ctx, err); refusedErr != nil {
+		return queryAnswer{}, false, refusedErr
+	}
+	if !isDataElement(element.Type) && isKind(err, sigmaclient.KindNotFound, sigmaclient.KindInvalidRequest) {
+		return queryAnswer{}, false, nil
+	}
+	return queryAnswer{err: err}, true, nil
+}
+
+// requireRefusal returns nil if a call succeeded, or failed for a reason of its own, so that a scan records it and goes on.
+// A failure that looks like an outage is one only if Sigma does not answer its cheapest call either.
+func (s *scanner) requireRefusal(ctx context.Context, err error) error {
+	var failure *sigmaclient.Error
+	switch {
+	case err == nil || isElementary(err) || errors.Is(err, errShortList) || errors.Is(err, errNoColumns):
+		return nil
+	case ctx.Err() != nil || !errors.As(err, &failure):
+		return err
+	}
+	if _, probeErr := s.link.Sigma.WhoAmI(ctx); probeErr != nil {
+		return err
+	}
+	return nil
+}
+
+// retryAfter bounds the interval after which a refused call is made again: from nothing after the first refusal, doubling
+// from an hour to a week.
+const (
+	firstRetry = time.Hour
+	lastRetry  = 7 * 24 * time.Hour
+)
+
+// refusedCalls returns the workbook's refused calls as the catalog stores them.
+func (s *scanner) refusedCalls(d document, r *reading) []*pb.RefusedCall {
+	var calls []*pb.RefusedCall
+	add := func(call string, err error) {
+		if err == nil && r.short[call] {
+			err = errShortList
+		}
+		if err != nil {
+			calls = append(calls, s.refusedCall(d, call, err))
+		}
+	}
+	add(callElements, nil)
+	columnsErr := r.columnsErr
+	if columnsErr == nil && r.lacksColumns() {
+		columnsErr = errNoColumns
+	}
+	add(callColumns, columnsErr)
+	add(callLineage, r.lineage.LineageErr)
+	add(callSources, r.lineage.SourcesErr)
+	return calls
+}
+
+// Answers that count as refusals, though Sigma reports no error.
+var (
+	errNoColumns = errmap.New(pb.ErrorReason_ERROR_REASON_SIGMA_REQUEST_REFUSED, "", "Sigma lists no columns for elements that have some")
+	errShortList = errmap.New(pb.ErrorReason_ERROR_REASON_SIGMA_REQUEST_REFUSED, "", "Sigma's list has fewer entries than Sigma declares, or entries without an id")
+)
+
+func (s *scanner) refusedCall(d document, call string, err error) *pb.RefusedCall {
+	refused := &pb.RefusedCall{Call: call, Attempts: 1, Problem: errmap.Problem(err, d.described.GetName()), RetryTime: s.now}
+	for _, before := range s.known[d.described.GetName()].Workbook.GetRefusedCalls() {
+		if before.GetCall() == call {
+			refused.Attempts = before.GetAttempts() + 1
+		}
+	}
+	if refused.Attempts > 1 {
+		refused.RetryTime = timestamppb.New(s.now.AsTime().Add(retryInterval(refused.GetAttempts())))
+	}
+	return refused
+}
+
+// retryInterval returns how long a call that was refused so often is not made again.
+func retryInterval(attempts int32) time.Duration {
+	interval := firstRetry
+	for range attempts - 2 {
+		if interval *= 2; interval >= lastRetry {
+			return lastRetry
+		}
+	}
+	return interval
+}
+
+// retryRefused makes the calls of an unchanged workbook again that were refused and whose time has come. It reports
+// whether Sigma answered one, so that the workbook is worth reading; if not, it returns the workbook's refused calls as
+// they are now.
+func (s *scanner) retryRefused(ctx context.Context, d document) (isAnswered bool, calls []*pb.RefusedCall, err error) {
+	for _, refused := range s.known[d.described.GetName()].Workbook.GetRefusedCalls() {
+		if refused.GetRetryTime().AsTime().After(s.now.AsTime()) {
+			calls = append(calls, refused)
+			continue
+		}
+		callErr := s.makeSideCall(ctx, d, refused.GetCall())
+		if err := s.requireRefusal(ctx, callErr); err != nil {
+			return false, nil, fmt.Errorf("make a refused call again: %w", err)
+		}
+		if callErr == nil {
+			return true, nil, nil
+		}
+		calls = append(calls, s.refusedCall(d, refused.GetCall(), callErr))
+	}
+	return false, calls, nil
+}
+
+// makeSideCall makes one call. A list that is still empty or short counts as refused.
+func (s *scanner) makeSideCall(ctx context.Context, d document, call string) (err error) {
+	gaps := &sigmaclient.IncompleteLists{}
+	ctx = sigmaclient.WithIncompleteLists(ctx, gaps)
+	switch call {
+	case callElements:
+		_, err = d.sigma.Elements(ctx)
+	case callColumns:
+		var columns []sigmaclient.Column
+		if columns, err = d.sigma.Columns(ctx); err == nil && len(columns) == 0 {
+			err = errNoColumns
+		}
+	case callLineage:
+		_, err = d.sigma.Lineage(ctx)
+	case callSources:
+		_, err = d.sigma.Sources(ctx)
+	}
+	if err == nil && gaps.Count() > 0 {
+		err = errShortList
+	}
+	return err
+}
