@@ -476,20 +476,22 @@ func TestAScanEnduresSigma(t *testing.T) {
 		name   string
 		faults []sigmatest.Fault
 		failed int32
+
+		incomplete int32
 	}{
-		{"throttling without a word on how long", []sigmatest.Fault{sigmatest.On(elementsPath, sigmatest.Times(2, sigmatest.Throttle("")))}, 0},
-		{"a gateway that fails", []sigmatest.Fault{sigmatest.On(workbooksPath, sigmatest.Times(1, sigmatest.Gateway(http.StatusBadGateway)))}, 0},
-		{"a connection that breaks", []sigmatest.Fault{sigmatest.On(queriesPath, sigmatest.Times(1, sigmatest.CutBody()))}, 0},
-		{"lineage that always fails", []sigmatest.Fault{sigmatest.On("/v2/workbooks/*/lineage", sigmatest.Fail(http.StatusInternalServerError, "internal_error", "Failed"))}, 0},
-		{"one workbook that always fails", []sigmatest.Fault{sigmatest.On("/v2/workbooks/one/elements", sigmatest.Fail(http.StatusInternalServerError, "internal_error", "Failed"))}, 1},
-		{"one workbook with an answer of nonsense", []sigmatest.Fault{sigmatest.On("/v2/workbooks/one/columns", sigmatest.Answer("[[["))}, 1},
+		{"throttling without a word on how long", []sigmatest.Fault{sigmatest.On(elementsPath, sigmatest.Times(2, sigmatest.Throttle("")))}, 0, 0},
+		{"a gateway that fails", []sigmatest.Fault{sigmatest.On(workbooksPath, sigmatest.Times(1, sigmatest.Gateway(http.StatusBadGateway)))}, 0, 0},
+		{"a connection that breaks", []sigmatest.Fault{sigmatest.On(queriesPath, sigmatest.Times(1, sigmatest.CutBody()))}, 0, 0},
+		{"lineage that always fails", []sigmatest.Fault{sigmatest.On("/v2/workbooks/*/lineage", sigmatest.Fail(http.StatusInternalServerError, "internal_error", "Failed"))}, 0, 3},
+		{"one workbook that always fails", []sigmatest.Fault{sigmatest.On("/v2/workbooks/one/elements", sigmatest.Fail(http.StatusInternalServerError, "internal_error", "Failed"))}, 1, 0},
+		{"one workbook with an answer of nonsense", []sigmatest.Fault{sigmatest.On("/v2/workbooks/one/columns", sigmatest.Answer("[[["))}, 0, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			w := scanned(t)
 			w.sigma.SetFaults(test.faults...)
 			scan := w.mustScan(snowflakeName)
-			if scan.GetWorkbooksFailed() != test.failed || len(scan.GetProblems()) != int(test.failed) || scan.GetWorkbooksDone() != 3 {
+			if scan.GetWorkbooksFailed() != test.failed || len(scan.GetProblems()) != int(test.failed+test.incomplete) || scan.GetWorkbooksIncomplete() != test.incomplete || scan.GetWorkbooksDone() != 3 {
 				t.Errorf("the scan counts %v", scan)
 			}
 			if got := w.catalogOf(snowflakeName); got != catalogOfThree {

@@ -385,10 +385,10 @@ func TestTheCallerDecidesAboutAmbiguousLimits(t *testing.T) {
 	w.must(w.snowflake.Exec(w.ctx, `create table SHOP.SALES.MANY (ID number(38,0))`))
 	_, err := w.snowflake.DB().ExecContext(w.ctx, `insert into SHOP.SALES.MANY select i from range(500) t(i)`)
 	w.must(err)
-	model := w.model(snowflakeName, `select ID "Id" from (select * from SHOP.SALES.MANY MANY limit 201) Q1`)
+	model := w.model(snowflakeName, `select ID "Id" from (select * from SHOP.SALES.MANY MANY limit 200) Q1`)
 	for policy, want := range map[pb.LimitPolicy]int{
-		pb.LimitPolicy_LIMIT_POLICY_UNSPECIFIED:    201,
-		pb.LimitPolicy_LIMIT_POLICY_KEEP_AMBIGUOUS: 201,
+		pb.LimitPolicy_LIMIT_POLICY_UNSPECIFIED:    200,
+		pb.LimitPolicy_LIMIT_POLICY_KEEP_AMBIGUOUS: 200,
 		pb.LimitPolicy_LIMIT_POLICY_LIFT_AMBIGUOUS: 500,
 	} {
 		got := w.mustReadTable(&pb.PreviewModelRequest{Name: model, RowLimit: 1000, LimitPolicy: policy})

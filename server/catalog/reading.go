@@ -210,6 +210,8 @@ func (s *scanner) requireRefusal(ctx context.Context, err error) error {
 		return nil
 	case ctx.Err() != nil || !errors.As(err, &failure):
 		return err
+	case failure.Kind == sigmaclient.KindThrottled || failure.RetryAfter > 0: // Sigma itself says that all calls have to wait
+		return err
 	}
 	if _, probeErr := s.link.Sigma.WhoAmI(ctx); probeErr != nil {
 		return err

@@ -18,8 +18,7 @@ type answers struct {
 	queryErr   error // a refusal; an outage fails the whole
 	columns    []sigmaclient.Column
 	columnsErr error
-	sources    []sigmaclient.Source // for the custom SQL
-	sourcesErr error
+	lineage    sigmaclient.DocumentLineage // for the custom SQL, and for the warehouse that the element reads from
 }
 
 // document is where an element is: a workbook or a data model of a connection, as it
@@ -66,10 +65,8 @@ func (d document) ask(ctx context.Context, link *connections.Link) (a answers, e
 		return nil
 	})
 	group.Go(func() (err error) {
-		if a.sources, err = in.Sources(groupCtx); err != nil {
-			a.sources, a.sourcesErr = nil, fmt.Errorf("list the sources in Sigma: %w", err)
-		}
-		return nil
+		a.lineage, err = link.Sigma.ConnectionFinder().FindDocument(groupCtx, in)
+		return err
 	})
 	if err := group.Wait(); err != nil {
 		return answers{}, err

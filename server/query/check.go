@@ -16,7 +16,6 @@ import (
 	"github.com/sigmasource/sigmasource/server/errmap"
 	"github.com/sigmasource/sigmasource/server/resource"
 	"github.com/sigmasource/sigmasource/server/store"
-	"github.com/sigmasource/sigmasource/sigmaclient"
 	"github.com/sigmasource/sigmasource/warehouse"
 )
 
@@ -132,7 +131,7 @@ func (c *check) match(ctx context.Context) error {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	sigma, err := askWarehouse(ctx, c.link, c.name, model)
+	sigma, err := fetchWarehouse(ctx, c.link, c.name, model)
 	if err != nil {
 		return err
 	}
@@ -140,43 +139,37 @@ func (c *check) match(ctx context.Context) error {
 	return nil
 }
 
-// askWarehouse asks Sigma which warehouse an element reads from. It returns nil
-// where Sigma does not tell.
-func askWarehouse(ctx context.Context, link *connections.Link, name resource.Model, model *pb.Model) (*pb.SigmaWarehouse, error) {
+// fetchWarehouse fetches from Sigma which warehouse an element reads from. It returns nil where Sigma does not show it.
+func fetchWarehouse(ctx context.Context, link *connections.Link, name resource.Model, model *pb.Model) (*pb.SigmaWarehouse, error) {
 	document := link.Sigma.WorkbookDocument(name.WorkbookID, "")
 	if model.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL {
 		document = link.Sigma.DataModelDocument(name.WorkbookID, "")
 	}
-	lineage, err := document.Lineage(ctx)
-	if concernsTheElement(err) {
-		return nil, nil // the call for the query tells why
+	found, err := link.Sigma.ConnectionFinder().FindDocument(ctx, document)
+	switch {
+	case err != nil:
+		return nil, err
+	case isOutage(found.LineageErr):
+		return nil, found.LineageErr
 	}
-	if err != nil {
-		return nil, fmt.Errorf("ask Sigma for the lineage: %w", err)
-	}
-	var sources []sigmaclient.Source
-	if sigmaclient.LineageNeedsSources(lineage) {
-		if sources, err = document.Sources(ctx); err != nil && !concernsTheElement(err) {
-			return nil, fmt.Errorf("ask Sigma for the sources: %w", err)
-		}
-	}
-	found, err := link.Sigma.ConnectionFinder().Find(ctx, lineage, sources)
-	if err != nil {
-		return nil, fmt.Errorf("find the warehouse: %w", err)
-	}
-	id := found[name.ElementID].ConnectionID
+	id := found.Elements[name.ElementID].ConnectionID
 	if id == "" {
 		return nil, nil
 	}
-	connection, err := link.Sigma.Connection(ctx, id)
+	return describeWarehouse(ctx, link, id)
+}
+
+// describeWarehouse fetches what Sigma shows of a warehouse connection.
+func describeWarehouse(ctx context.Context, link *connections.Link, connectionID string) (*pb.SigmaWarehouse, error) {
+	connection, err := link.Sigma.Connection(ctx, connectionID)
 	if concernsTheElement(err) {
-		return &pb.SigmaWarehouse{ConnectionId: id}, nil
+		return &pb.SigmaWarehouse{ConnectionId: connectionID}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ask Sigma for the connection: %w", err)
+		return nil, fmt.Errorf("fetch the connection from Sigma: %w", err)
 	}
 	return &pb.SigmaWarehouse{
-		ConnectionId: id, DisplayName: connection.Name, Type: connection.Type, Account: cmp.Or(connection.Account, connection.Host),
+		ConnectionId: connectionID, DisplayName: connection.Name, Type: connection.Type, Account: cmp.Or(connection.Account, connection.Host),
 	}, nil
 }
 

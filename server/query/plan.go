@@ -26,7 +26,6 @@ type plan struct {
 	assessed *model.Model  // nil until Sigma has answered
 	refused  [2]refusedSet // findings that the request and the connection refuse
 	findings *model.Findings
-
 	// earlier is the schema that earlier versions of this service delivered, or nil where it is the present one.
 	earlier *arrow.Schema
 }
@@ -63,14 +62,8 @@ func (s *Service) prepare(ctx context.Context, link *connections.Link, name reso
 		name: name, stored: stored, findings: &model.Findings{},
 		refused: [2]refusedSet{asked.GetRefuseFindings(), link.Connection.GetRefuseFindings()},
 	}
-	if match == nil {
-		match = link.Match(ctx, stored.GetSigmaWarehouse())
-	}
-	if err := p.refuseMismatch(match); err != nil {
-		return p, err
-	}
 	options := model.Options{Dialect: link.Dialect, LimitPolicy: limitPolicies[asked.GetLimitPolicy()]}
-	if err := s.assess(ctx, p, link, options); err != nil {
+	if err := s.assess(ctx, p, link, options, match); err != nil {
 		return p, err
 	}
 	if p.wanted, err = p.columns.Choose(asked.GetColumns()); err != nil {
@@ -91,8 +84,7 @@ func (p *plan) refuseFindings() error {
 	return p.findings.Refuse(p.name.String(), p.refused[:]...)
 }
 
-// refuseMismatch refuses to run SQL in another warehouse than it is meant for,
-// as far as the last scan could see.
+// refuseMismatch refuses a plan whose warehouses differ, and adds a finding where that is unknown.
 func (p *plan) refuseMismatch(match *pb.WarehouseMatch) error {
 	switch match.GetOutcome() {
 	case pb.WarehouseMatchOutcome_WAREHOUSE_MATCH_OUTCOME_DIFFERENT:
@@ -114,33 +106,47 @@ func (p *plan) refuseMismatch(match *pb.WarehouseMatch) error {
 }
 
 // assess fetches from Sigma what is needed to read the element, and decides how it is read.
-func (s *Service) assess(ctx context.Context, p *plan, link *connections.Link, options model.Options) error {
+func (s *Service) assess(ctx context.Context, p *plan, link *connections.Link, options model.Options, match *pb.WarehouseMatch) error {
 	found, err := s.fetchAnswers(ctx, p, link)
 	if err != nil {
 		return err
 	}
+	if err := p.compareWarehouses(ctx, link, found.lineage.Elements[p.name.ElementID].ConnectionID, match); err != nil {
+		return err
+	}
 	element := model.Element{
 		Name: p.name.String(), IsListed: isListedWithoutSQL(p.stored), Query: found.query, QueryErr: found.queryErr,
-		Columns: columnsOf(found, p.stored, link.Connection.GetVersionTag()), CustomSQLErr: found.sourcesErr,
+		Columns: columnsOf(found, p.stored, link.Connection.GetVersionTag()),
 	}
 	if element.Columns.Origin == model.Unlisted && isOutage(found.columnsErr) {
 		return found.columnsErr
 	}
-	for _, source := range found.sources {
-		if source.Definition != "" {
-			element.CustomSQL = append(element.CustomSQL, source.Definition)
-		}
-	}
+	element.CustomSQL, element.CustomSQLErr = found.lineage.CustomSQL(p.name.ElementID)
 	m := model.Assess(element, options)
 	m.Findings.Merge(p.findings)
 	p.assessed, p.query, p.columns, p.findings = m, m.Query, m.Columns, &m.Findings
 	if p.query == nil {
 		return m.Problem()
 	}
-	if isOutage(found.sourcesErr) && m.DependsOnCustomSQL() {
-		return found.sourcesErr
+	if isOutage(element.CustomSQLErr) && m.DependsOnCustomSQL() {
+		return element.CustomSQLErr
 	}
 	return nil
+}
+
+// compareWarehouses refuses to run SQL in another warehouse than it is meant for. Without a match it goes by what the last
+// scan saw, unless Sigma names another connection for the element now.
+func (p *plan) compareWarehouses(ctx context.Context, link *connections.Link, connectionID string, match *pb.WarehouseMatch) (err error) {
+	if match == nil {
+		of := p.stored.GetSigmaWarehouse()
+		if connectionID != "" && connectionID != of.GetConnectionId() {
+			if of, err = describeWarehouse(ctx, link, connectionID); err != nil {
+				return err
+			}
+		}
+		match = link.Match(ctx, of)
+	}
+	return p.refuseMismatch(match)
 }
 
 // fetchAnswers fetches Sigma's answers about the element, from a workbook or a data model: only a scan tells which.
@@ -179,6 +185,9 @@ func columnsOf(found answers, stored *pb.Model, versionTag string) model.Columns
 		return model.Columns{List: found.columns, Origin: model.OtherVersion}
 	case len(found.columns) > 0:
 		return model.Columns{List: found.columns, Origin: model.Current}
+	}
+	if found.columnsErr == nil && len(stored.GetColumns()) == 0 {
+		return model.Columns{Origin: model.Current}
 	}
 	c := model.Columns{Err: found.columnsErr}
 	for _, column := range stored.GetColumns() {
