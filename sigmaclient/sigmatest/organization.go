@@ -138,6 +138,7 @@ type Element struct {
 	Exported [][]string
 
 	Refusal   Refusal // replaces the query
+	Failure   Failure // replaces the query, where it has a status
 	Unlisted  bool    // left out of the SQL of all elements
 	Unplaced  bool    // has SQL there, but is left out of the lists of elements
 	Twice     bool    // comes twice there
