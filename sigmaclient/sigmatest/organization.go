@@ -7,6 +7,11 @@
 // while it is being read; [Server.SetFaults] makes it behave as badly as the
 // real one can.
 //
+// Ids and lineage have the form that live organizations use (see [References]). A
+// document can refuse single calls steadily (Failures), and a [Raw] member of an
+// object can have any JSON value, which the contract test leaves out on purpose.
+// Package strange has an organization that is made of such cases.
+//
 // The package imports the standard library only, neither package testing nor
 // package sigmaclient: the demonstration runs it in an ordinary program, and
 // the client is to be tested against somebody else's reading of the contract.
@@ -138,6 +143,7 @@ type Element struct {
 	Exported [][]string
 
 	Refusal   Refusal // replaces the query
+	Failure   Failure // replaces the query, where it has a status
 	Unlisted  bool    // left out of the SQL of all elements
 	Unplaced  bool    // has SQL there, but is left out of the lists of elements
 	Twice     bool    // comes twice there

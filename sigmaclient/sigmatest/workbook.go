@@ -252,7 +252,7 @@ func listQueries(a *ask, w *Workbook) answer {
 	}
 	var listed []*Element
 	for _, e := range elementsOf(w.Pages) {
-		if !e.isData() || e.Unlisted || e.Refusal.isError() {
+		if !e.isData() || e.Unlisted || e.Refusal.isError() || e.Failure.Status != 0 {
 			continue
 		}
 		listed = append(listed, e)
@@ -278,6 +278,8 @@ func oneQuery(a *ask, elements []*Element) answer {
 		return refuse(http.StatusNotFound, "not_found", "The query is not present")
 	case e.Refusal.isError():
 		return e.Refusal.answer()
+	case e.Failure.Status != 0:
+		return e.Failure.answer()
 	}
 	return ok(e.query(a.client))
 }
