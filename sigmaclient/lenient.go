@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 	"strconv"
@@ -17,7 +18,8 @@ const maxExactNumber = 1 << 53
 var errNotAnObject = errors.New("the value is not a JSON object")
 
 // decodeObject decodes a JSON object into the struct that into points to. It
-// fails only if data is not a JSON object. A field whose value has another type
+// fails only if data is not a JSON object, or a field that is marked as exact has
+// another type. Any other field whose value has another type
 // than the struct expects keeps its zero value; the other fields are decoded
 // all the same. Conversions without loss of meaning are made: a string that
 // spells a number or a boolean, a number where text is expected, and a single
@@ -31,12 +33,15 @@ var errNotAnObject = errors.New("the value is not a JSON object")
 //   - otherwise is the text for a value that is there and holds no text.
 //   - scalar marks the field that receives the text if the struct itself is
 //     sent as plain text.
+//   - exact marks a field that takes a string or null and nothing else.
 func decodeObject(data []byte, into any) error {
 	object, err := fieldsOf(data)
 	if err != nil {
 		return err
 	}
-	setStruct(reflect.ValueOf(into).Elem(), object)
+	if field := setStruct(reflect.ValueOf(into).Elem(), object); field != "" {
+		return fmt.Errorf("the field %s is not a string", field)
+	}
 	return nil
 }
 
@@ -57,14 +62,20 @@ func first(raw []byte) byte {
 	return 0
 }
 
-func setStruct(v reflect.Value, object map[string]json.RawMessage) {
+// setStruct returns the name of an exact field that has another type, or nothing.
+func setStruct(v reflect.Value, object map[string]json.RawMessage) (inexact string) {
 	for i := range v.NumField() {
 		tag := v.Type().Field(i).Tag
+		if raw := object[tag.Get("json")]; tag.Get("exact") != "" && raw != nil && first(raw) != '"' && first(raw) != 'n' {
+			inexact = tag.Get("json")
+			continue
+		}
 		setValue(v.Field(i), object[tag.Get("json")], tag)
 		if alias := tag.Get("alias"); alias != "" && v.Field(i).IsZero() {
 			setValue(v.Field(i), object[alias], tag)
 		}
 	}
+	return inexact
 }
 
 func setValue(v reflect.Value, raw json.RawMessage, tag reflect.StructTag) {

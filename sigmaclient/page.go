@@ -225,9 +225,12 @@ func (l *listing[T]) add(page page) {
 		if l.by.unique && l.seen[key] {
 			continue
 		}
-		l.seen[key] = true
 		var entry T
-		setStruct(reflect.ValueOf(&entry).Elem(), object)
+		if field := setStruct(reflect.ValueOf(&entry).Elem(), object); field != "" {
+			l.report.reject("entries[" + strconv.Itoa(at) + "]." + field)
+			continue
+		}
+		l.seen[key] = true
 		l.entries = append(l.entries, entry)
 	}
 }

@@ -66,7 +66,7 @@ type Element struct {
 type Query struct {
 	ElementID string `json:"elementId"`
 	Name      string `json:"name"`
-	SQL       string `json:"sql"` // the text holds the credentials' owner's address: see package sigmasql
+	SQL       string `json:"sql" exact:"true"` // the text holds the credentials' owner's address: see package sigmasql
 	Error     string `json:"error" member:"message" otherwise:"error without a message"`
 }
 
