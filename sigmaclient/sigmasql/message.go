@@ -20,7 +20,7 @@ var formulaMessage = func() *regexp.Regexp {
 		`|Column ` + column + ` does not exist` +
 		`|Column has a recursive formula` +
 		`|Incomplete formula` +
-		`|` + function + ` expected ` + count + ` arguments?, got \d+` +
+		`|` + function + ` expected ` + count + ` argument(?:s|\(s\))?, got \d+` +
 		`|Argument \d+ invalid for function ` + function +
 		`)\.?$`)
 }()
