@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -143,6 +144,14 @@ var postgres = dialect{
 	isOrphan: func(err error) bool {
 		var e *pgconn.PgError
 		return errors.As(err, &e) && e.Code == "23503" // foreign_key_violation
+	},
+	// Class 22: data exception; class 54: program limit exceeded.
+	refusal: func(err error) string {
+		var e *pgconn.PgError
+		if errors.As(err, &e) && (strings.HasPrefix(e.Code, "22") || strings.HasPrefix(e.Code, "54")) {
+			return "SQLSTATE " + e.Code
+		}
+		return ""
 	},
 	// What is deleted stays in the server's files until it is vacuumed, and in its
 	// log: who may read those is for its operator to say.

@@ -62,6 +62,9 @@ var suite = map[string]func(t *testing.T, open opener){
 	"page tokens":                                  testPageTokens,
 	"what is found is what plain Go picks":         testFind,
 	"names of any length":                          testLongNames,
+	"words of any length":                          testLongWords,
+	"names with many words":                        testManyWords,
+	"characters of any kind":                       testOddCharacters,
 	"a context that is over":                       testContext,
 	"sessions and their parts":                     testSessions,
 }
