@@ -72,6 +72,7 @@ type Store struct {
 	sealer  sealer
 	effort  int // see find.go
 
+	pooled     bool   // a pooler stands before PostgreSQL
 	closeQueue func() // closes what only the queue uses; nil if that is nothing
 }
 
@@ -144,6 +145,10 @@ func (s *Store) migrate(ctx context.Context, d goose.Dialect, folder string) err
 	}
 	return nil
 }
+
+// IsPooled reports whether the store reaches PostgreSQL through a connection pooler.
+// Jobs then start at the next poll of the queue, and not as soon as they are stored.
+func (s *Store) IsPooled() bool { return s.pooled }
 
 // Queue is how jobs reach the database, in the transactions of the store.
 func (s *Store) Queue() riverdriver.Driver[*sql.Tx] { return s.queue }

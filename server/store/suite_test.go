@@ -87,6 +87,25 @@ func TestPostgres(t *testing.T) {
 	}
 }
 
+// TestPooledPostgres: the store does the same through a PgBouncer in transaction mode.
+func TestPooledPostgres(t *testing.T) {
+	for name, test := range suite {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, openPooledPostgres)
+		})
+	}
+}
+
+func openPooledPostgres(t testing.TB) *store.Store {
+	t.Helper()
+	pooled, _ := pgtest.PooledDatabase(t)
+	s, err := store.OpenPostgres(t.Context(), pooled, newKeys(t, filepath.Join(t.TempDir(), "keyset.json")))
+	check(t, err)
+	t.Cleanup(func() { check(t, s.Close()) })
+	return s
+}
+
 func openPostgres(t testing.TB) *store.Store {
 	t.Helper()
 	s, err := store.OpenPostgres(t.Context(), pgtest.Database(t), newKeys(t, filepath.Join(t.TempDir(), "keyset.json")))
