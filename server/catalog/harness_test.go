@@ -130,6 +130,8 @@ type process struct {
 	keep   sync.Once
 	unkept atomic.Bool // the scan is not kept any more
 
+	refuse func(workbook string, unread bool) bool // whether the store refuses a workbook; nil: none
+
 	mu      sync.Mutex
 	moments int // of the scan so far
 	at      int // the moment at which something happens
@@ -137,6 +139,9 @@ type process struct {
 }
 
 var errDead = errors.New("the process is dead")
+
+// errRefused is how the store refuses the contents of one workbook.
+var errRefused = fmt.Errorf("put workbook: %w", &store.DocumentError{Code: "SQLSTATE 54000", Err: errors.New("a value of the workbook")})
 
 // newProcess starts the service over an open store.
 func newProcess(ctx context.Context, s *store.Store, sigma http.RoundTripper, queue catalog.Queue, inFlight int, folder string) *process {
@@ -216,10 +221,16 @@ func write[T any](p *process, do func() (T, error)) (T, error) {
 }
 
 func (p *process) PutWorkbook(ctx context.Context, seen store.Seen) ([]*pb.Change, error) {
+	if p.refuse != nil && p.refuse(seen.Workbook.GetName(), seen.Unread) {
+		return nil, errRefused
+	}
 	return write(p, func() ([]*pb.Change, error) { return p.Store.PutWorkbook(ctx, seen) })
 }
 
 func (p *process) RemoveWorkbook(ctx context.Context, claim store.Claim, name string) ([]*pb.Change, error) {
+	if p.refuse != nil && p.refuse(name, true) {
+		return nil, errRefused
+	}
 	return write(p, func() ([]*pb.Change, error) { return p.Store.RemoveWorkbook(ctx, claim, name) })
 }
 

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/errmap"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 )
@@ -76,21 +78,32 @@ func (s *scanner) archive(ctx context.Context, missing int) (map[string]*pb.Work
 	return archive, nil
 }
 
-// lookAfter stores what became of a missing document.
-func (s *scanner) lookAfter(ctx context.Context, now fate, described *pb.Workbook) (err error) {
-	var changes []*pb.Change
-	switch now {
-	case gone:
-		if changes, err = s.store.RemoveWorkbook(ctx, s.claim, described.GetName()); err != nil {
-			return fmt.Errorf("remove a workbook that is gone: %w", err)
-		}
-	case archived:
-		if changes, err = s.putArchived(ctx, described); err != nil {
-			return err
-		}
+// lookAfter stores what became of a missing document. Where the store refuses it, the
+// document stays as it was, and the scan has the problem.
+func (s *scanner) lookAfter(ctx context.Context, now fate, described *pb.Workbook) error {
+	changes, err := s.putFate(ctx, now, described)
+	if refused, ok := errors.AsType[*store.DocumentError](err); ok {
+		problem := errmap.Problem(refusal(described.GetName(), refused), "")
+		s.progress.update(func(scan *pb.Scan) { addProblem(scan, problem) })
+		return nil
+	}
+	if err != nil {
+		return err
 	}
 	s.progress.update(func(scan *pb.Scan) { countChanges(scan, changes) })
 	return nil
+}
+
+func (s *scanner) putFate(ctx context.Context, now fate, described *pb.Workbook) (changes []*pb.Change, err error) {
+	switch now {
+	case gone:
+		if changes, err = s.store.RemoveWorkbook(ctx, s.claim, described.GetName()); err != nil {
+			return nil, fmt.Errorf("remove a workbook that is gone: %w", err)
+		}
+	case archived:
+		return s.putArchived(ctx, described)
+	}
+	return changes, nil
 }
 
 // putArchived stores an archived workbook, unless that is known.

@@ -168,6 +168,14 @@ func (s *scanner) list(ctx context.Context) (all []document, untagged map[string
 // document reads and stores one document. It fails only where going on with
 // the others makes no sense.
 func (s *scanner) document(ctx context.Context, d document) error {
+	err := s.readDocument(ctx, d)
+	if refused, ok := errors.AsType[*store.DocumentError](err); ok {
+		return s.keepRefused(ctx, d, refused)
+	}
+	return err
+}
+
+func (s *scanner) readDocument(ctx context.Context, d document) error {
 	switch {
 	case d.described.GetArchived():
 		return s.keepArchived(ctx, d.described)
@@ -308,6 +316,34 @@ func (s *scanner) keepFailed(ctx context.Context, d document, err error) error {
 		countChanges(scan, changes)
 	})
 	return nil
+}
+
+// keepRefused stores a workbook whose contents the store refuses as one that could
+// not be read. Where the store refuses what the listing tells as well, the workbook
+// stays as it was, and the scan alone has the problem.
+func (s *scanner) keepRefused(ctx context.Context, d document, refused *store.DocumentError) error {
+	failure := refusal(d.described.GetName(), refused)
+	err := s.keepFailed(ctx, d, failure)
+	if _, ok := errors.AsType[*store.DocumentError](err); !ok {
+		return err
+	}
+	s.progress.update(func(scan *pb.Scan) {
+		scan.WorkbooksDone++
+		scan.WorkbooksFailed++
+		addProblem(scan, errmap.Problem(failure, ""))
+	})
+	return nil
+}
+
+// refusal explains that the store refuses a workbook.
+func refusal(workbook string, refused *store.DocumentError) *errmap.Error {
+	return &errmap.Error{
+		Reason:   pb.ErrorReason_ERROR_REASON_INTERNAL,
+		Resource: workbook,
+		Message: fmt.Sprintf("the catalog's database refuses the contents of the workbook (%s): a name, path or label is too long or has characters "+
+			"that the database does not store; change it in Sigma", refused.Code),
+		Err: refused,
+	}
 }
 
 // keepArchived stores an archived workbook. Sigma answers nothing about what is in

@@ -2,10 +2,12 @@ package catalog_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/sigmaclient/sigmatest"
 )
 
@@ -107,4 +109,54 @@ func TestAScanMayBeLostAtItsEnd(t *testing.T) {
 	w.scan(false)
 	w.overtake(step{A: 1, Moment: w.process.moments - 1})
 	w.scan(false)
+}
+
+// TestAWorkbookThatTheStoreRefuses: the scan records the problem, goes on with the
+// other workbooks and succeeds, whether the store refuses what was read, what the
+// listing tells, or the removal. The next scan reads the workbook again.
+func TestAWorkbookThatTheStoreRefuses(t *testing.T) {
+	t.Parallel()
+	refused := prod + "/workbooks/w1"
+	for what, test := range map[string]struct {
+		edit   func(*sigmatest.Organization)
+		refuse func(unread bool) bool
+		failed int32 // workbooks that the scan counts as failed
+		stored bool  // the problem is in the catalog as well
+	}{
+		"its contents":    {func(*sigmatest.Organization) {}, func(unread bool) bool { return !unread }, 1, true},
+		"its description": {func(*sigmatest.Organization) {}, func(bool) bool { return true }, 1, false},
+		"its archiving":   {func(o *sigmatest.Organization) { o.Workbook("w1").Archived = true }, func(bool) bool { return true }, 0, false},
+		"its removal":     {func(o *sigmatest.Organization) { o.RemoveWorkbook("w1") }, func(bool) bool { return true }, 0, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := scanned(t, 3)
+			w.sigma.Change(test.edit)
+			w.sigma.Change(func(o *sigmatest.Organization) { o.Workbook("w2").Name = "Renamed" })
+			w.process.refuse = func(workbook string, unread bool) bool { return workbook == refused && test.refuse(unread) }
+			scan := w.run(w.process, w.takeUp(true))
+			if scan.GetState() != pb.ScanState_SCAN_STATE_SUCCEEDED || scan.GetWorkbooksFailed() != test.failed {
+				t.Fatalf("the scan ended with %v", scan)
+			}
+			if len(scan.GetProblems()) != 1 || scan.GetProblems()[0].GetResource() != refused || strings.Contains(scan.GetProblems()[0].GetMessage(), "a value") {
+				t.Fatalf("the scan's problems are %v, and not one of the workbook", scan.GetProblems())
+			}
+			known, err := w.process.KnownWorkbooks(t.Context(), prod)
+			check(t, err)
+			if stored := known[refused].Workbook.GetError() != nil; stored != test.stored {
+				t.Errorf("the catalog has the workbook as %v", known[refused].Workbook)
+			}
+			if known[refused].Workbook.GetModelCount() != 2 {
+				t.Errorf("the workbook lost its models: %v", known[refused].Workbook)
+			}
+			if name := known[prod+"/workbooks/w2"].Workbook.GetDisplayName(); name != "Renamed" {
+				t.Errorf("another workbook is named %q", name)
+			}
+
+			w.process.refuse = nil
+			scan = w.run(w.process, w.takeUp(true))
+			if scan.GetState() != pb.ScanState_SCAN_STATE_SUCCEEDED || len(scan.GetProblems()) > 0 {
+				t.Fatalf("the next scan ended with %v", scan)
+			}
+		})
+	}
 }

@@ -50,12 +50,21 @@ var databases = map[string]func(*testing.T) (*store.Store, *sql.DB){
 	},
 	"PostgreSQL": func(t *testing.T) (*store.Store, *sql.DB) {
 		url := pgtest.Database(t)
-		s, err := store.OpenPostgres(t.Context(), url, keys(t))
-		check(t, err)
-		db, err := sql.Open("pgx", url)
-		check(t, err)
-		return s, db
+		return openPostgres(t, url, url)
 	},
+	"PgBouncer": func(t *testing.T) (*store.Store, *sql.DB) {
+		pooled, direct := pgtest.PooledDatabase(t)
+		return openPostgres(t, pooled, direct)
+	},
+}
+
+// openPostgres opens a store at one URL, and its database at another.
+func openPostgres(t *testing.T, url, direct string) (*store.Store, *sql.DB) {
+	s, err := store.OpenPostgres(t.Context(), url, keys(t))
+	check(t, err)
+	db, err := sql.Open("pgx", direct)
+	check(t, err)
+	return s, db
 }
 
 func keys(t *testing.T) store.Keys {

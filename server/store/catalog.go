@@ -32,7 +32,8 @@ type Seen struct {
 // PutWorkbook brings a workbook and its models to what a scan saw, all or nothing,
 // and notes each change; it returns those. It counts the workbook's models and the
 // models' columns itself. It fails with ErrNotFound if the connection is gone, and
-// with ErrScanLost; either ends a scan.
+// with ErrScanLost; either ends a scan. It fails with a *DocumentError if the database
+// refuses this workbook, whatever it does with others.
 func (s *Store) PutWorkbook(ctx context.Context, seen Seen) ([]*pb.Change, error) {
 	name, err := resource.ParseWorkbook(seen.Workbook.GetName())
 	if err != nil {
@@ -76,7 +77,9 @@ func (s *Store) PutWorkbook(ctx context.Context, seen Seen) ([]*pb.Change, error
 				return err
 			}
 		}
-		if dirty || known == nil || *workbookEntry(known) != *workbookEntry(workbook) {
+		// Entries of a workbook that was read are compared in any case: a replica of
+		// another version may have written them.
+		if dirty || !seen.Unread || known == nil || *workbookEntry(known) != *workbookEntry(workbook) {
 			if err := s.index(ctx, tx, c.connection, workbook, modelsOf(kept)); err != nil {
 				return err
 			}
@@ -84,14 +87,14 @@ func (s *Store) PutWorkbook(ctx context.Context, seen Seen) ([]*pb.Change, error
 		return c.write(ctx, tx)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("put workbook: %w", err)
+		return nil, fmt.Errorf("put workbook: %w", s.documentError(err))
 	}
 	return c.changes, nil
 }
 
 // RemoveWorkbook marks a workbook and its models as gone, and notes that. Only a
 // complete listing that Sigma confirms justifies it. A workbook that is not there,
-// or gone already, stays as it is.
+// or gone already, stays as it is. It fails as PutWorkbook does.
 func (s *Store) RemoveWorkbook(ctx context.Context, claim Claim, name string) ([]*pb.Change, error) {
 	parsed, err := resource.ParseWorkbook(name)
 	if err != nil {
@@ -132,9 +135,18 @@ func (s *Store) RemoveWorkbook(ctx context.Context, claim Claim, name string) ([
 		return c.write(ctx, tx)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("remove workbook: %w", err)
+		return nil, fmt.Errorf("remove workbook: %w", s.documentError(err))
 	}
 	return c.changes, nil
+}
+
+// documentError returns err as a *DocumentError if the database refuses the values of
+// a document, and as it is otherwise.
+func (s *Store) documentError(err error) error {
+	if code := s.dialect.refusal(err); code != "" {
+		return &DocumentError{Code: code, Err: err}
+	}
+	return err
 }
 
 // hold makes sure that a claim holds until the transaction is over, as far as a
@@ -177,7 +189,7 @@ func writeWorkbook(ctx context.Context, tx *sql.Tx, workbook *pb.Workbook, seen 
 	if err != nil {
 		return err
 	}
-	data, err := proto.Marshal(workbook)
+	data, err := marshalDocument(workbook)
 	if err != nil {
 		return err
 	}
@@ -205,11 +217,11 @@ func writeModel(ctx context.Context, tx *sql.Tx, workbook string, model *pb.Mode
 	stored := proto.CloneOf(model)
 	stored.ColumnCount = int32(len(model.GetColumns()))
 	stored.Columns = nil
-	data, err := proto.Marshal(stored)
+	data, err := marshalDocument(stored)
 	if err != nil {
 		return err
 	}
-	columns, err := proto.Marshal(&pb.Model{Columns: model.GetColumns()})
+	columns, err := marshalDocument(&pb.Model{Columns: model.GetColumns()})
 	if err != nil {
 		return err
 	}
@@ -220,6 +232,15 @@ func writeModel(ctx context.Context, tx *sql.Tx, workbook string, model *pb.Mode
 			model_columns = excluded.model_columns, gone = excluded.gone`,
 		model.GetName(), name.Connection.String(), workbook, modelSortKey(model), data, columns, number(model.GetState() == pb.ModelState_MODEL_STATE_GONE))
 	return err
+}
+
+// marshalDocument encodes a workbook, or a part of it. It fails with a *DocumentError.
+func marshalDocument(m proto.Message) ([]byte, error) {
+	data, err := proto.Marshal(m)
+	if err != nil {
+		return nil, &DocumentError{Code: "not valid UTF-8", Err: err}
+	}
+	return data, nil
 }
 
 // number is how a truth is stored: not every database has a type for it.

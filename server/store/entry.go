@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"hash/fnv"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,38 +50,52 @@ type entry struct {
 	marks      string // of the terms but for words, see markOf; empty if they are too many
 }
 
-// maxTitle bounds the part of a display name that is searched and ordered by, in
-// bytes: it is a part of page tokens.
-const maxTitle = 480
+const (
+	// maxTitle is the maximum length of a title, in bytes: it is a part of page tokens
+	// and of index rows.
+	maxTitle = 480
+
+	// maxTermBytes is the maximum size of an entry's terms, in bytes of their tokens.
+	// It is below the 1,048,575 bytes that a TSVECTOR of PostgreSQL holds, and the same
+	// for SQLite. An entry with more terms has the term termIncomplete: each search and
+	// each filter examines it, so that the limit affects the time and not the result.
+	maxTermBytes = 1_000_000
+
+	// tokenOverhead is the maximum size of what a token has before the term's text: the
+	// number of a catalog, a letter of a list and a kind.
+	tokenOverhead = 19 + 1 + 1
+)
 
 func workbookEntry(w *pb.Workbook) *entry {
+	title, rest := titleWords(w.GetDisplayName())
 	e := &entry{
 		list:       workbookList,
 		gone:       number(w.GetGoneTime() != nil),
 		name:       w.GetName(),
 		workbook:   w.GetName(),
 		pathKey:    string(sortKey(w.GetWorkbookId(), w.GetPath(), w.GetDisplayName())),
-		title:      cut(words(w.GetDisplayName()), maxTitle),
+		title:      title,
 		updateTime: timeKey(w.GetUpdateTime()),
 		size:       w.GetModelCount(),
 		folder:     plain(w.GetPath()),
 		owner:      plain(w.GetOwnerId()),
 		kind:       int32(w.GetDocumentKind()),
 		tags:       set(w.GetTags()),
-		place:      words(w.GetPath()),
+		place:      rest + words(w.GetPath()),
 	}
 	e.mark()
 	return e
 }
 
 func modelEntry(w *pb.Workbook, m *pb.Model) *entry {
+	title, rest := titleWords(m.GetDisplayName())
 	e := &entry{
 		list:       modelList,
 		gone:       number(m.GetState() == pb.ModelState_MODEL_STATE_GONE),
 		name:       m.GetName(),
 		workbook:   w.GetName(),
 		pathKey:    string(sortKey(m.GetElementId(), m.GetPath(), m.GetWorkbookDisplayName(), w.GetWorkbookId(), m.GetDisplayName())),
-		title:      cut(words(m.GetDisplayName()), maxTitle),
+		title:      title,
 		updateTime: timeKey(w.GetUpdateTime()),
 		size:       int32(len(m.GetColumns())),
 		folder:     plain(m.GetPath()),
@@ -90,19 +105,30 @@ func modelEntry(w *pb.Workbook, m *pb.Model) *entry {
 		element:    plain(m.GetElementType()),
 		chart:      plain(m.GetVisualizationType()),
 		tags:       set(w.GetTags()),
-		place:      words(m.GetWorkbookDisplayName()) + words(m.GetPath()),
+		place:      rest + words(m.GetWorkbookDisplayName()) + words(m.GetPath()),
 	}
 	var findings, labels []string
 	for _, finding := range m.GetFindings() {
 		findings = append(findings, strconv.Itoa(int(finding.GetCode())))
 	}
+	var columns strings.Builder
 	for _, column := range m.GetColumns() {
 		labels = append(labels, column.GetLabel())
-		e.columns += words(column.GetLabel())
+		columns.WriteString(words(column.GetLabel()))
 	}
-	e.findings, e.labels = set(findings), set(labels)
+	e.columns, e.findings, e.labels = columns.String(), set(findings), set(labels)
 	e.mark()
 	return e
+}
+
+// titleWords returns the words of a display name as a title, and, if the title holds
+// only the first of them, all words again as rest, to be found with the place.
+func titleWords(displayName string) (title, rest string) {
+	all := words(displayName)
+	if title = cut(all, maxTitle); title != all {
+		rest = all
+	}
+	return title, rest
 }
 
 func modelSortKey(m *pb.Model) []byte {
@@ -174,6 +200,8 @@ const (
 	termTag     = "t"
 	termFinding = "f"
 	termLabel   = "l"
+
+	termIncomplete = "x" // what an entry has whose other terms are not all in the index
 )
 
 // Terms that stand for several.
@@ -190,55 +218,106 @@ type term struct {
 	text string
 }
 
-// terms are those by which the index finds the entry.
-func (e *entry) terms() map[term]bool {
-	all := e.facts()
-	for kind, words := range map[string]string{termTitle: e.title, termPlace: e.place, termColumn: e.columns} {
-		for word := range strings.FieldsSeq(words) {
-			all[term{listLetter[e.list] + kind, word}] = true
-		}
-	}
-	return all
+// termSet collects terms until they have maxTermBytes.
+type termSet struct {
+	letter     string // of the list
+	terms      map[term]bool
+	size       int
+	incomplete bool // a term was left out
 }
 
-// facts are the terms that are no words.
-func (e *entry) facts() map[term]bool {
-	letter, all := listLetter[e.list], map[term]bool{}
-	add := func(kind, text string) { all[term{letter + kind, text}] = true }
-	add(termAll, "")
-	add(termBook, digest(e.workbook))
-	for folder := e.folder; folder != ""; {
-		add(termFolder, digest(folder))
-		folder = folder[:max(strings.LastIndexByte(folder, '/'), 0)]
+func (e *entry) newTerms() *termSet {
+	return &termSet{letter: listLetter[e.list], terms: map[term]bool{}}
+}
+
+// add adds a term, unless the set is incomplete or becomes so.
+func (s *termSet) add(kind, text string) {
+	t := term{s.letter + kind, text}
+	if s.incomplete || s.terms[t] {
+		return
 	}
-	add(termOwner, digest(e.owner))
-	add(termState, strconv.Itoa(int(e.state)))
+	if size := s.size + tokenOverhead + len(text); size <= maxTermBytes {
+		s.size, s.terms[t] = size, true
+	} else {
+		s.incomplete = true
+	}
+}
+
+// terms are those by which the index finds the entry.
+func (e *entry) terms() map[term]bool {
+	all := e.newTerms()
+	e.addFacts(all)
+	for _, text := range []struct{ kind, words string }{{termTitle, e.title}, {termPlace, e.place}, {termColumn, e.columns}} {
+		for word := range strings.FieldsSeq(text.words) {
+			for piece := range pieces(word) {
+				if all.add(text.kind, piece); all.incomplete {
+					break
+				}
+			}
+		}
+	}
+	if all.incomplete {
+		all.terms[term{kind: all.letter + termIncomplete}] = true
+	}
+	return all.terms
+}
+
+// addFacts adds the terms that are no words.
+func (e *entry) addFacts(all *termSet) {
+	all.add(termAll, "")
+	all.add(termBook, digest(e.workbook))
+	all.add(termOwner, digest(e.owner))
+	all.add(termState, strconv.Itoa(int(e.state)))
 	if e.state != int32(pb.ModelState_MODEL_STATE_READY) {
-		add(termState, unreadable)
+		all.add(termState, unreadable)
 	}
-	add(termKind, strconv.Itoa(int(e.kind)))
-	add(termElement, digest(e.element))
-	add(termChart, digest(e.chart))
+	all.add(termKind, strconv.Itoa(int(e.kind)))
+	all.add(termElement, digest(e.element))
+	all.add(termChart, digest(e.chart))
 	addSet := func(kind, set string, term func(string) string) {
 		if set != "" {
-			add(kind, anything)
+			all.add(kind, anything)
 		}
 		for _, member := range members(set) {
-			add(kind, term(member))
+			all.add(kind, term(member))
 		}
 	}
 	addSet(termTag, e.tags, digest)
 	addSet(termFinding, e.findings, func(code string) string { return code })
 	addSet(termLabel, e.labels, digest)
-	return all
+	for folder := range foldersOf(e.folder) {
+		if all.add(termFolder, folder); all.incomplete {
+			break
+		}
+	}
+}
+
+// foldersOf returns the digests of a folder and of the folders that it lies in, the
+// outermost first. The time is linear in the length of the path.
+func foldersOf(path string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		hash, start := sha256.New(), 0
+		for i := range len(path) + 1 {
+			if i == 0 || i < len(path) && path[i] != '/' {
+				continue
+			}
+			hash.Write([]byte(path[start:i]))
+			if !yield(encodeDigest(hash.Sum(nil))) {
+				return
+			}
+			start = i
+		}
+	}
 }
 
 // digest stands for a text of any length and any characters. What is found by it is
 // compared with the text itself.
 func digest(text string) string {
 	sum := sha256.Sum256([]byte(text))
-	return digits.EncodeToString(sum[:5])
+	return encodeDigest(sum[:])
 }
+
+func encodeDigest(sum []byte) string { return digits.EncodeToString(sum[:5]) }
 
 var digits = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
 
@@ -251,12 +330,13 @@ const maxMarks = 150
 
 // mark gives the entry its marks.
 func (e *entry) mark() {
-	facts := e.facts()
-	if len(facts) > maxMarks {
+	facts := e.newTerms()
+	e.addFacts(facts)
+	if len(facts.terms) > maxMarks || facts.incomplete {
 		return
 	}
-	marks := make([]string, 0, len(facts))
-	for t := range facts {
+	marks := make([]string, 0, len(facts.terms))
+	for t := range facts.terms {
 		marks = append(marks, markOf(t))
 	}
 	slices.Sort(marks)

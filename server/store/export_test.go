@@ -3,12 +3,15 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 )
@@ -17,8 +20,65 @@ import (
 // large ones do.
 func (s *Store) SetEffort(effort int) { s.effort = effort }
 
-// Words splits a text as searches do.
-var Words = words
+var (
+	// Words splits a text as searches do.
+	Words = words
+	// Pieces returns the terms of a word, and SearchedPieces what terms are searched for.
+	Pieces, SearchedPieces = pieces, searchedPieces
+)
+
+// MigrationLock is the key of the lock of the migrations.
+const MigrationLock = migrationLock
+
+// CutWords brings the index of a connection to what a version writes that cuts words
+// at 64 bytes, and lets the next start find the store as that version leaves it.
+func (s *Store) CutWords(ctx context.Context, connection string) error {
+	cutAll := func(text string) string {
+		var b strings.Builder
+		for word := range strings.FieldsSeq(text) {
+			b.WriteString(" " + cut(word, 64))
+		}
+		return b.String()
+	}
+	return s.change(ctx, func(tx *sql.Tx) error {
+		catalog, err := makeCatalog(ctx, tx, connection)
+		if err != nil {
+			return err
+		}
+		entries, err := readAll(ctx, tx, func(rows *sql.Rows) (*entry, error) {
+			e := &entry{}
+			return e, rows.Scan(e.fields()...)
+		}, `SELECT `+entryColumns+` FROM entries WHERE catalog = $1`, catalog)
+		if err != nil {
+			return err
+		}
+		counts := map[term]int{}
+		for _, e := range entries {
+			count(counts, e, -1)
+			e.title, e.place, e.columns = cutAll(e.title), cutAll(e.place), cutAll(e.columns)
+			count(counts, e, 1)
+		}
+		if err := s.writeEntries(ctx, tx, catalog, entries); err != nil {
+			return err
+		}
+		if err := s.writeCounts(ctx, tx, connection, counts); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM goose_db_version WHERE version_id >= 30`)
+		return err
+	})
+}
+
+// LimitValues has SQLite refuse values that are longer, in bytes.
+func (s *Store) LimitValues(ctx context.Context, maxBytes int) (err error) {
+	conn, err := s.write.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	_, err = sqlite.Limit(conn, sqlite3.SQLITE_LIMIT_LENGTH, maxBytes)
+	return err
+}
 
 // Load stores workbooks with their models, and indexes them, as fast as it can: no
 // change is noted, and nothing is compared with what was there.
@@ -49,13 +109,7 @@ func (s *Store) Load(ctx context.Context, connection string, books iter.Seq2[*pb
 			return err
 		}
 	}
-	err = s.change(ctx, func(tx *sql.Tx) error {
-		catalog, err := makeCatalog(ctx, tx, connection)
-		if err != nil {
-			return err
-		}
-		return s.writeCounts(ctx, tx, catalog, counts)
-	})
+	err = s.change(ctx, func(tx *sql.Tx) error { return s.writeCounts(ctx, tx, connection, counts) })
 	if err != nil {
 		return err
 	}

@@ -101,8 +101,8 @@ func idsOf(found []*position) (ids []int64) {
 
 // estimate finds out how many entries can match each level.
 func (f *finder) estimate(ctx context.Context, levels []level) error {
-	all := term{kind: listLetter[f.list] + termAll}
-	counts := map[term]int64{all: 0}
+	all, incomplete := term{kind: listLetter[f.list] + termAll}, term{kind: listLetter[f.list] + termIncomplete}
+	counts := map[term]int64{all: 0, incomplete: 0}
 	for _, l := range levels {
 		l.need.terms(counts)
 	}
@@ -110,10 +110,15 @@ func (f *finder) estimate(ctx context.Context, levels []level) error {
 		return err
 	}
 	f.total = int(counts[all])
-	for _, l := range levels {
-		if l.need != nil {
-			l.need.estimate(counts, float64(f.total))
+	for i := range levels {
+		l := &levels[i]
+		if l.need == nil {
+			continue
 		}
+		if counts[incomplete] > 0 { // of these, terms do not tell whether they match
+			l.need = needAny(l.need, &need{term: incomplete})
+		}
+		l.need.estimate(counts, float64(f.total))
 	}
 	return nil
 }

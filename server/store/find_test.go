@@ -138,7 +138,10 @@ func (b *shelf) key(order string, m *pb.Model) string {
 
 // anything draws what texts of Sigma, and of callers, may hold.
 var anything = rapid.SampledFrom([]string{"", "a", "A", "a b", "ab", "abc", "abcd", "a/b", "a/b/c", "a0", "a!", "Ä", "ä", "%", "_", "*", `'`, `"`, `\`,
-	"x\x1fy", "\x1f", "\x1a", "\x1a1", "\x00", "日本", "日本語 abc", "ﬁn", "ß", "SS", "NOT", "a OR b", "'; DROP TABLE models; --", "a:b", "(", "ab*", "c'd", "𝔘nicode", "e\u0301t"})
+	"x\x1fy", "\x1f", "\x1a", "\x1a1", "\x00", "日本", "日本語 abc", "ﬁn", "ß", "SS", "NOT", "a OR b", "'; DROP TABLE models; --", "a:b", "(", "ab*", "c'd", "𝔘nicode", "e\u0301t", longWord, longWord + " abc"})
+
+// longWord has more letters than a term.
+var longWord = strings.Repeat("가나", 25) + "bcd" + strings.Repeat("ab", 40) + "z"
 
 // anyPath also draws paths that are cut in the keys that lists are ordered by.
 var anyPath = rapid.OneOf(anything, rapid.SampledFrom([]string{longPath, longPath + "/x", longPath[:239], longPath[:239] + "/x"}))
@@ -237,7 +240,7 @@ func testFind(t *testing.T, open opener) {
 			checkFind(ctx, rt, s, b, store.ListOptions{
 				Filter:   rapid.SampledFrom([]string{"", drawFilter(rt, 2), drawFilter(rt, 3)}).Draw(rt, "filter"),
 				OrderBy:  rapid.SampledFrom([]string{"", "path", "path desc", "display_name", "display_name desc", "update_time", "update_time desc", "column_count desc", "column_count"}).Draw(rt, "order"),
-				Query:    rapid.SampledFrom([]string{"", "", "", "a", "ab", "abc", "bcd", "A b", "ä", "et", "日", "日本", "ﬁ", "ss c"}).Draw(rt, "query"),
+				Query:    rapid.SampledFrom([]string{"", "", "", "a", "ab", "abc", "bcd", "A b", "ä", "et", "日", "日本", "ﬁ", "ss c", "가", "가나가", "나bcda", longWord, longWord[9:], "abz bcd"}).Draw(rt, "query"),
 				ShowGone: rapid.Bool().Draw(rt, "gone"),
 			}, rapid.Int32Range(1, 6).Draw(rt, "size"))
 		}

@@ -50,11 +50,20 @@ func (e *entry) fields() []any {
 // index brings the entries of a workbook and its models up to date. Models have to
 // come with their columns.
 func (s *Store) index(ctx context.Context, tx *sql.Tx, connection string, workbook *pb.Workbook, models []*pb.Model) error {
+	counts := map[term]int{}
+	if err := s.indexEntries(ctx, tx, connection, workbook, models, counts); err != nil {
+		return err
+	}
+	return s.writeCounts(ctx, tx, connection, counts)
+}
+
+// indexEntries brings the entries of a workbook and its models up to date, and adds
+// to counts how the numbers of entries that have a term change.
+func (s *Store) indexEntries(ctx context.Context, tx *sql.Tx, connection string, workbook *pb.Workbook, models []*pb.Model, counts map[term]int) error {
 	known, err := readEntries(ctx, tx, workbook.GetName())
 	if err != nil {
 		return err
 	}
-	counts := map[term]int{}
 	var changed []*entry
 	for _, e := range entriesOf(workbook, models) {
 		was := known[e.name]
@@ -72,10 +81,7 @@ func (s *Store) index(ctx context.Context, tx *sql.Tx, connection string, workbo
 	if err != nil {
 		return err
 	}
-	if err := s.writeEntries(ctx, tx, catalog, changed); err != nil {
-		return err
-	}
-	return s.writeCounts(ctx, tx, catalog, counts)
+	return s.writeEntries(ctx, tx, catalog, changed)
 }
 
 func count(counts map[term]int, e *entry, by int) {
@@ -111,42 +117,64 @@ func makeCatalog(ctx context.Context, tx *sql.Tx, connection string) (id int64, 
 	return id, tx.QueryRowContext(ctx, `SELECT id FROM catalogs WHERE connection = $1`, connection).Scan(&id)
 }
 
-// maxRows bounds how many rows one statement writes: it has as many parameters as
-// all of their columns together, and PostgreSQL takes 65,535.
-const maxRows = 200
+const (
+	// maxRows is the maximum number of rows that one statement writes: it has as many
+	// parameters as all of their columns together, and PostgreSQL takes 65,535.
+	maxRows = 200
+
+	// maxStatementBytes is the size of texts from which a statement takes no further
+	// entry. PostgreSQL takes a message of 1 GB, and an entry may have megabytes.
+	maxStatementBytes = 16 << 20
+)
 
 func (s *Store) writeEntries(ctx context.Context, tx *sql.Tx, catalog int64, entries []*entry) error {
-	for part := range slices.Chunk(entries, maxRows) {
-		args := s.dialect.arguments()
-		var rows []string
-		tokens := map[string]string{}
-		for _, e := range part {
-			tokens[e.name] = e.tokens(catalog)
-			row := []string{args.add(catalog)}
-			for _, value := range e.values() {
-				row = append(row, args.add(value))
-			}
-			if s.dialect.termsColumn != "" {
-				row = append(row, fmt.Sprintf(s.dialect.termsColumn, args.add(tokens[e.name])))
-			}
-			rows = append(rows, "("+strings.Join(row, ", ")+")")
+	for len(entries) > 0 {
+		size, n := 0, 0
+		for n < min(len(entries), maxRows) && size < maxStatementBytes {
+			size += entries[n].textBytes()
+			n++
 		}
-		columns := "catalog, " + entryColumns
-		if s.dialect.termsColumn != "" {
-			columns += ", terms"
-		}
-		ids, err := readAll(ctx, tx, func(rows *sql.Rows) (id entryID, err error) {
-			return id, rows.Scan(&id.id, &id.name)
-		}, `INSERT INTO entries (`+columns+`) VALUES `+strings.Join(rows, ", ")+`
-			ON CONFLICT (name) DO UPDATE SET `+updates(columns)+` RETURNING id, name`, args.values...)
-		if err != nil {
+		if err := s.writePart(ctx, tx, catalog, entries[:n]); err != nil {
 			return err
 		}
-		if err := s.dialect.writeTerms(ctx, tx, ids, tokens); err != nil {
-			return err
-		}
+		entries = entries[n:]
 	}
 	return nil
+}
+
+// writePart writes entries with one statement for each table.
+func (s *Store) writePart(ctx context.Context, tx *sql.Tx, catalog int64, entries []*entry) error {
+	args := s.dialect.arguments()
+	var rows []string
+	tokens := map[string]string{}
+	for _, e := range entries {
+		tokens[e.name] = e.tokens(catalog)
+		row := []string{args.add(catalog)}
+		for _, value := range e.values() {
+			row = append(row, args.add(value))
+		}
+		if s.dialect.termsColumn != "" {
+			row = append(row, fmt.Sprintf(s.dialect.termsColumn, args.add(tokens[e.name])))
+		}
+		rows = append(rows, "("+strings.Join(row, ", ")+")")
+	}
+	columns := "catalog, " + entryColumns
+	if s.dialect.termsColumn != "" {
+		columns += ", terms"
+	}
+	ids, err := readAll(ctx, tx, func(rows *sql.Rows) (id entryID, err error) {
+		return id, rows.Scan(&id.id, &id.name)
+	}, `INSERT INTO entries (`+columns+`) VALUES `+strings.Join(rows, ", ")+`
+		ON CONFLICT (name) DO UPDATE SET `+updates(columns)+` RETURNING id, name`, args.values...)
+	if err != nil {
+		return err
+	}
+	return s.dialect.writeTerms(ctx, tx, ids, tokens)
+}
+
+// textBytes returns the size of the entry's texts that have no limit of their own.
+func (e *entry) textBytes() int {
+	return len(e.title) + len(e.place) + len(e.columns) + len(e.labels) + len(e.tags) + len(e.findings) + len(e.folder) + len(e.owner)
 }
 
 // entryID is the number that an entry was given.
@@ -177,8 +205,15 @@ func (e *entry) tokens(catalog int64) string {
 
 // writeCounts adds to the numbers of entries that have a term. All writers take
 // the rows in one order, so that none waits for another that waits for it.
-func (s *Store) writeCounts(ctx context.Context, tx *sql.Tx, catalog int64, counts map[term]int) error {
+func (s *Store) writeCounts(ctx context.Context, tx *sql.Tx, connection string, counts map[term]int) error {
 	maps.DeleteFunc(counts, func(_ term, by int) bool { return by == 0 })
+	if len(counts) == 0 {
+		return nil
+	}
+	catalog, err := makeCatalog(ctx, tx, connection)
+	if err != nil {
+		return err
+	}
 	order := func(a, b term) int { return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.text, b.text)) }
 	for part := range slices.Chunk(slices.SortedFunc(maps.Keys(counts), order), maxRows) {
 		args, fewer := s.dialect.arguments(), s.dialect.arguments()
@@ -206,7 +241,8 @@ func (s *Store) writeCounts(ctx context.Context, tx *sql.Tx, catalog int64, coun
 }
 
 // indexAll brings the whole index up to date, some workbooks at a time: begun anew
-// after it was interrupted, it goes through what is done already, and on.
+// after it was interrupted, it goes through what is done already, and on. Replicas
+// may write to the catalog meanwhile.
 func (s *Store) indexAll(ctx context.Context, db *sql.DB) error {
 	const atOnce = 50
 	names, err := readAll(ctx, db, scanText, `SELECT name FROM workbooks ORDER BY name`)
@@ -214,24 +250,41 @@ func (s *Store) indexAll(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	for part := range slices.Chunk(names, atOnce) {
-		err := inTransaction(ctx, db, func(tx *sql.Tx) error {
-			for _, name := range part {
-				if err := s.indexWorkbook(ctx, tx, name); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		if err := inTransaction(ctx, db, func(tx *sql.Tx) error { return s.indexWorkbooks(ctx, tx, part) }); err != nil {
 			return fmt.Errorf("index workbooks: %w", err)
 		}
 	}
 	return nil
 }
 
-func (s *Store) indexWorkbook(ctx context.Context, tx *sql.Tx, name string) error {
-	parsed, err := resource.ParseWorkbook(name)
-	if err != nil {
+// indexWorkbooks brings the entries of workbooks up to date. It writes the counts of
+// terms last, in the order in which all writers take their rows: a scan that writes
+// to the same catalog may have to wait, but never for a transaction that waits for it.
+func (s *Store) indexWorkbooks(ctx context.Context, tx *sql.Tx, names []string) error {
+	counts := map[string]map[term]int{} // by connection
+	for _, name := range names {
+		parsed, err := resource.ParseWorkbook(name)
+		if err != nil {
+			return err
+		}
+		connection := parsed.Connection.String()
+		if counts[connection] == nil {
+			counts[connection] = map[term]int{}
+		}
+		if err := s.indexWorkbook(ctx, tx, connection, name, counts[connection]); err != nil {
+			return err
+		}
+	}
+	for _, connection := range slices.Sorted(maps.Keys(counts)) {
+		if err := s.writeCounts(ctx, tx, connection, counts[connection]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) indexWorkbook(ctx context.Context, tx *sql.Tx, connection, name string, counts map[term]int) error {
+	if err := s.dialect.lock(ctx, tx, name); err != nil { // a scan may be writing it
 		return err
 	}
 	workbook, err := readWorkbook(ctx, tx, name)
@@ -242,7 +295,7 @@ func (s *Store) indexWorkbook(ctx context.Context, tx *sql.Tx, name string) erro
 	if err != nil {
 		return err
 	}
-	return s.index(ctx, tx, parsed.Connection.String(), workbook, models)
+	return s.indexEntries(ctx, tx, connection, workbook, models, counts)
 }
 
 func scanText(rows *sql.Rows) (text string, err error) { return text, rows.Scan(&text) }

@@ -12,7 +12,8 @@ import (
 
 // A search looks for words in texts that were split into words when they were
 // stored. A word of the search is found where a word begins with it, or, if it has
-// three letters, where a word holds it: so many the trigrams can look up.
+// three letters, where a word holds it: so many the trigrams can look up. The terms
+// select the entries that may match; the words in the entry decide.
 
 const (
 	maxSearchWords = 10
@@ -157,7 +158,7 @@ func (s *Store) lookUpWords(ctx context.Context, catalog int64, letter string, k
 	for _, word := range found {
 		var needs []*need
 		for _, kind := range kinds {
-			n, err := s.lookUpWord(ctx, catalog, letter+kind, word)
+			n, err := s.lookUpPieces(ctx, catalog, letter+kind, word)
 			if err != nil {
 				return nil, err
 			}
@@ -166,6 +167,19 @@ func (s *Store) lookUpWords(ctx context.Context, catalog int64, letter string, k
 		all = append(all, needs)
 	}
 	return all, nil
+}
+
+// lookUpPieces returns the need of an entry in which a word of any length is found.
+func (s *Store) lookUpPieces(ctx context.Context, catalog int64, kind, word string) (*need, error) {
+	var needs []*need
+	for _, piece := range searchedPieces(word) {
+		n, err := s.lookUpWord(ctx, catalog, kind, piece)
+		if err != nil {
+			return nil, err
+		}
+		needs = append(needs, n)
+	}
+	return needAll(needs...), nil
 }
 
 func (s *Store) lookUpWord(ctx context.Context, catalog int64, kind, word string) (*need, error) {

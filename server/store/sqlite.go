@@ -43,6 +43,13 @@ var sqliteDialect = dialect{
 		var e *sqlite.Error
 		return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 	},
+	refusal: func(err error) string {
+		var e *sqlite.Error
+		if errors.As(err, &e) && e.Code() == sqlite3.SQLITE_TOOBIG {
+			return "SQLITE_TOOBIG"
+		}
+		return ""
+	},
 	// Emptying the write-ahead log into the database overwrites what is deleted.
 	// Until then the log holds what was there before.
 	forget: func(ctx context.Context, write *sql.DB) error {

@@ -9,7 +9,7 @@
 // The package's face and its statements do not depend on the database; what is one
 // database's own is in sqlite.go or postgres.go. It may import the contract,
 // server/resource and server/filter. It knows no gRPC status: its errors are the
-// ones below and RequestError, to be told apart with errors.Is and errors.As.
+// ones below, DocumentError and RequestError, to be told apart with errors.Is and errors.As.
 package store
 
 import (
@@ -47,6 +47,22 @@ var (
 	ErrSealed = errors.New("store: secrets do not open")
 )
 
+// DocumentError is returned where the database refuses the values of one workbook or
+// of its models. Nothing of the workbook is stored; other workbooks are not affected,
+// and a retry with the same values fails as well.
+type DocumentError struct {
+	Code string // the database's code, such as `SQLSTATE 54000`
+	Err  error  // the database's own error, which may repeat a value
+}
+
+// Error returns the code and no value.
+func (e *DocumentError) Error() string {
+	return "store: the database refuses the contents of the workbook (" + e.Code + ")"
+}
+
+// Unwrap returns the database's own error.
+func (e *DocumentError) Unwrap() error { return e.Err }
+
 // Store is a database. Its methods may be called from many goroutines.
 type Store struct {
 	write   *sql.DB // with SQLite one connection, since it has one writer at a time
@@ -56,6 +72,7 @@ type Store struct {
 	sealer  sealer
 	effort  int // see find.go
 
+	pooled     bool   // a pooler stands before PostgreSQL
 	closeQueue func() // closes what only the queue uses; nil if that is nothing
 }
 
@@ -69,6 +86,9 @@ type dialect struct {
 	// isOrphan reports whether a row was refused because the row that it belongs
 	// to does not exist.
 	isOrphan func(error) bool
+	// refusal returns the database's code of an error that says that a value cannot be
+	// stored or exceeds a limit of the database; empty for other errors.
+	refusal func(error) string
 	// forget takes care that nothing is left of what was deleted.
 	forget func(ctx context.Context, write *sql.DB) error
 
@@ -92,8 +112,11 @@ type dialect struct {
 //go:embed migrations/*/*.sql
 var migrations embed.FS
 
-// indexMigration comes after the script that makes the tables of the index.
-const indexMigration = 11
+// The migrations that bring the whole index up to date with what entriesOf returns.
+const (
+	indexMigration = 11 // comes after the script that makes the tables of the index
+	wordsMigration = 30 // since long words are indexed in pieces, and not cut
+)
 
 // migrate brings the tables up to date: the store's own, with the scripts of a folder,
 // whose index it fills with what lay in the store before there was one, and the
@@ -104,7 +127,9 @@ func (s *Store) migrate(ctx context.Context, d goose.Dialect, folder string) err
 		return err
 	}
 	provider, err := goose.NewProvider(d, s.write, files, goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true),
-		goose.WithGoMigrations(goose.NewGoMigration(indexMigration, &goose.GoFunc{RunDB: s.indexAll}, nil)))
+		goose.WithGoMigrations(
+			goose.NewGoMigration(indexMigration, &goose.GoFunc{RunDB: s.indexAll}, nil),
+			goose.NewGoMigration(wordsMigration, &goose.GoFunc{RunDB: s.indexAll}, nil)))
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}
@@ -120,6 +145,10 @@ func (s *Store) migrate(ctx context.Context, d goose.Dialect, folder string) err
 	}
 	return nil
 }
+
+// IsPooled reports whether the store reaches PostgreSQL through a connection pooler.
+// Jobs then start at the next poll of the queue, and not as soon as they are stored.
+func (s *Store) IsPooled() bool { return s.pooled }
 
 // Queue is how jobs reach the database, in the transactions of the store.
 func (s *Store) Queue() riverdriver.Driver[*sql.Tx] { return s.queue }

@@ -62,6 +62,9 @@ var suite = map[string]func(t *testing.T, open opener){
 	"page tokens":                                  testPageTokens,
 	"what is found is what plain Go picks":         testFind,
 	"names of any length":                          testLongNames,
+	"words of any length":                          testLongWords,
+	"names with many words":                        testManyWords,
+	"characters of any kind":                       testOddCharacters,
 	"a context that is over":                       testContext,
 	"sessions and their parts":                     testSessions,
 }
@@ -82,6 +85,25 @@ func TestPostgres(t *testing.T) {
 			test(t, openPostgres)
 		})
 	}
+}
+
+// TestPooledPostgres: the store does the same through a PgBouncer in transaction mode.
+func TestPooledPostgres(t *testing.T) {
+	for name, test := range suite {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, openPooledPostgres)
+		})
+	}
+}
+
+func openPooledPostgres(t testing.TB) *store.Store {
+	t.Helper()
+	pooled, _ := pgtest.PooledDatabase(t)
+	s, err := store.OpenPostgres(t.Context(), pooled, newKeys(t, filepath.Join(t.TempDir(), "keyset.json")))
+	check(t, err)
+	t.Cleanup(func() { check(t, s.Close()) })
+	return s
 }
 
 func openPostgres(t testing.TB) *store.Store {

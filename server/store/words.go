@@ -1,6 +1,7 @@
 package store
 
 import (
+	"iter"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -9,33 +10,80 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// maxWord bounds a word, in bytes. What is longer is cut, in what is searched and
-// in what is searched for.
-const maxWord = 64
+const (
+	// maxPiece is the maximum length of a term of a word, in letters. A longer word is
+	// indexed as pieces of this length.
+	maxPiece = 64
 
-// words turns a text into the words that it is searched by, each with a space
-// before it: letters and digits, without case and accents. Both databases get the
-// same words, and are never asked to find any in a text by themselves.
+	// pieceOverlap is how many letters a piece shares with the piece before it. Each
+	// part of a word that is not longer than pieceOverlap lies within one piece.
+	pieceOverlap = 32
+)
+
+// words returns the words of a text, in order, each with a space before it. A word
+// consists of letters and digits, without case and accents. Both databases store
+// these words and do not split texts themselves. The length of the result is linear
+// in the length of the text.
 func words(text string) string {
 	var b strings.Builder
-	inWord, start := false, 0
+	inWord := false
 	for _, r := range fold(text) {
 		letter, alone := isOfWord(r)
 		switch {
-		case unicode.Is(unicode.Mn, r): // an accent, parted from its letter
+		case unicode.Is(unicode.Mn, r): // an accent, separated from its letter by fold
 			continue
 		case !letter:
 			inWord = false
 			continue
 		case !inWord || alone:
 			b.WriteByte(' ')
-			inWord, start = !alone, b.Len()
+			inWord = !alone
 		}
-		if b.Len()-start+utf8.RuneLen(r) <= maxWord {
-			b.WriteRune(r)
-		}
+		b.WriteRune(r)
 	}
 	return b.String()
+}
+
+// pieces returns the parts of a word that are its terms: the word itself, or
+// overlapping parts of maxPiece letters if the word is longer.
+func pieces(word string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for word != "" {
+			end := letters(word, maxPiece)
+			if !yield(word[:end]) || end == len(word) {
+				return
+			}
+			word = word[letters(word, maxPiece-pieceOverlap):]
+		}
+	}
+}
+
+// searchedPieces returns the parts of a searched word by which terms are looked up.
+// An indexed word that contains the searched word has, for each part, a piece that
+// contains the part.
+func searchedPieces(word string) []string {
+	first := letters(word, pieceOverlap)
+	if first == len(word) {
+		return []string{word}
+	}
+	last := len(word)
+	for range pieceOverlap {
+		_, size := utf8.DecodeLastRuneInString(word[:last])
+		last -= size
+	}
+	return []string{word[:first], word[last:]}
+}
+
+// letters returns the length in bytes of the first n letters of a text, or of the
+// whole text if it has fewer.
+func letters(text string, n int) int {
+	for i := range text {
+		if n == 0 {
+			return i
+		}
+		n--
+	}
+	return len(text)
 }
 
 // isOfWord reports whether a sign is part of a word, and whether it is a word alone:
@@ -58,13 +106,13 @@ func fold(text string) string {
 	return strings.ToLower(text)
 }
 
-// cut bounds a text to so many bytes, at the beginning of a character.
-func cut(s string, most int) string {
-	if len(s) <= most {
+// cut returns the first characters of a text that together have at most maxBytes.
+func cut(s string, maxBytes int) string {
+	if len(s) <= maxBytes {
 		return s
 	}
-	for !utf8.RuneStart(s[most]) {
-		most--
+	for !utf8.RuneStart(s[maxBytes]) {
+		maxBytes--
 	}
-	return s[:most]
+	return s[:maxBytes]
 }

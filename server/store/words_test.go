@@ -1,9 +1,11 @@
 package store_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 	"pgregory.net/rapid"
@@ -26,9 +28,9 @@ func TestWords(t *testing.T) {
 		"한국어":                         " " + norm.NFKD.String("한국어"), // in its parts
 		"it's 100% \"sure\" (really)": " it s 100 sure really",
 		"İstanbul":                    " istanbul",
-		strings.Repeat("x", 100):      " " + strings.Repeat("x", 64),
-		strings.Repeat("é", 100):      " " + strings.Repeat("e", 64),
-		strings.Repeat("д", 100):      " " + strings.Repeat("д", 32),
+		strings.Repeat("x", 100):      " " + strings.Repeat("x", 100),
+		strings.Repeat("é", 100):      " " + strings.Repeat("e", 100),
+		strings.Repeat("д", 5000):     " " + strings.Repeat("д", 5000),
 	} {
 		if got := store.Words(text); got != want {
 			t.Errorf("%q has the words %q, want %q", text, got, want)
@@ -59,6 +61,34 @@ func TestWordsOfWords(t *testing.T) {
 		}
 		if strings.ContainsAny(once, "\x00'\"\\%_*:&|!()\t\n") || once != "" && once[0] != ' ' {
 			rt.Fatalf("%q", once)
+		}
+	})
+}
+
+// TestPieces: the pieces of a word are short, few, and hold each part of the word by
+// which it is looked up.
+func TestPieces(t *testing.T) {
+	letter := rapid.RuneFrom([]rune("abcдк한𐌰"))
+	rapid.Check(t, func(rt *rapid.T) {
+		word := []rune(rapid.StringOfN(letter, 1, 500, -1).Draw(rt, "word"))
+		pieces := slices.Collect(store.Pieces(string(word)))
+		if len(pieces) > 1+len(word)/32 {
+			rt.Fatalf("%d letters have %d pieces", len(word), len(pieces))
+		}
+		for _, piece := range pieces {
+			if n := utf8.RuneCountInString(piece); n > 64 || n == 0 {
+				rt.Fatalf("a piece of %d letters", n)
+			}
+		}
+		from := rapid.IntRange(0, len(word)-1).Draw(rt, "from")
+		searched := string(word[from:rapid.IntRange(from+1, len(word)).Draw(rt, "to")])
+		for _, part := range store.SearchedPieces(searched) {
+			if !strings.Contains(searched, part) {
+				rt.Fatalf("%q is looked up by %q", searched, part)
+			}
+			if !slices.ContainsFunc(pieces, func(piece string) bool { return strings.Contains(piece, part) }) {
+				rt.Fatalf("no piece of %q holds %q", string(word), part)
+			}
 		}
 	})
 }

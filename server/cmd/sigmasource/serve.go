@@ -144,6 +144,9 @@ func (f *serveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, config.Store.Close()) }()
+	if config.Store.IsPooled() {
+		logger.Info("the database is reached through a connection pooler: jobs start at the next poll of the queue")
+	}
 
 	if config.Spool, err = spool.Open(ctx, cmp.Or(f.spool, filepath.Join(f.dataDir, "spool"))); err != nil {
 		return fmt.Errorf("--spool: %w", err)

@@ -22,7 +22,7 @@ type storageFlags struct {
 
 func (f *storageFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.dataDir, "data-dir", "sigmasource-data", "folder of the embedded store")
-	flags.StringVar(&f.database, "database", "", "URL of a PostgreSQL database to keep the data in, such as postgres://USER@HOST/DATABASE, instead of the embedded store (default SIGMASOURCE_DATABASE, which no list of processes shows)")
+	flags.StringVar(&f.database, "database", "", "URL of a PostgreSQL database to keep the data in, such as postgres://USER@HOST/DATABASE, instead of the embedded store; a connection pooler's URL will do (default SIGMASOURCE_DATABASE, which no list of processes shows)")
 }
 
 // url is the URL of the database, empty for the embedded store.

@@ -1,7 +1,7 @@
 // Package pgtest finds a PostgreSQL server for tests: the one of the environment
 // variable SIGMASOURCE_TEST_POSTGRES, or one of its own, which it starts from the
-// distribution's binaries, in a temporary folder, on loopback. Nothing but tests
-// imports it.
+// distribution's binaries, in a temporary folder, on loopback. It also starts a
+// PgBouncer before that server. Nothing but tests imports it.
 package pgtest
 
 import (
@@ -44,6 +44,12 @@ var shared struct {
 // Main runs a package's tests and then stops the server that they shared.
 func Main(m *testing.M, verify func() error) int {
 	code := m.Run()
+	if sharedBouncer.bouncer != nil {
+		if err := sharedBouncer.bouncer.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+	}
 	if shared.server != nil {
 		if err := shared.server.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
