@@ -24,7 +24,7 @@ func newChangesCommand() *cobra.Command {
 		Short: "Print what scans have changed in a connection's catalog, each change once, in order",
 		Long: "Prints the changes of a connection's catalog. Each line begins with the change's sequence. At its end the command\n" +
 			"prints the cursor to go on from on standard error, also after an interrupt or a failure; with -o json each change\n" +
-			"has its own. The next call with that --cursor prints the changes that follow. It fails if the connection was\n" +
+			"has its own cursor. The next call with that --cursor prints the changes that follow. It fails if the connection was\n" +
 			"created anew, if the store was restored from a backup, or if changes after the cursor are no longer stored: list\n" +
 			"the models anew then, and go on from the newest_cursor of the error. --after takes a sequence instead of a cursor,\n" +
 			"and detects less.",
@@ -39,8 +39,11 @@ func newChangesCommand() *cobra.Command {
 				if err == nil && follow {
 					err = feed.watch(cmd.Context())
 				}
-				if feed.cursor != "" && status.Code(err) != codes.OutOfRange {
+				if feed.accepted && status.Code(err) != codes.OutOfRange {
 					fmt.Fprintf(cmd.ErrOrStderr(), "to go on: --cursor %s\n", feed.cursor)
+				}
+				if follow && cmd.Context().Err() != nil {
+					return nil // an interrupt is how --follow ends
 				}
 				return err
 			})
@@ -59,7 +62,8 @@ type changeFeed struct {
 	catalog    pb.ModelCatalogClient
 	connection string
 	after      int64  // the sequence of the last change that was shown
-	cursor     string // the position after it; a server of an earlier version sends none
+	cursor     string // the position after it
+	accepted   bool   // the server has returned the cursor; one of an earlier version returns none
 	show       func([]*pb.Change) error
 }
 
@@ -88,9 +92,6 @@ func (f *changeFeed) watch(ctx context.Context) error {
 	for {
 		response, err := stream.Recv()
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
 			return err
 		}
 		if err := f.advance(response.GetChanges(), response.GetNextCursor()); err != nil {
@@ -107,7 +108,7 @@ func (f *changeFeed) advance(changes []*pb.Change, next string) error {
 	if n := len(changes); n > 0 {
 		f.after = changes[n-1].GetSequence()
 	}
-	f.cursor = next
+	f.cursor, f.accepted = next, next != ""
 	return nil
 }
 
