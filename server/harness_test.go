@@ -30,6 +30,7 @@ import (
 	"github.com/sigmasource/sigmasource/server/keyring"
 	"github.com/sigmasource/sigmasource/server/spool"
 	"github.com/sigmasource/sigmasource/server/store"
+	"github.com/sigmasource/sigmasource/server/store/pgtest"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 	"github.com/sigmasource/sigmasource/sigmaclient/sigmatest"
 	"github.com/sigmasource/sigmasource/warehouse/snowflaketest"
@@ -40,7 +41,7 @@ func TestMain(m *testing.M) {
 		asCallers()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	os.Exit(pgtest.Main(m, func() error { return goleak.Find() }))
 }
 
 // asCallers is what the process does instead of tests where the variable is set: a
@@ -77,6 +78,7 @@ type world struct {
 	folder    string // of DuckDB files
 	duckdbDir string // the same, or empty where the operator admits none
 	dataDir   string // of the store
+	database  string // URL of the store's PostgreSQL database; empty for the file in dataDir
 	spoolDir  string // of kept results
 
 	// ctx carries the token of the workspace acme; others that of globex.
@@ -160,10 +162,19 @@ func (w *world) openStore() *store.Store {
 	keys, err := keyring.Open(w.ctx, w.keyset(), time.Hour, slog.New(slog.DiscardHandler))
 	w.must(err)
 	w.t.Cleanup(func() { w.close(keys.Close()) })
-	s, err := store.OpenSQLite(context.WithoutCancel(w.ctx), filepath.Join(w.dataDir, "store.db"), keys)
+	ctx := context.WithoutCancel(w.ctx)
+	var s *store.Store
+	if w.database != "" {
+		s, err = store.OpenPostgres(ctx, w.database, keys)
+	} else {
+		s, err = store.OpenSQLite(ctx, w.storeFile(), keys)
+	}
 	w.must(err)
 	return s
 }
+
+// storeFile is the file of the SQLite database.
+func (w *world) storeFile() string { return filepath.Join(w.dataDir, "store.db") }
 
 // start starts the server, over the data that are there.
 func (w *world) start() {

@@ -162,9 +162,21 @@ func table(name string) sigmatest.Element {
 // scanned is a world with a connection, and the catalog of three workbooks.
 func scanned(t *testing.T) *world {
 	t.Helper()
+	return scannedIn(t, "")
+}
+
+// scannedIn is scanned, with a store in the PostgreSQL database at a URL unless that
+// is empty.
+func scannedIn(t *testing.T, database string) *world {
+	t.Helper()
 	w := newWorld(t, sigmatest.Organization{Workbooks: []sigmatest.Workbook{
 		book("One", table("A"), table("B")), book("Two", table("C")), book("Three", table("D")),
 	}}, snowflaketest.Config{})
+	if database != "" {
+		w.stop()
+		w.database = database
+		w.start()
+	}
 	w.create(snowflakeName, w.snowflakeConnection())
 	w.mustScan(snowflakeName)
 	if got := w.catalogOf(snowflakeName); got != catalogOfThree {

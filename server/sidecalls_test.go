@@ -43,7 +43,9 @@ func (b refusedBook) workbook(fails bool) sigmatest.Workbook {
 
 // isRemembered reports whether the catalog stores that the call was refused. Without the bulk call for queries, the calls
 // for single elements bring the same.
-func (b refusedBook) isRemembered() bool { return b.call == sigmatest.CallColumns || b.call == sigmatest.CallLineage }
+func (b refusedBook) isRemembered() bool {
+	return b.call == sigmatest.CallColumns || b.call == sigmatest.CallLineage
+}
 
 func refusalWorld(t *testing.T, books []refusedBook, fail bool) *world {
 	t.Helper()

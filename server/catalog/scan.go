@@ -42,7 +42,7 @@ type Store interface {
 	KnownWorkbooks(ctx context.Context, connection string) (map[string]store.Known, error)
 	ListWorkbooks(ctx context.Context, connection string, options store.ListOptions, page store.Page) (workbooks []*pb.Workbook, nextPageToken string, err error)
 	ListModels(ctx context.Context, connection string, options store.ListOptions, page store.Page) (models []*pb.Model, nextPageToken string, err error)
-	ListChanges(ctx context.Context, connection string, after int64, size int32) ([]*pb.Change, error)
+	ListChanges(ctx context.Context, connection string, after store.ChangeCursor, size int32) (*store.ChangePage, error)
 	Model(ctx context.Context, name string) (*pb.Model, error)
 	ModelsOf(ctx context.Context, workbook string) ([]*pb.Model, error)
 	RecentSchemas(ctx context.Context, model string) ([]*pb.Schema, error)

@@ -63,6 +63,10 @@ var codeOf = map[pb.ErrorReason]codes.Code{
 	pb.ErrorReason_ERROR_REASON_SPOOL_FULL:                      codes.ResourceExhausted,
 	pb.ErrorReason_ERROR_REASON_SPOOL_UNAVAILABLE:               codes.Unavailable,
 	pb.ErrorReason_ERROR_REASON_COST_LIMIT_EXCEEDED:             codes.FailedPrecondition,
+	pb.ErrorReason_ERROR_REASON_CHANGE_CURSOR_EPOCH_MISMATCH:    codes.OutOfRange,
+	pb.ErrorReason_ERROR_REASON_CHANGE_CURSOR_HISTORY_MISMATCH:  codes.OutOfRange,
+	pb.ErrorReason_ERROR_REASON_CHANGE_CURSOR_BEYOND_END:        codes.OutOfRange,
+	pb.ErrorReason_ERROR_REASON_CHANGE_CURSOR_EXPIRED:           codes.OutOfRange,
 	pb.ErrorReason_ERROR_REASON_FINDING_REFUSED:                 codes.FailedPrecondition,
 	pb.ErrorReason_ERROR_REASON_SIGMA_REQUEST_REFUSED:           codes.FailedPrecondition,
 }

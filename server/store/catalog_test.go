@@ -197,7 +197,7 @@ func testContext(t *testing.T, open opener) {
 		"PutWorkbook":    func() error { return put(ctx, s, w, nil) },
 		"RemoveWorkbook": func() error { _, err := s.RemoveWorkbook(ctx, scanning(ctx, s, prod), w.GetName()); return err },
 		"KnownWorkbooks": func() error { _, err := s.KnownWorkbooks(ctx, prod); return err },
-		"ListChanges":    func() error { _, err := s.ListChanges(ctx, prod, 0, 0); return err },
+		"ListChanges":    func() error { _, err := s.ListChanges(ctx, prod, store.ChangeCursor{}, 0); return err },
 		"ListScans":      func() error { _, _, err := s.ListScans(ctx, prod, store.Page{}); return err },
 		"ListWorkbooks":  func() error { _, _, err := s.ListWorkbooks(ctx, prod, store.ListOptions{}, store.Page{}); return err },
 		"ListModels":     func() error { _, _, err := s.ListModels(ctx, prod, store.ListOptions{}, store.Page{}); return err },

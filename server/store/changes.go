@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -264,14 +263,4 @@ func (c *changer) write(ctx context.Context, tx *sql.Tx) error {
 		}
 	}
 	return nil
-}
-
-// ListChanges returns the changes of a connection after a sequence, in order, at
-// most as many as a page of that size has.
-func (s *Store) ListChanges(ctx context.Context, connection string, after int64, size int32) ([]*pb.Change, error) {
-	changes, err := readMessages[pb.Change](ctx, s.read, `SELECT resource FROM changes WHERE connection = $1 AND seq > $2 ORDER BY seq LIMIT $3`, connection, after, Page{Size: size}.size())
-	if err != nil {
-		return nil, fmt.Errorf("list changes: %w", err)
-	}
-	return changes, nil
 }

@@ -258,10 +258,10 @@ func (s *Store) Dump(ctx context.Context, query string) ([]string, error) {
 	}, query)
 }
 
-// Former takes from the store what the index added to it, as a store is that a
-// version without the index wrote.
+// Former takes from the store what the index, the sessions and the ids of changes
+// added to it, as a store is that a version without them wrote.
 func (s *Store) Former(ctx context.Context) error {
-	for _, statement := range []string{
+	statements := []string{
 		`DROP TABLE IF EXISTS entry_terms`,
 		`DROP TABLE IF EXISTS term_trigrams`,
 		`DROP TABLE entries`,
@@ -271,8 +271,14 @@ func (s *Store) Former(ctx context.Context) error {
 		`CREATE UNIQUE INDEX models_in_order ON models (connection, sort_key)`,
 		`DROP TABLE session_parts`,
 		`DROP TABLE sessions`,
+		`ALTER TABLE changes DROP COLUMN id`,
+		`ALTER TABLE connections DROP COLUMN change_epoch`,
 		`DELETE FROM goose_db_version WHERE version_id >= 10`,
-	} {
+	}
+	if s.read != s.write { // SQLite
+		statements = append([]string{`DROP TRIGGER connections_change_epoch`}, statements...)
+	}
+	for _, statement := range statements {
 		if _, err := s.write.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("%s: %w", statement, err)
 		}
@@ -283,4 +289,10 @@ func (s *Store) Former(ctx context.Context) error {
 // ExpireLease brings a scan to where it is once nobody has kept it for long.
 func (s *Store) ExpireLease(ctx context.Context, scan string) error {
 	return changed(s.write.ExecContext(ctx, `UPDATE scans SET lease = 1 WHERE name = $1`, scan))
+}
+
+// Exec runs a statement against the database.
+func (s *Store) Exec(ctx context.Context, statement string, args ...any) error {
+	_, err := s.write.ExecContext(ctx, statement, args...)
+	return err
 }

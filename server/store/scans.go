@@ -280,9 +280,13 @@ func (s *Store) ScanChanges(ctx context.Context, name string, each func(*pb.Chan
 		return fmt.Errorf("read a scan's changes: %w", err)
 	}
 	for {
-		changes, err := s.ListChanges(ctx, parsed.Connection.String(), after, maxPageSize)
-		if err != nil || len(changes) == 0 {
-			return err
+		changes, err := readMessages[pb.Change](ctx, s.read, `SELECT resource FROM changes WHERE connection = $1 AND seq > $2 ORDER BY seq LIMIT $3`,
+			parsed.Connection.String(), after, maxPageSize)
+		if err != nil {
+			return fmt.Errorf("read a scan's changes: %w", err)
+		}
+		if len(changes) == 0 {
+			return nil
 		}
 		for _, change := range changes {
 			if after = change.GetSequence(); change.GetScan() == name {

@@ -247,8 +247,7 @@ func testLostClaim(t *testing.T, open opener) {
 	end(t, s, claim)
 	refused(claim)
 	equal(t, allWorkbooks(t, s, prod)[0].GetDisplayName(), "n")
-	changes, err := s.ListChanges(ctx, prod, 0, 0)
-	check(t, err)
+	changes := changesAfter(t, s, prod, 0, 0)
 	equal(t, len(changes), 1)
 	var mine []string
 	check(t, s.ScanChanges(ctx, claim.Scan, func(c *pb.Change) { mine = append(mine, told(c)) }))

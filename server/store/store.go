@@ -9,7 +9,7 @@
 // The package's face and its statements do not depend on the database; what is one
 // database's own is in sqlite.go or postgres.go. It may import the contract,
 // server/resource and server/filter. It knows no gRPC status: its errors are the
-// ones below, DocumentError and RequestError, to be told apart with errors.Is and errors.As.
+// ones below, CursorError, DocumentError and RequestError, to be told apart with errors.Is and errors.As.
 package store
 
 import (
@@ -42,6 +42,8 @@ var (
 	ErrTooManyScans = errors.New("store: too many scans")
 	// ErrBadPageToken: the page token is no token of this list.
 	ErrBadPageToken = errors.New("store: bad page token")
+	// ErrBadCursor: the text is not a cursor of this connection's changes.
+	ErrBadCursor = errors.New("store: bad change cursor")
 	// ErrSealed: the secrets do not open. The key is not the one that sealed
 	// them, or the row was not written for this connection.
 	ErrSealed = errors.New("store: secrets do not open")

@@ -50,6 +50,8 @@ var suite = map[string]func(t *testing.T, open opener){
 	"a failed workbook keeps its models":           testPutFailedWorkbook,
 	"workbooks that are gone":                      testRemoveWorkbooks,
 	"each change is noted":                         testChanges,
+	"positions in the changes":                     testChangeCursors,
+	"a version that writes no ids of changes":      testChangesWithoutIDs,
 	"changes replay to the catalog":                testChangesReplay,
 	"a workbook that was not read":                 testUnread,
 	"an element that Sigma failed on":              testUnreadModel,

@@ -2763,16 +2763,24 @@ func (x *CancelScanResponse) GetScan() *Scan {
 	return nil
 }
 
-// ListChangesRequest asks for the changes after a sequence.
+// ListChangesRequest asks for the changes after a position.
 type ListChangesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The connection, `workspaces/{workspace}/connections/{connection}`.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// The `sequence` of the last change that the caller knows. 0 means from the
-	// beginning.
+	// The `sequence` of the last change that the caller has processed. 0, the
+	// default, means from the first change. Prefer `cursor`: a sequence alone fails
+	// only when it lies after the newest change, or when changes after it are no
+	// longer stored. It cannot show that the changes before it are other ones.
 	AfterSequence int64 `protobuf:"varint,2,opt,name=after_sequence,json=afterSequence,proto3" json:"after_sequence,omitempty"`
-	// The most to return. 0 means 50; more than 1000 is taken as 1000.
-	PageSize      int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The maximum number of changes to return. 0 means 50; more than 1000 is taken
+	// as 1000.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The position to go on from: a `cursor`, `next_cursor` or `newest_cursor` of an
+	// earlier response for the same connection. Opaque. Empty, the default, means
+	// that `after_sequence` gives the position. A request with both is refused with
+	// INVALID_ARGUMENT unless both give the same sequence.
+	Cursor        string `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2828,11 +2836,26 @@ func (x *ListChangesRequest) GetPageSize() int32 {
 	return 0
 }
 
-// ListChangesResponse holds changes.
+func (x *ListChangesRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+// ListChangesResponse holds a page of changes.
 type ListChangesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In order. None means that there are no further ones yet.
-	Changes       []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// In order. An empty page means that there are no further changes yet.
+	Changes []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// The position after the last change of the page; on an empty page the position
+	// of the request. Never empty.
+	NextCursor string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	// The position after the newest change of the connection at the time of the call.
+	// A caller that does not need the earlier changes keeps this cursor, lists the
+	// models, and goes on from it. Never empty; before the first scan it is the
+	// position before the first change.
+	NewestCursor  string `protobuf:"bytes,3,opt,name=newest_cursor,json=newestCursor,proto3" json:"newest_cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2874,14 +2897,35 @@ func (x *ListChangesResponse) GetChanges() []*Change {
 	return nil
 }
 
-// WatchChangesRequest asks for the changes after a sequence, and all that follow.
+func (x *ListChangesResponse) GetNextCursor() string {
+	if x != nil {
+		return x.NextCursor
+	}
+	return ""
+}
+
+func (x *ListChangesResponse) GetNewestCursor() string {
+	if x != nil {
+		return x.NewestCursor
+	}
+	return ""
+}
+
+// WatchChangesRequest asks for the changes after a position, and all that follow.
 type WatchChangesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The connection, `workspaces/{workspace}/connections/{connection}`.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// The `sequence` of the last change that the caller knows. 0 means from the
-	// beginning.
+	// The `sequence` of the last change that the caller has processed. 0, the
+	// default, means from the first change. Prefer `cursor`: a sequence alone fails
+	// only when it lies after the newest change, or when changes after it are no
+	// longer stored. It cannot show that the changes before it are other ones.
 	AfterSequence int64 `protobuf:"varint,2,opt,name=after_sequence,json=afterSequence,proto3" json:"after_sequence,omitempty"`
+	// The position to go on from: a `cursor`, `next_cursor` or `newest_cursor` of an
+	// earlier response for the same connection. Opaque. Empty, the default, means
+	// that `after_sequence` gives the position. A request with both is refused with
+	// INVALID_ARGUMENT unless both give the same sequence.
+	Cursor        string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2930,11 +2974,20 @@ func (x *WatchChangesRequest) GetAfterSequence() int64 {
 	return 0
 }
 
+func (x *WatchChangesRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
 // WatchChangesResponse holds changes.
 type WatchChangesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In order; those of one message belong to one page, which means nothing.
-	Changes       []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// In order, at least one. Which changes share a message has no meaning.
+	Changes []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// The position after the last change of the message. Never empty.
+	NextCursor    string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2976,6 +3029,13 @@ func (x *WatchChangesResponse) GetChanges() []*Change {
 	return nil
 }
 
+func (x *WatchChangesResponse) GetNextCursor() string {
+	if x != nil {
+		return x.NextCursor
+	}
+	return ""
+}
+
 // Change is something that became different in the catalog, as one scan saw it.
 type Change struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2995,7 +3055,10 @@ type Change struct {
 	// there was nothing.
 	From string `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`
 	// What it is now. Empty where there is nothing any more.
-	To            string `protobuf:"bytes,8,opt,name=to,proto3" json:"to,omitempty"`
+	To string `protobuf:"bytes,8,opt,name=to,proto3" json:"to,omitempty"`
+	// The position after this change. A caller that has processed only a part of a
+	// page stores the cursor of the last change that it has processed.
+	Cursor        string `protobuf:"bytes,9,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3082,6 +3145,13 @@ func (x *Change) GetFrom() string {
 func (x *Change) GetTo() string {
 	if x != nil {
 		return x.To
+	}
+	return ""
+}
+
+func (x *Change) GetCursor() string {
+	if x != nil {
+		return x.Cursor
 	}
 	return ""
 }
@@ -3262,18 +3332,25 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\x11CancelScanRequest\x12\x92\x01\n" +
 	"\x04name\x18\x01 \x01(\tB~\xe0A\x02\xbaHxrv2t^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/scans/[a-z0-9-]{1,63}$R\x04name\">\n" +
 	"\x12CancelScanResponse\x12(\n" +
-	"\x04scan\x18\x01 \x01(\v2\x14.sigmasource.v1.ScanR\x04scan\"\xed\x01\n" +
+	"\x04scan\x18\x01 \x01(\v2\x14.sigmasource.v1.ScanR\x04scan\"\x8f\x02\n" +
 	"\x12ListChangesRequest\x12\x80\x01\n" +
 	"\x06parent\x18\x01 \x01(\tBh\xe0A\x02\xbaHbr`2^^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x06parent\x12.\n" +
 	"\x0eafter_sequence\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rafterSequence\x12$\n" +
-	"\tpage_size\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\"G\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12 \n" +
+	"\x06cursor\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06cursor\"\x8d\x01\n" +
 	"\x13ListChangesResponse\x120\n" +
-	"\achanges\x18\x01 \x03(\v2\x16.sigmasource.v1.ChangeR\achanges\"\xc8\x01\n" +
+	"\achanges\x18\x01 \x03(\v2\x16.sigmasource.v1.ChangeR\achanges\x12\x1f\n" +
+	"\vnext_cursor\x18\x02 \x01(\tR\n" +
+	"nextCursor\x12#\n" +
+	"\rnewest_cursor\x18\x03 \x01(\tR\fnewestCursor\"\xea\x01\n" +
 	"\x13WatchChangesRequest\x12\x80\x01\n" +
 	"\x06parent\x18\x01 \x01(\tBh\xe0A\x02\xbaHbr`2^^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x06parent\x12.\n" +
-	"\x0eafter_sequence\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rafterSequence\"H\n" +
+	"\x0eafter_sequence\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rafterSequence\x12 \n" +
+	"\x06cursor\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06cursor\"i\n" +
 	"\x14WatchChangesResponse\x120\n" +
-	"\achanges\x18\x01 \x03(\v2\x16.sigmasource.v1.ChangeR\achanges\"\xf5\x01\n" +
+	"\achanges\x18\x01 \x03(\v2\x16.sigmasource.v1.ChangeR\achanges\x12\x1f\n" +
+	"\vnext_cursor\x18\x02 \x01(\tR\n" +
+	"nextCursor\"\x8d\x02\n" +
 	"\x06Change\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x03R\bsequence\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12.\n" +
@@ -3282,7 +3359,8 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\x04scan\x18\x05 \x01(\tR\x04scan\x12\x1b\n" +
 	"\tcolumn_id\x18\x06 \x01(\tR\bcolumnId\x12\x12\n" +
 	"\x04from\x18\a \x01(\tR\x04from\x12\x0e\n" +
-	"\x02to\x18\b \x01(\tR\x02to*{\n" +
+	"\x02to\x18\b \x01(\tR\x02to\x12\x16\n" +
+	"\x06cursor\x18\t \x01(\tR\x06cursor*{\n" +
 	"\vScanTrigger\x12\x1c\n" +
 	"\x18SCAN_TRIGGER_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14SCAN_TRIGGER_REQUEST\x10\x01\x12\x19\n" +

@@ -81,15 +81,33 @@ type ModelCatalogClient interface {
 	//
 	// Errors: NOT_FOUND (SCAN_NOT_FOUND).
 	CancelScan(ctx context.Context, in *CancelScanRequest, opts ...grpc.CallOption) (*CancelScanResponse, error)
-	// ListChanges returns what scans have changed in the catalog of a connection,
-	// in order, each change once. A caller that keeps the `sequence` of the last
-	// change it has dealt with, and asks for those after it, misses none.
-	ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error)
-	// WatchChanges sends the changes after a sequence, and then further ones as
-	// they come, until the caller leaves. A caller that was cut off calls again
-	// with the last sequence that it got.
+	// ListChanges returns the changes that scans made in the catalog of a connection,
+	// in order, each change once. A caller that stores the `cursor` of the last
+	// change that it has processed, and sends it with the next call, misses no change.
 	//
-	// Errors: UNAVAILABLE (SHUTTING_DOWN).
+	// A cursor is good as long as the changes before it are the ones that the caller
+	// has seen. The server compares the cursor with the stored changes and fails with
+	// OUT_OF_RANGE when it is not:
+	//
+	//   - CHANGE_CURSOR_EPOCH_MISMATCH: the connection was deleted and created anew.
+	//   - CHANGE_CURSOR_HISTORY_MISMATCH: another change is stored at the cursor's
+	//     position. The store was restored from a backup, and has gone on since.
+	//   - CHANGE_CURSOR_BEYOND_END: the position lies after the newest change. The store
+	//     was restored from a backup, or the connection was created anew.
+	//   - CHANGE_CURSOR_EXPIRED: changes after the position are no longer stored.
+	//
+	// In all four cases the caller keeps the `newest_cursor` of the error's metadata,
+	// lists the models anew, and then goes on from that cursor.
+	ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error)
+	// WatchChanges sends the changes after a position, and then further changes as
+	// scans make them, until the caller cancels the call. After a disconnect the
+	// caller calls again with the last cursor that it has received.
+	//
+	// The server checks the position when the call starts and every second after
+	// that. A stream whose connection is deleted and created anew, or whose store is
+	// replaced by another, ends with one of the reasons of ListChanges.
+	//
+	// Errors: those of ListChanges; UNAVAILABLE (SHUTTING_DOWN).
 	WatchChanges(ctx context.Context, in *WatchChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchChangesResponse], error)
 	// ListWorkbooks returns the workbooks that the last scan saw, ordered by
 	// path and name unless something else is asked for. It is filtered, searched
@@ -287,15 +305,33 @@ type ModelCatalogServer interface {
 	//
 	// Errors: NOT_FOUND (SCAN_NOT_FOUND).
 	CancelScan(context.Context, *CancelScanRequest) (*CancelScanResponse, error)
-	// ListChanges returns what scans have changed in the catalog of a connection,
-	// in order, each change once. A caller that keeps the `sequence` of the last
-	// change it has dealt with, and asks for those after it, misses none.
-	ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error)
-	// WatchChanges sends the changes after a sequence, and then further ones as
-	// they come, until the caller leaves. A caller that was cut off calls again
-	// with the last sequence that it got.
+	// ListChanges returns the changes that scans made in the catalog of a connection,
+	// in order, each change once. A caller that stores the `cursor` of the last
+	// change that it has processed, and sends it with the next call, misses no change.
 	//
-	// Errors: UNAVAILABLE (SHUTTING_DOWN).
+	// A cursor is good as long as the changes before it are the ones that the caller
+	// has seen. The server compares the cursor with the stored changes and fails with
+	// OUT_OF_RANGE when it is not:
+	//
+	//   - CHANGE_CURSOR_EPOCH_MISMATCH: the connection was deleted and created anew.
+	//   - CHANGE_CURSOR_HISTORY_MISMATCH: another change is stored at the cursor's
+	//     position. The store was restored from a backup, and has gone on since.
+	//   - CHANGE_CURSOR_BEYOND_END: the position lies after the newest change. The store
+	//     was restored from a backup, or the connection was created anew.
+	//   - CHANGE_CURSOR_EXPIRED: changes after the position are no longer stored.
+	//
+	// In all four cases the caller keeps the `newest_cursor` of the error's metadata,
+	// lists the models anew, and then goes on from that cursor.
+	ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error)
+	// WatchChanges sends the changes after a position, and then further changes as
+	// scans make them, until the caller cancels the call. After a disconnect the
+	// caller calls again with the last cursor that it has received.
+	//
+	// The server checks the position when the call starts and every second after
+	// that. A stream whose connection is deleted and created anew, or whose store is
+	// replaced by another, ends with one of the reasons of ListChanges.
+	//
+	// Errors: those of ListChanges; UNAVAILABLE (SHUTTING_DOWN).
 	WatchChanges(*WatchChangesRequest, grpc.ServerStreamingServer[WatchChangesResponse]) error
 	// ListWorkbooks returns the workbooks that the last scan saw, ordered by
 	// path and name unless something else is asked for. It is filtered, searched

@@ -180,6 +180,21 @@ const (
 	// FAILED_PRECONDITION: the query reached the limit of cost that the call set,
 	// and was cancelled or not run. Metadata: `limit`.
 	ErrorReason_ERROR_REASON_COST_LIMIT_EXCEEDED ErrorReason = 66
+	// OUT_OF_RANGE: the change feed's cursor belongs to an earlier connection of the
+	// same name, which was deleted. Metadata of this and all CHANGE_CURSOR reasons:
+	// `sequence`, the sequence of the request; `newest_cursor`, from which the caller
+	// goes on after it has listed the models anew.
+	ErrorReason_ERROR_REASON_CHANGE_CURSOR_EPOCH_MISMATCH ErrorReason = 70
+	// OUT_OF_RANGE: another change than the cursor's is stored at its sequence. The
+	// store was restored from a backup, and scans have made other changes since.
+	ErrorReason_ERROR_REASON_CHANGE_CURSOR_HISTORY_MISMATCH ErrorReason = 71
+	// OUT_OF_RANGE: the position in the change feed lies after the newest change.
+	// Metadata: `newest_sequence`.
+	ErrorReason_ERROR_REASON_CHANGE_CURSOR_BEYOND_END ErrorReason = 72
+	// OUT_OF_RANGE: changes after the position in the change feed are no longer
+	// stored. Metadata: `oldest_sequence`, of the oldest change that is stored; absent
+	// where none is.
+	ErrorReason_ERROR_REASON_CHANGE_CURSOR_EXPIRED ErrorReason = 73
 	// FAILED_PRECONDITION: the read has a finding that the call or the connection
 	// refuses, see `refuse_findings`. Metadata: `findings`, the codes, and `finding`,
 	// the first of them.
@@ -247,6 +262,10 @@ var (
 		64: "ERROR_REASON_SPOOL_FULL",
 		65: "ERROR_REASON_SPOOL_UNAVAILABLE",
 		66: "ERROR_REASON_COST_LIMIT_EXCEEDED",
+		70: "ERROR_REASON_CHANGE_CURSOR_EPOCH_MISMATCH",
+		71: "ERROR_REASON_CHANGE_CURSOR_HISTORY_MISMATCH",
+		72: "ERROR_REASON_CHANGE_CURSOR_BEYOND_END",
+		73: "ERROR_REASON_CHANGE_CURSOR_EXPIRED",
 		80: "ERROR_REASON_FINDING_REFUSED",
 		81: "ERROR_REASON_SIGMA_REQUEST_REFUSED",
 	}
@@ -305,6 +324,10 @@ var (
 		"ERROR_REASON_SPOOL_FULL":                      64,
 		"ERROR_REASON_SPOOL_UNAVAILABLE":               65,
 		"ERROR_REASON_COST_LIMIT_EXCEEDED":             66,
+		"ERROR_REASON_CHANGE_CURSOR_EPOCH_MISMATCH":    70,
+		"ERROR_REASON_CHANGE_CURSOR_HISTORY_MISMATCH":  71,
+		"ERROR_REASON_CHANGE_CURSOR_BEYOND_END":        72,
+		"ERROR_REASON_CHANGE_CURSOR_EXPIRED":           73,
 		"ERROR_REASON_FINDING_REFUSED":                 80,
 		"ERROR_REASON_SIGMA_REQUEST_REFUSED":           81,
 	}
@@ -341,7 +364,7 @@ var File_sigmasource_v1_errors_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsigmasource/v1/errors.proto\x12\x0esigmasource.v1*\xd4\x0f\n" +
+	"\x1bsigmasource/v1/errors.proto\x12\x0esigmasource.v1*\x87\x11\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12\x1e\n" +
@@ -397,7 +420,11 @@ const file_sigmasource_v1_errors_proto_rawDesc = "" +
 	" ERROR_REASON_OFFSET_OUT_OF_RANGE\x10?\x12\x1b\n" +
 	"\x17ERROR_REASON_SPOOL_FULL\x10@\x12\"\n" +
 	"\x1eERROR_REASON_SPOOL_UNAVAILABLE\x10A\x12$\n" +
-	" ERROR_REASON_COST_LIMIT_EXCEEDED\x10B\x12 \n" +
+	" ERROR_REASON_COST_LIMIT_EXCEEDED\x10B\x12-\n" +
+	")ERROR_REASON_CHANGE_CURSOR_EPOCH_MISMATCH\x10F\x12/\n" +
+	"+ERROR_REASON_CHANGE_CURSOR_HISTORY_MISMATCH\x10G\x12)\n" +
+	"%ERROR_REASON_CHANGE_CURSOR_BEYOND_END\x10H\x12&\n" +
+	"\"ERROR_REASON_CHANGE_CURSOR_EXPIRED\x10I\x12 \n" +
 	"\x1cERROR_REASON_FINDING_REFUSED\x10P\x12&\n" +
 	"\"ERROR_REASON_SIGMA_REQUEST_REFUSED\x10QBEZCgithub.com/sigmasource/sigmasource/gen/sigmasource/v1;sigmasourcev1b\x06proto3"
 

@@ -34,6 +34,7 @@ type client struct {
 	certFile string
 	keyFile  string
 	output   string
+	null     string // the text for nulls in CSV; empty means the default
 }
 
 // register adds the flags. Tokens come from the environment: an argument

@@ -167,6 +167,7 @@ func TestWhatTheDemoPrintsWorks(t *testing.T) {
 	t.Run("read", func(t *testing.T) {
 		readCommand(t, regexp.MustCompile(`preview (workspaces\S+)`).FindStringSubmatch(out.String())[1])
 	})
+	t.Run("changes", func(t *testing.T) { changesCommand(t, connection) })
 	t.Run("mistakes", mistakes)
 }
 

@@ -26,8 +26,8 @@ func newPreviewCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "preview MODEL",
 		Short: "Show the first rows of a model",
-		Long: "Shows the first rows of a model, as a table or, with -o json, as one JSON object a line.\n" +
-			"Fails if the rows are not proven to be complete. Interrupting cancels the query in the warehouse.",
+		Long: "Shows the first rows of a model, as a table or, with -o json, as JSON lines. The table shortens long values.\n" +
+			"Fails if the rows are not proven to be complete. Interrupting cancels the query in the warehouse.\n\n" + jsonHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withConn(func(conn *grpc.ClientConn) error {
@@ -115,8 +115,8 @@ type tableSink struct {
 }
 
 func (s *tableSink) columns(columns []*pb.SchemaColumn) error {
-	for _, column := range columns {
-		s.header = append(s.header, column.GetName())
+	for _, name := range uniqueNames(columns) {
+		s.header = append(s.header, oneLine(name))
 	}
 	return nil
 }
@@ -155,17 +155,54 @@ func cellText(value *pb.Value) string {
 			text = j.JsonValue
 		}
 	}
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return '·'
-		}
-		return r
-	}, text)
+	text = oneLine(text)
 	if runes := []rune(text); len(runes) > most {
 		return string(runes[:most-1]) + "…"
 	}
 	return text
 }
+
+// oneLine shows control characters, such as line breaks, as a dot.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '·'
+		}
+		return r
+	}, text)
+}
+
+// uniqueNames returns the columns' names, no two of them equal: the second column of
+// a name gets the suffix ` (2)`, the third ` (3)`, and so on. A suffix that makes the
+// name of another column is passed over.
+func uniqueNames(columns []*pb.SchemaColumn) []string {
+	taken := map[string]bool{}
+	for _, column := range columns {
+		taken[column.GetName()] = true
+	}
+	names := make([]string, len(columns))
+	suffix := map[string]int{} // to try next, by name
+	for i, column := range columns {
+		name := column.GetName()
+		names[i] = name
+		if suffix[name] == 0 { // the first of the name
+			suffix[name] = 2
+			continue
+		}
+		for taken[names[i]] {
+			names[i] = fmt.Sprintf("%s (%d)", name, suffix[name])
+			suffix[name]++
+		}
+		taken[names[i]] = true
+	}
+	return names
+}
+
+// jsonHelp describes the output of jsonSink to its readers.
+const jsonHelp = `JSON lines have one object for each row, its keys in the order of the columns. Of columns of the same name the
+second has the key "NAME (2)", the third "NAME (3)". Integers and floating-point numbers are JSON numbers with all
+their digits, also beyond 2^53; decimals are texts; NaN and the infinities are the texts "NaN", "+Inf" and "-Inf";
+bytes are base64; what the warehouse has as JSON is JSON.`
 
 // jsonSink prints one object a line, its keys in the columns' order.
 type jsonSink struct {
@@ -174,18 +211,8 @@ type jsonSink struct {
 }
 
 func (s *jsonSink) columns(columns []*pb.SchemaColumn) error {
-	seen := map[string]int{}
-	for _, column := range columns {
-		name := column.GetName()
-		// Two columns of one name would be one key.
-		if seen[name]++; seen[name] > 1 {
-			name = fmt.Sprintf("%s (%d)", name, seen[name])
-		}
-		key, err := json.Marshal(name)
-		if err != nil {
-			return err
-		}
-		s.keys = append(s.keys, key)
+	for _, name := range uniqueNames(columns) {
+		s.keys = append(s.keys, quote(name))
 	}
 	return nil
 }
@@ -236,10 +263,11 @@ func jsonText(value *pb.Value) []byte {
 	case *pb.Value_TimestampValue:
 		return quote(v.TimestampValue.AsTime().Format(time.RFC3339Nano))
 	case *pb.Value_JsonValue:
-		if json.Valid([]byte(v.JsonValue)) {
-			return []byte(v.JsonValue)
+		var compact bytes.Buffer // without line breaks, which would end the record
+		if err := json.Compact(&compact, []byte(v.JsonValue)); err != nil {
+			return quote(v.JsonValue)
 		}
-		return quote(v.JsonValue)
+		return compact.Bytes()
 	}
 	return []byte("null")
 }

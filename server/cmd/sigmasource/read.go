@@ -3,13 +3,10 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/base64"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/ipc"
@@ -26,9 +23,8 @@ func newReadCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "read MODEL",
 		Short: "Read all rows of a model",
-		Long: "Reads all rows of a model in a read session: as JSON lines, as CSV (where a null is an empty field, as an\n" +
-			"empty text is), or as an Arrow IPC stream. Fails if the rows are not proven to be complete. What was\n" +
-			"written until then is not the whole model.",
+		Long: "Reads all rows of a model in a read session: as JSON lines, as CSV, or as an Arrow IPC stream. Fails if the rows\n" +
+			"are not proven to be complete. What was written until then is not the whole model.\n\n" + jsonHelp + "\n\n" + csvHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withConn(func(conn *grpc.ClientConn) error {
@@ -38,6 +34,7 @@ func newReadCommand() *cobra.Command {
 	}
 	c.register(cmd)
 	cmd.Flags().StringArrayVar(&columns, "column", nil, "a column to read, by Sigma's column id or label; repeatable (default: all)")
+	cmd.Flags().StringVar(&c.null, "null", "", "the text for nulls in CSV (default: an empty field, see above)")
 	output := cmd.PersistentFlags().Lookup("output")
 	output.Usage, output.DefValue = "json, csv or arrow", "json"
 	c.output = "json"
@@ -45,9 +42,13 @@ func newReadCommand() *cobra.Command {
 		c.token = os.Getenv("SIGMASOURCE_TOKEN")
 		switch c.output {
 		case "json", "csv", "arrow":
-			return nil
+		default:
+			return fmt.Errorf("-o %s: want json, csv or arrow", c.output)
 		}
-		return fmt.Errorf("-o %s: want json, csv or arrow", c.output)
+		if c.null != "" && c.output != "csv" {
+			return fmt.Errorf("--null: -o %s has nulls of its own; want -o csv", c.output)
+		}
+		return checkNull(c.null)
 	}
 	return cmd
 }
@@ -89,7 +90,7 @@ func (c *client) read(ctx context.Context, conn *grpc.ClientConn, request *pb.Cr
 
 func (c *client) rowSink(out io.Writer) rowSink {
 	if c.output == "csv" {
-		return &csvSink{w: csv.NewWriter(out)}
+		return &csvSink{w: out, null: c.null}
 	}
 	return &jsonSink{w: out}
 }
@@ -134,61 +135,4 @@ func copyRows(ctx context.Context, conn *grpc.ClientConn, stream string, sink ro
 		return nil, err
 	}
 	return rows.Statistics(), sink.end()
-}
-
-// csvSink writes CSV as RFC 4180 has it, with a line of names.
-type csvSink struct {
-	w    *csv.Writer
-	line []string
-}
-
-func (s *csvSink) columns(columns []*pb.SchemaColumn) error {
-	s.line = make([]string, len(columns))
-	for i, column := range columns {
-		s.line[i] = column.GetName()
-	}
-	return s.w.Write(s.line)
-}
-
-func (s *csvSink) row(values []*pb.Value) error {
-	for i, value := range values {
-		s.line[i] = plainText(value)
-	}
-	return s.w.Write(s.line)
-}
-
-func (s *csvSink) end() error {
-	s.w.Flush()
-	return s.w.Error()
-}
-
-// plainText is a value as text without loss.
-func plainText(value *pb.Value) string {
-	switch v := value.GetKind().(type) {
-	case *pb.Value_NullValue:
-		return ""
-	case *pb.Value_BoolValue:
-		return strconv.FormatBool(v.BoolValue)
-	case *pb.Value_Int64Value:
-		return strconv.FormatInt(v.Int64Value, 10)
-	case *pb.Value_DoubleValue:
-		return strconv.FormatFloat(v.DoubleValue, 'g', -1, 64)
-	case *pb.Value_DecimalValue:
-		return v.DecimalValue
-	case *pb.Value_StringValue:
-		return v.StringValue
-	case *pb.Value_BytesValue:
-		return base64.StdEncoding.EncodeToString(v.BytesValue)
-	case *pb.Value_DateValue:
-		return v.DateValue
-	case *pb.Value_TimeValue:
-		return v.TimeValue
-	case *pb.Value_DatetimeValue:
-		return v.DatetimeValue
-	case *pb.Value_TimestampValue:
-		return v.TimestampValue.AsTime().Format(time.RFC3339Nano)
-	case *pb.Value_JsonValue:
-		return v.JsonValue
-	}
-	return ""
 }

@@ -44,6 +44,12 @@ func readCommand(t *testing.T, model string) {
 	if first, _, _ := strings.Cut(narrow, "\n"); first != table[0][1] {
 		t.Errorf("the one column is %q", first)
 	}
+	for _, name := range table[0] {
+		records, err := csv.NewReader(strings.NewReader(must("read", model, "-o", "csv", "--column", name))).ReadAll()
+		if err != nil || len(records) != rows+1 {
+			t.Errorf("the column %q has %d records for %d rows: %v", name, len(records), rows, err)
+		}
+	}
 	if _, _, err := run(t.Context(), "", "read", model, "-o", "table"); err == nil || !strings.Contains(err.Error(), "json, csv or arrow") {
 		t.Errorf("got %v", err)
 	}

@@ -84,6 +84,21 @@ func Database(t testing.TB) string {
 	return url
 }
 
+// Copy returns the URL of a new database with what a database of Database holds, as
+// one that was restored from a backup. Nothing may be connected to the original.
+func Copy(t testing.TB, original string) string {
+	t.Helper()
+	u, err := url.Parse(original)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied, err := shared.server.createDatabase(t.Context(), " TEMPLATE "+strings.TrimPrefix(u.Path, "/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return copied
+}
+
 // Server is a PostgreSQL server.
 type Server struct {
 	URL string // of its maintenance database
@@ -263,8 +278,12 @@ func (s *Server) Close() error {
 
 // CreateDatabase makes an empty database and returns its URL.
 func (s *Server) CreateDatabase(ctx context.Context) (string, error) {
+	return s.createDatabase(ctx, "")
+}
+
+func (s *Server) createDatabase(ctx context.Context, options string) (string, error) {
 	name := "test_" + strings.ToLower(rand.Text())
-	if err := s.exec(ctx, "CREATE DATABASE "+name); err != nil {
+	if err := s.exec(ctx, "CREATE DATABASE "+name+options); err != nil {
 		return "", fmt.Errorf("pgtest: create a database: %w", err)
 	}
 	u, err := url.Parse(s.URL)

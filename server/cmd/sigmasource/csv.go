@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+)
+
+// csvHelp describes the output of csvSink to its readers.
+const csvHelp = `CSV (RFC 4180, lines end with LF) has a line of column names first. A null is an empty field without quotes, an
+empty text is "". A single column would make of a null a blank line, which readers skip: there a null is \N without
+quotes, and the text \N is in quotes. --null writes another text for nulls, for readers that do not tell quoted
+fields from others.`
+
+// singleColumnNull is a null in the only column of a CSV output, by default.
+const singleColumnNull = `\N`
+
+// csvSink writes CSV. A null is the text null without quotes; a value that is the
+// same text is in quotes.
+type csvSink struct {
+	w    io.Writer
+	null string // empty: the default
+	line bytes.Buffer
+}
+
+// checkNull returns an error unless a text can stand for nulls without quotes.
+func checkNull(null string) error {
+	if needsQuotes(null) {
+		return fmt.Errorf("--null %q: want a text without quotes, commas and line breaks that does not begin or end with a space", null)
+	}
+	if !utf8.ValidString(null) {
+		return errors.New("--null: want a text in UTF-8")
+	}
+	return nil
+}
+
+func (s *csvSink) columns(columns []*pb.SchemaColumn) error {
+	if len(columns) == 1 && s.null == "" {
+		s.null = singleColumnNull
+	}
+	s.line.Reset()
+	for i, name := range uniqueNames(columns) {
+		s.separate(i)
+		s.field(name)
+	}
+	return s.endLine()
+}
+
+func (s *csvSink) row(values []*pb.Value) error {
+	s.line.Reset()
+	for i, value := range values {
+		s.separate(i)
+		if _, null := value.GetKind().(*pb.Value_NullValue); null {
+			s.line.WriteString(s.null)
+		} else {
+			s.field(plainText(value))
+		}
+	}
+	return s.endLine()
+}
+
+func (s *csvSink) end() error { return nil }
+
+func (s *csvSink) separate(i int) {
+	if i > 0 {
+		s.line.WriteByte(',')
+	}
+}
+
+// field writes a value, in quotes where it would be read as something else.
+func (s *csvSink) field(text string) {
+	if text != "" && text != s.null && !needsQuotes(text) {
+		s.line.WriteString(text)
+		return
+	}
+	s.line.WriteByte('"')
+	s.line.WriteString(strings.ReplaceAll(text, `"`, `""`))
+	s.line.WriteByte('"')
+}
+
+func (s *csvSink) endLine() error {
+	s.line.WriteByte('\n')
+	_, err := s.w.Write(s.line.Bytes())
+	return err
+}
+
+// byteOrderMark is removed by many readers at the beginning of a file.
+const byteOrderMark = "\uFEFF"
+
+// needsQuotes reports whether some reader takes a field without quotes for another
+// text, or for none: PostgreSQL ends its input at a line `\.`.
+func needsQuotes(text string) bool {
+	return strings.ContainsAny(text, "\",\r\n") || strings.TrimFunc(text, unicode.IsSpace) != text ||
+		strings.HasPrefix(text, byteOrderMark) || text == `\.`
+}
+
+// plainText is a value as text without loss. A null is no value.
+func plainText(value *pb.Value) string {
+	switch v := value.GetKind().(type) {
+	case *pb.Value_BoolValue:
+		return strconv.FormatBool(v.BoolValue)
+	case *pb.Value_Int64Value:
+		return strconv.FormatInt(v.Int64Value, 10)
+	case *pb.Value_DoubleValue:
+		return strconv.FormatFloat(v.DoubleValue, 'g', -1, 64)
+	case *pb.Value_DecimalValue:
+		return v.DecimalValue
+	case *pb.Value_StringValue:
+		return v.StringValue
+	case *pb.Value_BytesValue:
+		return base64.StdEncoding.EncodeToString(v.BytesValue)
+	case *pb.Value_DateValue:
+		return v.DateValue
+	case *pb.Value_TimeValue:
+		return v.TimeValue
+	case *pb.Value_DatetimeValue:
+		return v.DatetimeValue
+	case *pb.Value_TimestampValue:
+		return v.TimestampValue.AsTime().Format(time.RFC3339Nano)
+	case *pb.Value_JsonValue:
+		return v.JsonValue
+	}
+	return ""
+}
