@@ -458,17 +458,9 @@ func (t *tracer) significant(item span) []lexeme {
 	lex := lexer{text: t.text[:item.end], pos: item.start, lexicon: t.lex.lexicon}
 	for lex.pos < item.end {
 		token := lex.next()
-		if token.Kind <= BlockComment {
-			continue
+		if token.Kind > BlockComment {
+			t.tokens = append(t.tokens, lex.lexeme(token))
 		}
-		l := lexeme{Token: token}
-		switch token.Kind {
-		case Word:
-			l.kw = keywordOf(t.text[token.Start:token.End])
-		case Punctuation:
-			l.c = t.text[token.Start]
-		}
-		t.tokens = append(t.tokens, l)
 	}
 	t.steps += len(t.tokens) / 8
 	return t.tokens
@@ -545,6 +537,8 @@ func (t *tracer) splitAlias(tokens []lexeme) (body []lexeme, label string) {
 	case before.c == '.', before.c == ':', !endsExpression(before):
 		return tokens, ""
 	case t.isWord(tokens[n-1], "end") && t.isOpenCase(tokens[:n-1]):
+		return tokens, ""
+	case t.lex.lexicon.nullTests && (t.isWord(tokens[n-1], "isnull") || t.isWord(tokens[n-1], "notnull")):
 		return tokens, ""
 	}
 	return tokens[:n-1], t.name(tokens[n-1])

@@ -54,6 +54,17 @@ type lexeme struct {
 // endOfText is the kind of the lexeme behind the last one, and of the one before the first in a frame.
 const endOfText Kind = 255
 
+// lexeme returns the lexeme of a significant token.
+func (l *lexer) lexeme(t Token) lexeme {
+	switch t.Kind {
+	case Word:
+		return lexeme{Token: t, kw: l.lexicon.keyword(l.text[t.Start:t.End])}
+	case Punctuation:
+		return lexeme{Token: t, c: l.text[t.Start]}
+	}
+	return lexeme{Token: t}
+}
+
 func (l lexeme) isName() bool { return l.Kind == Word || l.Kind == Identifier }
 
 // role is what a bracketed query is to the query around it.
@@ -91,8 +102,10 @@ type frame struct {
 	started    bool
 	recursive  bool
 	wantsTable bool // a relation comes next
+	isCall     bool // the bracket holds the arguments of a table function, or what else is a relation
 	inList     bool // an expression within a select list
 	inOrder    bool // within an order by, which does not decide about rows
+	callsTable bool // the arguments of a table function come next
 	// afterRelation is set between a relation and its alias, or what else follows it.
 	afterRelation bool
 	// itemStart is the byte at which the current item of the select list starts, or -1.
@@ -185,18 +198,14 @@ func (p *parser) scan() lexeme {
 				kept = p.end
 			}
 		default:
-			l := lexeme{Token: t, after: after, afterLine: afterLine, kept: kept}
+			l := p.lex.lexeme(t)
+			l.after, l.afterLine, l.kept = after, afterLine, kept
 			switch {
 			case p.semi:
 				p.fail(MultipleStatements, t.Start)
-			case t.Kind == Word:
-				l.kw = keywordOf(p.text[t.Start:t.End])
-			case t.Kind == Punctuation:
-				l.c = p.text[t.Start]
-				if l.c == ';' {
-					p.semi = true
-					continue
-				}
+			case l.c == ';':
+				p.semi = true
+				continue
 			}
 			p.end, p.request = t.End, ""
 			p.digest.token(p.text[t.Start:t.End])
@@ -345,6 +354,8 @@ func (p *parser) open(f *frame, closer byte, wantedTable bool) {
 		if wantedTable {
 			around.relations = append(around.relations, relation{scope: noScope})
 		}
+		child.isCall = wantedTable || f.callsTable
+		f.callsTable = false
 	}
 	child.ctes = len(p.ctes)
 	f.prev2, f.prev = f.prev, p.cur
@@ -388,7 +399,7 @@ func (p *parser) close(f *frame) {
 		p.ctes = append(p.ctes, cte{name: p.name(outer.name), scope: f.scope, opaque: outer.renames})
 		outer.renames = false
 	}
-	outer.afterRelation = f.role == roleRelation
+	outer.afterRelation = f.role == roleRelation || f.isCall
 	outer.prev2, outer.prev = outer.prev, p.cur
 }
 
