@@ -105,6 +105,8 @@ type frame struct {
 	isCall     bool // the bracket holds the arguments of a table function, or what else is a relation
 	inList     bool // an expression within a select list
 	inOrder    bool // within an order by, which does not decide about rows
+	inGroup    bool // within a group by
+	decides    bool // in a part of a query around it that decides about rows, such as a filter
 	callsTable bool // the arguments of a table function come next
 	// afterRelation is set between a relation and its alias, or what else follows it.
 	afterRelation bool
@@ -133,6 +135,7 @@ type scope struct {
 	sets      bool
 	offset    bool // its last operand skips rows
 	odd       bool // its last operand is bounded in a way that one number doesn't tell
+	dedups    bool // a set operator leaves out equal rows
 
 	firstOperand, lastOperand int32 // in parser.operands
 }
@@ -150,7 +153,7 @@ func newParser(text string, dialect Dialect, custom []span) *parser {
 	p.frames[0] = frame{role: roleRoot, query: true, itemStart: -1}
 	p.frames[0].prev.Kind, p.frames[0].prev2.Kind = endOfText, endOfText
 	p.scopes[0] = scope{parent: -1, bound: -1, role: roleRoot, first: true}
-	p.operands = append(p.operands, newOperand())
+	p.operands = append(p.operands, newOperand(0))
 	return p
 }
 
@@ -239,6 +242,7 @@ func (p *parser) step() {
 		p.constant = p.cur
 		f.wantsTable = false
 	default:
+		p.groupKey(f)
 		f.wantsTable = false
 	}
 	if afterRelation && p.cur.kw != kwAs {
@@ -254,7 +258,9 @@ func (p *parser) begin(f *frame) {
 	case f.role == roleExpression:
 		if f.closer == ')' && (p.cur.kw == kwSelect || p.cur.kw == kwWith) {
 			f.query = true
+			around := p.scopes[f.scope].lastOperand
 			f.scope = p.newScope(f.scope, roleExpression, true)
+			p.operands[around].queries = append(p.operands[around].queries, subquery{scope: f.scope, span: span{start: f.start}})
 		}
 	case starts:
 	case p.cur.c == '(':
@@ -268,7 +274,14 @@ func (p *parser) begin(f *frame) {
 
 func (p *parser) newScope(parent int32, r role, first bool) int32 {
 	operand := int32(len(p.operands))
-	p.operands = append(p.operands, newOperand())
+	outer := int32(noOperand)
+	if around := p.scopes[parent].lastOperand; r == roleExpression {
+		outer = around
+	} else if r == roleOperand {
+		outer = p.operands[around].outer
+	}
+	p.operands = append(p.operands, newOperand(int32(len(p.scopes))))
+	p.operands[operand].outer = outer
 	p.scopes = append(p.scopes, scope{parent: parent, bound: -1, role: r, first: first, firstOperand: operand, lastOperand: operand})
 	return int32(len(p.scopes) - 1)
 }
@@ -333,6 +346,7 @@ func (p *parser) open(f *frame, closer byte, wantedTable bool) {
 	if closer == ')' {
 		child.role = p.roleOf(f, wantedTable)
 	}
+	child.decides = f.decides || child.role == roleExpression && !f.showsOnly()
 	if f.prev.kw == kwAggregate && closer == ')' {
 		p.scopes[f.scope].reduces = true
 	}
@@ -391,6 +405,9 @@ func (p *parser) close(f *frame) {
 		return
 	}
 	p.endFrame(f)
+	if f.query && f.role == roleExpression {
+		p.endSubquery(f)
+	}
 	p.ctes = p.ctes[:f.ctes]
 	p.frames = p.frames[:len(p.frames)-1]
 	outer := &p.frames[len(p.frames)-1]
@@ -472,11 +489,13 @@ func (p *parser) clauseWord(f *frame, kw keyword) {
 			f.clause = clauseWithName
 		}
 	case kwSelect:
-		f.clause, f.inOrder, f.itemStart = clauseList, false, -1
+		f.clause, f.inOrder, f.inGroup, f.itemStart = clauseList, false, false, -1
 	case kwValues:
 		f.clause = clauseValues
 	case kwDistinct:
-		s.reduces = s.reduces || f.prev.kw == kwSelect
+		if f.prev.kw == kwSelect {
+			s.reduces, p.operands[s.lastOperand].dedups = true, true
+		}
 	case kwFrom:
 		if f.prev.kw == kwDistinct { // is distinct from
 			return
@@ -495,16 +514,16 @@ func (p *parser) clauseWord(f *frame, kw keyword) {
 		f.wantsTable = wantedTable
 	case kwWhere, kwHaving, kwQualify:
 		p.endItem(f)
-		f.clause, s.reduces, f.inOrder = clauseOther, true, false
+		f.clause, s.reduces, f.inOrder, f.inGroup = clauseOther, true, false, false
 	case kwGroup:
 		if p.nxt.kw == kwBy {
 			p.endItem(f)
-			f.clause, s.reduces, f.inOrder = clauseOther, true, false
+			f.clause, s.reduces, f.inOrder, f.inGroup = clauseOther, true, false, true
 		}
 	case kwOrder:
 		if p.nxt.kw == kwBy {
 			p.endItem(f)
-			f.clause, s.ordered, f.inOrder = clauseOther, true, true
+			f.clause, s.ordered, f.inOrder, f.inGroup = clauseOther, true, true, false
 		}
 	case kwWindow:
 		if f.clause == clauseFrom {
@@ -566,7 +585,8 @@ func (p *parser) setOperator(f *frame, s *scope, kw keyword) {
 	p.settle(s, false)
 	p.nextOperand(s)
 	s.bound, s.odd, s.offset, s.sets = -1, false, false, true
-	s.merges = s.merges || kw != kwUnion || p.nxt.kw != kwAll
+	s.dedups = s.dedups || kw != kwUnion || p.nxt.kw != kwAll
+	s.merges = s.merges || s.dedups
 	f.clause, f.inOrder = clauseOperand, false
 }
 

@@ -242,7 +242,7 @@ func TestWordsAreKeywordsByPositionInDuckDB(t *testing.T) {
 
 // sampledShapes is the step through the shapes for the words that the package does not know: to it they are all the same.
 // It shares no factor with the numbers of shapes of a place.
-const sampledShapes = 7
+const sampledShapes = 29
 
 // requireRuns requires that what Prepare makes of a text gives DuckDB the right rows and columns.
 func requireRuns(t *testing.T, conn *sql.Conn, text, full string, names []string) {
