@@ -72,14 +72,16 @@ func (p *parser) endItem(f *frame) {
 	f.itemStart = -1
 }
 
-// startsConstant reports whether an item may be nothing but a string constant, under a cast or in brackets.
+// startsConstant reports whether an item may be nothing but a string constant, under a cast or in brackets. The words in
+// front of the first item of a list belong to it here.
 func startsConstant(item string) bool {
-	switch item[0] {
-	case '\'', '(':
+	if item[0] == '\'' || item[0] == '(' {
 		return true
-	case 'c', 'C', 't', 'T':
-		word := strings.ToLower(item[:min(len(item), len("try_cast"))])
-		return strings.HasPrefix(word, "cast") || word == "try_cast"
+	}
+	for _, word := range [...]string{"cast", "try_cast", "distinct", "all", "top"} {
+		if len(item) > len(word) && strings.EqualFold(item[:len(word)], word) {
+			return true
+		}
 	}
 	return false
 }

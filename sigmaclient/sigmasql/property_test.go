@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	cases = flag.Int("sigmasql.cases", 600, "the number of texts that the property test generates")
+	cases = flag.Int("sigmasql.cases", 400, "the number of texts that the property test generates")
 	seed  = flag.Uint64("sigmasql.seed", 20261129, "the seed of the texts that the property test generates")
 	first = flag.Int("sigmasql.first", 0, "the number of the first text that the property test generates")
 )
@@ -23,7 +23,7 @@ var policies = []sigmasql.LimitPolicy{sigmasql.Likelier, sigmasql.KeepAmbiguous,
 // generatedShop has more rows than Sigma's smallest limits, so that a limit that stays behind loses rows.
 const generatedShop = `
 create schema SHOP.PUBLIC;
-create table SHOP.PUBLIC.T as select 'a' || i A, 'b' || (i % 7) B from range(1203) t(i);
+create table SHOP.PUBLIC.T as select 'a' || i A, 'b' || (i % 7) B from range(1003) t(i);
 create view SHOP.PUBLIC."limit" as from SHOP.PUBLIC.T;
 set threads = 1;
 `
@@ -185,31 +185,46 @@ func (c generatedCase) requireLimits(policy sigmasql.LimitPolicy) {
 	}
 }
 
-// run runs the text on DuckDB under each policy.
+// run runs the text on DuckDB under each policy that makes another statement of it.
 func (c generatedCase) run() bool {
 	c.Helper()
+	var ran []string
 	for _, policy := range policies {
 		opts := c.s.opts
 		opts.LimitPolicy = policy
 		q := prepare(c, c.text, opts)
+		if slices.Contains(ran, q.Full()) {
+			continue
+		}
+		ran = append(ran, q.Full())
 		names, rows, values, err := c.query(q.Full())
 		if err != nil {
 			c.Errorf("%v\n%s", err, q.Full())
 			return false
 		}
-		_, want, _, err := c.query(strings.Join(c.s.kept(policy), " "))
-		if err != nil || rows != want {
-			c.Errorf("policy %d gives %d rows, want %d, %v", policy, rows, want, err)
-		}
-		previewed, n, _, err := c.query(q.Preview(9))
-		if err != nil || n != min(9, rows) || !slices.Equal(previewed, names) {
-			c.Errorf("policy %d previews %d rows %q, of %d rows %q, %v", policy, n, previewed, rows, names, err)
-		}
 		outputs, _ := q.Outputs()
 		requireLabels(c.T, c.text, outputs, names)
 		c.requireDelivered(q, names, values)
+		previewed, n, _, err := c.query(q.Preview(9))
+		if err != nil || n > 9 || !slices.Equal(previewed, names) {
+			c.Errorf("policy %d previews %d rows %q, want %q, %v", policy, n, previewed, names, err)
+		}
+		if c.s.isFirm(policy) {
+			_, want, _, err := c.query(strings.Join(c.s.kept(policy), " "))
+			if err != nil || rows != want || n != min(9, rows) {
+				c.Errorf("policy %d gives %d rows and previews %d, want %d, %v", policy, rows, n, want, err)
+			}
+		}
 	}
 	return true
+}
+
+// isFirm reports whether a full read has the same number of rows each time: an inner limit without an order keeps any rows.
+func (s sigmaText) isFirm(policy sigmasql.LimitPolicy) bool {
+	return !slices.ContainsFunc(s.limits, func(l limitTruth) bool {
+		lifted, _ := s.isLifted(l, policy)
+		return !l.isOuter && !lifted
+	})
 }
 
 // requireDelivered requires of the values that DuckDB returns that each message is in a column that the query names, and
