@@ -1,5 +1,7 @@
 package sigmasql
 
+import "strings"
+
 // keyword is a word that steers the pass over a query. A quoted name never is one, and [parser.meaning] decides by its
 // position whether a word that spells one is a name.
 type keyword uint8
@@ -57,7 +59,27 @@ const (
 // longestKeyword is the length of the longest word that keywordOf knows.
 const longestKeyword = len("approx_count_distinct")
 
-// keywordOf looks a word up, in any case.
+// keyword looks a word up that may be one of the dialect's.
+func (l *lexicon) keyword(word string) keyword {
+	kw := keywordOf(word)
+	switch kw {
+	case kwTop:
+		if !l.topClause {
+			return kwNone
+		}
+	case kwExcept:
+		if !l.minus && strings.EqualFold(word, "minus") {
+			return kwNone
+		}
+	case kwOperator:
+		if !l.regexpWords && (strings.EqualFold(word, "regexp") || strings.EqualFold(word, "rlike")) {
+			return kwNone
+		}
+	}
+	return kw
+}
+
+// keywordOf looks a word of any dialect up, in any case.
 func keywordOf(word string) keyword {
 	if len(word) < 2 || len(word) > longestKeyword {
 		return kwNone

@@ -54,9 +54,8 @@ func TestFullLiftsSigmasLimitsAndNothingElse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawText(t)
 		text := s.drawWritten(t, "gaps")
-		q := prepare(t, text, sigmasql.Options{CustomSQL: s.custom})
-		full := q.Full()
-		if diff := cmp.Diff(s.authors(), texts(full)); diff != "" {
+		full := prepare(t, text, s.opts).Full()
+		if diff := cmp.Diff(texts(strings.Join(s.kept(s.opts.LimitPolicy), " ")), texts(full)); diff != "" {
 			t.Fatalf("tokens of Full (-want +got):\n%s\n%s", diff, text)
 		}
 		if diff := cmp.Diff(opaque(text), opaque(full)); diff != "" {
@@ -70,19 +69,19 @@ func TestPreviewChangesNothingButLimits(t *testing.T) {
 		s := drawText(t)
 		text := s.drawWritten(t, "gaps")
 		n := rapid.Int64Range(0, 2_000_000).Draw(t, "n")
-		preview := prepare(t, text, sigmasql.Options{CustomSQL: s.custom}).Preview(n)
+		preview := prepare(t, text, s.opts).Preview(n)
 		if diff := cmp.Diff(opaque(text), opaque(preview)); diff != "" {
 			t.Fatalf("strings, names and comments (-before +after):\n%s", diff)
 		}
-		again := prepare(t, preview, sigmasql.Options{CustomSQL: s.custom})
-		limits := again.Limits()
-		if outer := limits[len(limits)-1]; outer.Depth != 0 || outer.Rows != n {
-			t.Fatalf("outermost limit %+v, want %d rows\n%s", outer, n, preview)
-		}
-		if n > s.preview {
-			if diff := cmp.Diff(s.authors(), texts(preview)[:len(s.authors())]); diff != "" {
-				t.Fatalf("beyond Sigma's limit (-want +got):\n%s", diff)
+		want := n
+		for _, l := range s.limits {
+			if lifted, _ := s.isLifted(l, s.opts.LimitPolicy); l.isOuter && !lifted {
+				want = min(n, l.rows)
 			}
+		}
+		limits := prepare(t, preview, s.opts).Limits()
+		if outer := limits[len(limits)-1]; outer.Depth != 0 || outer.Rows != want {
+			t.Fatalf("outermost limit %+v, want %d rows\n%s", outer, want, preview)
 		}
 	})
 }
@@ -90,10 +89,8 @@ func TestPreviewChangesNothingButLimits(t *testing.T) {
 func TestPreparingTwiceEqualsPreparingOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawText(t)
-		opts := sigmasql.Options{}
-		if rapid.Bool().Draw(t, "custom SQL known") {
-			opts.CustomSQL = s.custom
-		}
+		opts := s.opts
+		opts.LimitPolicy = rapid.SampledFrom(policies).Draw(t, "policy")
 		requireIdempotent(t, prepare(t, s.drawWritten(t, "gaps"), opts), opts)
 	})
 	for _, c := range corpus(t) {
@@ -118,7 +115,7 @@ func requireIdempotent(t interface {
 func TestTrailingCommentNeverMatters(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawText(t)
-		opts := sigmasql.Options{CustomSQL: s.custom}
+		opts := s.opts
 		text := s.drawWritten(t, "gaps")
 		comment, id := drawComment(t)
 		bare, sent := prepare(t, text, opts), prepare(t, text+comment, opts)
@@ -139,17 +136,17 @@ func TestTrailingCommentNeverMatters(t *testing.T) {
 func TestHashIgnoresGapsAndNothingElse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawText(t)
-		one := prepare(t, s.drawWritten(t, "gaps"), sigmasql.Options{})
-		other := prepare(t, s.drawWritten(t, "other gaps"), sigmasql.Options{})
+		one := prepare(t, s.drawWritten(t, "gaps"), s.opts)
+		other := prepare(t, s.drawWritten(t, "other gaps"), s.opts)
 		if one.Hash() != other.Hash() {
 			t.Fatalf("hashes differ:\n%s\n%s", one.Text(), other.Text())
 		}
 		i := rapid.IntRange(0, len(s.tokens)-1).Draw(t, "changed token")
-		if s.tokens[i] != "A" {
+		if s.tokens[i].text != "A" {
 			return
 		}
-		s.tokens[i] = "AA"
-		if changed := prepare(t, s.drawWritten(t, "gaps"), sigmasql.Options{}); changed.Hash() == one.Hash() {
+		s.tokens[i].text = "AA"
+		if changed := prepare(t, s.drawWritten(t, "gaps"), s.opts); changed.Hash() == one.Hash() {
 			t.Fatalf("equal hashes:\n%s\n%s", one.Text(), changed.Text())
 		}
 	})

@@ -23,6 +23,12 @@ type lexicon struct {
 	foldsUpper     bool // unquoted names are stored in upper case
 	flowOperator   bool // ->> chains statements
 
+	topClause   bool // select top 5
+	minus       bool // minus is a set operator
+	regexpWords bool // regexp and rlike are operators
+	onlyTables  bool // from only T
+	nullTests   bool // isnull and notnull are operators behind their operand
+
 	defaultSchema string // that DB..TABLE means; empty where the dialect has no such form
 }
 
@@ -30,8 +36,9 @@ type lexicon struct {
 // /name-resolution (two dots).
 // DuckDB: its scanner is PostgreSQL's (postgresql.org/docs/current/sql-syntax-lexical.html); it keeps a name's case.
 var lexicons = [...]lexicon{
-	Snowflake: {slashComments: true, backslash: true, foldsUpper: true, flowOperator: true, defaultSchema: "PUBLIC"},
-	DuckDB:    {nestedComments: true, dollarTags: true},
+	Snowflake: {slashComments: true, backslash: true, foldsUpper: true, flowOperator: true,
+		topClause: true, minus: true, regexpWords: true, defaultSchema: "PUBLIC"},
+	DuckDB: {nestedComments: true, dollarTags: true, onlyTables: true, nullTests: true},
 }
 
 // Kind is what a token is.

@@ -26,12 +26,27 @@ type operand struct {
 	relations []relation
 	child     int32 // the query in brackets that the operand is, or noScope
 	next      int32 // the operand behind the next set operator, or -1
+	scope     int32 // that it is part of
+	outer     int32 // the operand in whose expression it stands, and whose columns it can name, or noOperand
+	queries   []subquery
+	dedups    bool // leaves out equal rows, or groups by items that it does not name
 }
+
+// subquery is a query in an operand's expression.
+type subquery struct {
+	span
+	scope int32
+}
+
+// noOperand stands for no operand.
+const noOperand = -1
 
 // noScope marks a relation whose columns the text does not tell, such as a table.
 const noScope = -1
 
-func newOperand() operand { return operand{child: noScope, next: -1} }
+func newOperand(scope int32) operand {
+	return operand{child: noScope, next: noOperand, scope: scope, outer: noOperand}
+}
 
 // relation is something that an operand selects from.
 type relation struct {
@@ -57,14 +72,16 @@ func (p *parser) endItem(f *frame) {
 	f.itemStart = -1
 }
 
-// startsConstant reports whether an item may be nothing but a string constant, under a cast or in brackets.
+// startsConstant reports whether an item may be nothing but a string constant, under a cast or in brackets. The words in
+// front of the first item of a list belong to it here.
 func startsConstant(item string) bool {
-	switch item[0] {
-	case '\'', '(':
+	if item[0] == '\'' || item[0] == '(' {
 		return true
-	case 'c', 'C', 't', 'T':
-		word := strings.ToLower(item[:min(len(item), len("try_cast"))])
-		return strings.HasPrefix(word, "cast") || word == "try_cast"
+	}
+	for _, word := range [...]string{"cast", "try_cast", "distinct", "all", "top"} {
+		if len(item) > len(word) && strings.EqualFold(item[:len(word)], word) {
+			return true
+		}
 	}
 	return false
 }
@@ -72,8 +89,11 @@ func startsConstant(item string) bool {
 // nextOperand begins the operand behind a set operator.
 func (p *parser) nextOperand(s *scope) {
 	next := int32(len(p.operands))
-	p.operands = append(p.operands, newOperand())
-	p.operands[s.lastOperand].next = next
+	last := &p.operands[s.lastOperand]
+	last.next = next
+	operand := newOperand(last.scope)
+	operand.outer = last.outer
+	p.operands = append(p.operands, operand)
 	s.lastOperand = next
 }
 
@@ -94,32 +114,44 @@ func (p *parser) makeOpaque(f *frame) {
 	}
 }
 
+// endSubquery notes where the query in an expression ends that f is.
+func (p *parser) endSubquery(f *frame) {
+	queries := p.operands[p.scopes[p.scopes[f.scope].parent].lastOperand].queries
+	queries[len(queries)-1].end = p.cur.End
+}
+
+// showsOnly reports whether an expression in the frame shows or orders values and does not decide about rows.
+func (f *frame) showsOnly() bool {
+	return f.inList || f.inOrder || f.query && f.clause == clauseList
+}
+
 // gate records the current name if it may stand for a message and decide about rows: in a filter, a join or a grouping.
 func (p *parser) gate(f *frame) {
-	if len(p.messages) == 0 || f.inList || f.query && f.clause == clauseList || f.inOrder || f.wantsTable || f.afterRelation {
+	if len(p.messages) == 0 || !f.decides && f.showsOnly() || f.wantsTable || f.afterRelation {
 		return
 	}
 	if p.nxt.c == '(' || p.nxt.c == '.' {
 		return
 	}
+	p.groupKey(f)
 	p.gates = append(p.gates, gate{operand: p.scopes[f.scope].lastOperand, name: p.name(p.cur)})
+}
+
+// groupKey notes a grouping by items that it does not name: group by all, group by 2.
+func (p *parser) groupKey(f *frame) {
+	if f.inGroup && (p.cur.Kind == Number || p.isWord(p.cur, "all")) && (f.prev.kw == kwBy || f.prev.c == ',') {
+		p.operands[p.scopes[f.scope].lastOperand].dedups = true
+	}
 }
 
 // trace follows the outermost columns to constants.
 func (p *parser) trace() (outputs []Output, complete bool, broken []BrokenLiteral) {
-	t := tracer{parser: p, named: map[columnKey]*flow{}, items: map[itemKey]*flow{}, lists: map[int32]*list{}}
+	t := tracer{parser: p, named: map[columnKey]*flow{}, items: map[itemKey]*flow{}, lists: map[int32]*list{}, whole: map[int32]flow{}}
 	outputs, complete = t.outputs(0)
 	if len(p.messages) == 0 {
 		return outputs, complete, nil
 	}
-	gating := map[int]bool{}
-	for _, g := range p.gates {
-		if of, ok := t.lookup(g.operand, len(p.operands[g.operand].items), "", g.name); ok {
-			for _, c := range of.constants {
-				gating[c.Offset] = true
-			}
-		}
-	}
+	gating := t.gating()
 	for _, message := range p.messages {
 		reached := false
 		for _, o := range outputs {
@@ -135,6 +167,70 @@ func (p *parser) trace() (outputs []Output, complete bool, broken []BrokenLitera
 	return outputs, complete, broken
 }
 
+// gating returns the offsets of the constants that decide about rows.
+func (t *tracer) gating() map[int]bool {
+	gating := map[int]bool{}
+	add := func(of flow) {
+		for _, c := range of.constants {
+			gating[c.Offset] = true
+		}
+	}
+	for _, g := range t.gates {
+		if of, ok := t.lookup(g.operand, len(t.operands[g.operand].items), "", g.name); ok {
+			add(of)
+		}
+	}
+	for o, operand := range t.operands {
+		if operand.dedups || t.scopes[operand.scope].dedups {
+			add(t.operandFlow(int32(o)))
+		}
+	}
+	return gating
+}
+
+// scopeFlow returns the flow of all columns of a query.
+func (t *tracer) scopeFlow(scope int32) flow {
+	var of flow
+	for o := t.scopes[scope].firstOperand; o != noOperand; o = t.operands[o].next {
+		of.merge(t.operandFlow(o))
+	}
+	return of
+}
+
+// operandFlow returns the flow of all columns of an operand.
+func (t *tracer) operandFlow(o int32) flow {
+	if known, ok := t.whole[o]; ok {
+		return known
+	}
+	if !t.enter() {
+		return flow{}
+	}
+	t.depth++
+	defer func() { t.depth-- }()
+	t.whole[o] = flow{}
+	var of flow
+	operand := &t.operands[o]
+	if t.isBracket(o) {
+		of = t.scopeFlow(t.child(o))
+	}
+	shapes := t.list(o).shapes
+	for i, s := range shapes {
+		if s.kind != shapeStar {
+			of.merge(t.item(o, i))
+		}
+	}
+	for _, r := range operand.relations {
+		isShown := len(shapes) == 0 || slices.ContainsFunc(shapes, func(s shape) bool {
+			return s.kind == shapeStar && (s.qualifier == "" || t.sameName(s.qualifier, r.alias))
+		})
+		if isShown && r.scope != noScope {
+			of.merge(t.scopeFlow(r.scope))
+		}
+	}
+	t.whole[o] = of
+	return of
+}
+
 // Bounds of the tracing of one text. A column that is not followed to its end has no constants, so that a message which
 // may be in it counts as one that reaches no column.
 const (
@@ -148,6 +244,7 @@ type tracer struct {
 	named  map[columnKey]*flow
 	items  map[itemKey]*flow
 	lists  map[int32]*list // by operand
+	whole  map[int32]flow  // of all of an operand's columns
 	tokens []lexeme        // reused
 	steps  int
 	depth  int
@@ -229,7 +326,7 @@ func (t *tracer) position(scope int32, i int, label string) flow {
 	for o := t.scopes[scope].firstOperand; o >= 0; o = t.operands[o].next {
 		switch {
 		case t.isBracket(o):
-			of.merge(t.position(t.operands[o].child, i, label))
+			of.merge(t.position(t.child(o), i, label))
 		case i < t.list(o).firstStar:
 			of.merge(t.item(o, i))
 		default:
@@ -277,21 +374,32 @@ func (t *tracer) column(scope int32, name string) (flow, bool) {
 func (t *tracer) labelled(scope int32) int32 {
 	o := t.scopes[scope].firstOperand
 	for t.isBracket(o) {
-		o = t.scopes[t.operands[o].child].firstOperand
+		o = t.scopes[t.child(o)].firstOperand
 	}
 	return o
 }
 
 // isBracket reports whether an operand is a query in brackets.
-func (t *tracer) isBracket(o int32) bool {
-	return t.operands[o].child != noScope && len(t.operands[o].items) == 0
+func (t *tracer) isBracket(o int32) bool { return t.child(o) != noScope }
+
+// child returns the query in brackets that an operand is, or noScope. Before its set operator the first operand within
+// brackets looks like a relation of a join in brackets.
+func (t *tracer) child(o int32) int32 {
+	operand := &t.operands[o]
+	switch {
+	case len(operand.items) > 0:
+		return noScope
+	case operand.child == noScope && len(operand.relations) == 1 && !operand.relations[0].opaque:
+		return operand.relations[0].scope
+	}
+	return operand.child
 }
 
 // inOperand returns the flow of an operand's column by its name.
 func (t *tracer) inOperand(o int32, name string) (flow, bool) {
 	operand := &t.operands[o]
 	if t.isBracket(o) {
-		return t.column(operand.child, name)
+		return t.column(t.child(o), name)
 	}
 	if i, ok := t.positionOf(o, name); ok {
 		return t.item(o, i), true
@@ -331,13 +439,17 @@ func (t *tracer) lookup(o int32, before int, qualifier, name string) (flow, bool
 	if of, ok := t.inRelations(o, qualifier, name); ok {
 		return of, true
 	}
-	if qualifier != "" {
-		return flow{}, false
-	}
-	if i, ok := t.positionOf(o, name); ok && i < before {
+	if i, ok := t.positionOf(o, name); ok && qualifier == "" && i < before {
 		of := t.item(o, i)
 		of.whole = of.whole && !t.hasTable(o) // a table's own column comes before an item of the same name
 		return of, true
+	}
+	if outer := t.operands[o].outer; outer != noOperand && t.enter() {
+		t.depth++
+		of, ok := t.lookup(outer, 0, qualifier, name)
+		t.depth--
+		of.whole = of.whole && !t.hasTable(o)
+		return of, ok
 	}
 	return flow{}, false
 }
@@ -424,8 +536,15 @@ func (t *tracer) flowOf(o int32, i int) flow {
 func (t *tracer) expression(o int32, i int, item span) flow {
 	var of flow
 	tokens := slices.Clone(t.significant(item))
+	queries := t.operands[o].queries
 	for n, token := range tokens {
+		for len(queries) > 0 && queries[0].end <= token.Start {
+			queries = queries[1:]
+		}
 		switch {
+		case len(queries) > 0 && token.Start == queries[0].start:
+			of.merge(t.scopeFlow(queries[0].scope).messagesOnly())
+		case len(queries) > 0 && token.Start > queries[0].start:
 		case token.Kind == String && t.text[token.Start] == '\'' && !covered(t.custom, token.Start):
 			value := t.unescape(t.text[token.Start+1 : token.End-1])
 			of.merge(flow{constants: []Literal{{Offset: token.Start, Value: value}}}.messagesOnly())
@@ -458,17 +577,9 @@ func (t *tracer) significant(item span) []lexeme {
 	lex := lexer{text: t.text[:item.end], pos: item.start, lexicon: t.lex.lexicon}
 	for lex.pos < item.end {
 		token := lex.next()
-		if token.Kind <= BlockComment {
-			continue
+		if token.Kind > BlockComment {
+			t.tokens = append(t.tokens, lex.lexeme(token))
 		}
-		l := lexeme{Token: token}
-		switch token.Kind {
-		case Word:
-			l.kw = keywordOf(t.text[token.Start:token.End])
-		case Punctuation:
-			l.c = t.text[token.Start]
-		}
-		t.tokens = append(t.tokens, l)
 	}
 	t.steps += len(t.tokens) / 8
 	return t.tokens
@@ -545,6 +656,8 @@ func (t *tracer) splitAlias(tokens []lexeme) (body []lexeme, label string) {
 	case before.c == '.', before.c == ':', !endsExpression(before):
 		return tokens, ""
 	case t.isWord(tokens[n-1], "end") && t.isOpenCase(tokens[:n-1]):
+		return tokens, ""
+	case t.lex.lexicon.nullTests && (t.isWord(tokens[n-1], "isnull") || t.isWord(tokens[n-1], "notnull")):
 		return tokens, ""
 	}
 	return tokens[:n-1], t.name(tokens[n-1])

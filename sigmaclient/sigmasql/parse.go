@@ -54,6 +54,17 @@ type lexeme struct {
 // endOfText is the kind of the lexeme behind the last one, and of the one before the first in a frame.
 const endOfText Kind = 255
 
+// lexeme returns the lexeme of a significant token.
+func (l *lexer) lexeme(t Token) lexeme {
+	switch t.Kind {
+	case Word:
+		return lexeme{Token: t, kw: l.lexicon.keyword(l.text[t.Start:t.End])}
+	case Punctuation:
+		return lexeme{Token: t, c: l.text[t.Start]}
+	}
+	return lexeme{Token: t}
+}
+
 func (l lexeme) isName() bool { return l.Kind == Word || l.Kind == Identifier }
 
 // role is what a bracketed query is to the query around it.
@@ -91,8 +102,12 @@ type frame struct {
 	started    bool
 	recursive  bool
 	wantsTable bool // a relation comes next
+	isCall     bool // the bracket holds the arguments of a table function, or what else is a relation
 	inList     bool // an expression within a select list
 	inOrder    bool // within an order by, which does not decide about rows
+	inGroup    bool // within a group by
+	decides    bool // in a part of a query around it that decides about rows, such as a filter
+	callsTable bool // the arguments of a table function come next
 	// afterRelation is set between a relation and its alias, or what else follows it.
 	afterRelation bool
 	// itemStart is the byte at which the current item of the select list starts, or -1.
@@ -120,6 +135,7 @@ type scope struct {
 	sets      bool
 	offset    bool // its last operand skips rows
 	odd       bool // its last operand is bounded in a way that one number doesn't tell
+	dedups    bool // a set operator leaves out equal rows
 
 	firstOperand, lastOperand int32 // in parser.operands
 }
@@ -137,7 +153,7 @@ func newParser(text string, dialect Dialect, custom []span) *parser {
 	p.frames[0] = frame{role: roleRoot, query: true, itemStart: -1}
 	p.frames[0].prev.Kind, p.frames[0].prev2.Kind = endOfText, endOfText
 	p.scopes[0] = scope{parent: -1, bound: -1, role: roleRoot, first: true}
-	p.operands = append(p.operands, newOperand())
+	p.operands = append(p.operands, newOperand(0))
 	return p
 }
 
@@ -185,18 +201,14 @@ func (p *parser) scan() lexeme {
 				kept = p.end
 			}
 		default:
-			l := lexeme{Token: t, after: after, afterLine: afterLine, kept: kept}
+			l := p.lex.lexeme(t)
+			l.after, l.afterLine, l.kept = after, afterLine, kept
 			switch {
 			case p.semi:
 				p.fail(MultipleStatements, t.Start)
-			case t.Kind == Word:
-				l.kw = keywordOf(p.text[t.Start:t.End])
-			case t.Kind == Punctuation:
-				l.c = p.text[t.Start]
-				if l.c == ';' {
-					p.semi = true
-					continue
-				}
+			case l.c == ';':
+				p.semi = true
+				continue
 			}
 			p.end, p.request = t.End, ""
 			p.digest.token(p.text[t.Start:t.End])
@@ -230,6 +242,7 @@ func (p *parser) step() {
 		p.constant = p.cur
 		f.wantsTable = false
 	default:
+		p.groupKey(f)
 		f.wantsTable = false
 	}
 	if afterRelation && p.cur.kw != kwAs {
@@ -245,7 +258,9 @@ func (p *parser) begin(f *frame) {
 	case f.role == roleExpression:
 		if f.closer == ')' && (p.cur.kw == kwSelect || p.cur.kw == kwWith) {
 			f.query = true
+			around := p.scopes[f.scope].lastOperand
 			f.scope = p.newScope(f.scope, roleExpression, true)
+			p.operands[around].queries = append(p.operands[around].queries, subquery{scope: f.scope, span: span{start: f.start}})
 		}
 	case starts:
 	case p.cur.c == '(':
@@ -259,7 +274,14 @@ func (p *parser) begin(f *frame) {
 
 func (p *parser) newScope(parent int32, r role, first bool) int32 {
 	operand := int32(len(p.operands))
-	p.operands = append(p.operands, newOperand())
+	outer := int32(noOperand)
+	if around := p.scopes[parent].lastOperand; r == roleExpression {
+		outer = around
+	} else if r == roleOperand {
+		outer = p.operands[around].outer
+	}
+	p.operands = append(p.operands, newOperand(int32(len(p.scopes))))
+	p.operands[operand].outer = outer
 	p.scopes = append(p.scopes, scope{parent: parent, bound: -1, role: r, first: first, firstOperand: operand, lastOperand: operand})
 	return int32(len(p.scopes) - 1)
 }
@@ -324,6 +346,7 @@ func (p *parser) open(f *frame, closer byte, wantedTable bool) {
 	if closer == ')' {
 		child.role = p.roleOf(f, wantedTable)
 	}
+	child.decides = f.decides || child.role == roleExpression && !f.showsOnly()
 	if f.prev.kw == kwAggregate && closer == ')' {
 		p.scopes[f.scope].reduces = true
 	}
@@ -345,6 +368,8 @@ func (p *parser) open(f *frame, closer byte, wantedTable bool) {
 		if wantedTable {
 			around.relations = append(around.relations, relation{scope: noScope})
 		}
+		child.isCall = wantedTable || f.callsTable
+		f.callsTable = false
 	}
 	child.ctes = len(p.ctes)
 	f.prev2, f.prev = f.prev, p.cur
@@ -380,6 +405,9 @@ func (p *parser) close(f *frame) {
 		return
 	}
 	p.endFrame(f)
+	if f.query && f.role == roleExpression {
+		p.endSubquery(f)
+	}
 	p.ctes = p.ctes[:f.ctes]
 	p.frames = p.frames[:len(p.frames)-1]
 	outer := &p.frames[len(p.frames)-1]
@@ -388,7 +416,7 @@ func (p *parser) close(f *frame) {
 		p.ctes = append(p.ctes, cte{name: p.name(outer.name), scope: f.scope, opaque: outer.renames})
 		outer.renames = false
 	}
-	outer.afterRelation = f.role == roleRelation
+	outer.afterRelation = f.role == roleRelation || f.isCall
 	outer.prev2, outer.prev = outer.prev, p.cur
 }
 
@@ -461,11 +489,13 @@ func (p *parser) clauseWord(f *frame, kw keyword) {
 			f.clause = clauseWithName
 		}
 	case kwSelect:
-		f.clause, f.inOrder, f.itemStart = clauseList, false, -1
+		f.clause, f.inOrder, f.inGroup, f.itemStart = clauseList, false, false, -1
 	case kwValues:
 		f.clause = clauseValues
 	case kwDistinct:
-		s.reduces = s.reduces || f.prev.kw == kwSelect
+		if f.prev.kw == kwSelect {
+			s.reduces, p.operands[s.lastOperand].dedups = true, true
+		}
 	case kwFrom:
 		if f.prev.kw == kwDistinct { // is distinct from
 			return
@@ -484,16 +514,16 @@ func (p *parser) clauseWord(f *frame, kw keyword) {
 		f.wantsTable = wantedTable
 	case kwWhere, kwHaving, kwQualify:
 		p.endItem(f)
-		f.clause, s.reduces, f.inOrder = clauseOther, true, false
+		f.clause, s.reduces, f.inOrder, f.inGroup = clauseOther, true, false, false
 	case kwGroup:
 		if p.nxt.kw == kwBy {
 			p.endItem(f)
-			f.clause, s.reduces, f.inOrder = clauseOther, true, false
+			f.clause, s.reduces, f.inOrder, f.inGroup = clauseOther, true, false, true
 		}
 	case kwOrder:
 		if p.nxt.kw == kwBy {
 			p.endItem(f)
-			f.clause, s.ordered, f.inOrder = clauseOther, true, true
+			f.clause, s.ordered, f.inOrder, f.inGroup = clauseOther, true, true, false
 		}
 	case kwWindow:
 		if f.clause == clauseFrom {
@@ -555,7 +585,8 @@ func (p *parser) setOperator(f *frame, s *scope, kw keyword) {
 	p.settle(s, false)
 	p.nextOperand(s)
 	s.bound, s.odd, s.offset, s.sets = -1, false, false, true
-	s.merges = s.merges || kw != kwUnion || p.nxt.kw != kwAll
+	s.dedups = s.dedups || kw != kwUnion || p.nxt.kw != kwAll
+	s.merges = s.merges || s.dedups
 	f.clause, f.inOrder = clauseOperand, false
 }
 

@@ -10,24 +10,44 @@ func (p *parser) meaning(f *frame) keyword {
 	case f.prev.kw == kwAs && f.clause >= clauseList:
 		return kwNone
 	case f.wantsTable:
-		return tableMeaning(kw, p.nxt)
+		return p.tableMeaning(kw)
 	case f.afterRelation && !followsRelation(kw):
 		return kwNone
 	}
 	isOperand := !endsExpression(f.prev)
+	if f.prev.kw == kwNot && endsExpression(f.prev2) { // A not like
+		isOperand = false
+	}
 	switch kw {
 	case kwOver:
 		isCall := f.prev.c == ')' || p.isWord(f.prev, "nulls") // first_value(A) ignore nulls over (…)
-		isWindow := p.nxt.c == '(' || p.nxt.isName() && p.nxt.kw == kwNone
+		isWindow := p.nxt.c == '(' || p.nxt.isName() && !followsRelation(p.nxt.kw)
 		if !isCall || !isWindow {
 			return kwNone
 		}
 	case kwExcept:
-		if isOperand || f.prev.c != '*' && !startsSetOperand(p.nxt) {
+		if isOperand || f.prev.c != '*' && !p.startsSetOperand(f) {
+			return kwNone
+		}
+	case kwJoin:
+		if isOperand || f.clause == clauseList || f.clause == clauseOther {
+			return kwNone
+		}
+	case kwLateral:
+		if isOperand || f.clause != clauseFrom {
+			return kwNone
+		}
+	case kwUsing:
+		if isOperand || p.nxt.c != '(' && p.nxt.kw != kwSample {
+			return kwNone
+		}
+	case kwCase:
+		isStart := p.isWord(p.cur, "case") || f.prev.kw == kwCase
+		if isOperand != isStart || !isStart && p.endsItem(p.nxt) {
 			return kwNone
 		}
 	case kwSimilar:
-		if isOperand && f.prev.kw != kwNot || !p.isWord(p.nxt, "to") {
+		if isOperand || !p.isWord(p.nxt, "to") {
 			return kwNone
 		}
 	case kwEscape:
@@ -35,7 +55,7 @@ func (p *parser) meaning(f *frame) keyword {
 			return kwNone
 		}
 	case kwOperator:
-		if isOperand && f.prev.kw != kwNot {
+		if isOperand {
 			return kwNone
 		}
 	case kwBy:
@@ -84,20 +104,30 @@ func (p *parser) isWord(l lexeme, word string) bool {
 }
 
 // tableMeaning is the meaning of a word where a relation is expected.
-func tableMeaning(kw keyword, next lexeme) keyword {
+func (p *parser) tableMeaning(kw keyword) keyword {
+	isPrefix := p.nxt.c == '(' || p.nxt.isName() && p.nxt.kw == kwNone
 	switch kw {
 	case kwSelect, kwWith:
 		return kw
 	case kwValues:
-		if next.c == '(' {
+		if p.nxt.c == '(' {
 			return kw
 		}
-	case kwLateral, kwOnly:
-		if next.c == '(' || next.isName() && next.kw == kwNone {
+	case kwLateral:
+		if isPrefix {
+			return kw
+		}
+	case kwOnly:
+		if isPrefix && p.lex.lexicon.onlyTables {
 			return kw
 		}
 	}
 	return kwNone
+}
+
+// endsItem reports whether the token can stand behind an item of a select list or a clause, and so begins no operand.
+func (p *parser) endsItem(l lexeme) bool {
+	return l.Kind == endOfText || l.c == ',' || l.c == ')' || followsRelation(l.kw)
 }
 
 // followsRelation reports whether the keyword can stand directly behind a relation. Operators cannot, so that a word
@@ -111,13 +141,30 @@ func followsRelation(kw keyword) bool {
 	return false
 }
 
-// startsSetOperand reports whether the token can follow a set operator.
-func startsSetOperand(l lexeme) bool {
-	switch l.kw {
-	case kwSelect, kwValues, kwWith, kwAll, kwDistinct, kwFrom, kwBy:
+// startsSetOperand reports whether what follows the current word can follow a set operator.
+func (p *parser) startsSetOperand(f *frame) bool {
+	switch p.nxt.kw {
+	case kwSelect, kwValues, kwWith, kwAll, kwDistinct, kwBy:
 		return true
+	case kwFrom:
+		return f.clause != clauseList // except is a label in "select A except from T"
 	}
-	return l.c == '('
+	if p.nxt.c != '(' {
+		return false
+	}
+	inner := p.peek() // a list of column names stands in the brackets behind an alias
+	return !inner.isName() || inner.kw != kwNone
+}
+
+// peek returns the significant token behind the next one.
+func (p *parser) peek() lexeme {
+	lex := p.lex
+	for lex.pos < len(lex.text) {
+		if t := lex.next(); t.Kind > BlockComment {
+			return lex.lexeme(t)
+		}
+	}
+	return lexeme{Token: Token{Kind: endOfText}}
 }
 
 // precedesBy reports whether the word "by" is a keyword behind the token.

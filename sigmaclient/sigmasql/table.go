@@ -45,6 +45,7 @@ func (p *parser) table(f *frame) {
 	from := relation{scope: noScope, alias: parts[len(parts)-1]}
 	if p.nxt.c == '(' {
 		around.relations = append(around.relations, from)
+		f.callsTable = true
 		return
 	}
 	f.afterRelation = true

@@ -1,0 +1,119 @@
+package sigmasql_test
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/sigmasource/sigmasource/sigmaclient/sigmasql"
+)
+
+// repeated writes n parts with a separator between them.
+func repeated(n int, separator string, part func(i int) string) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteString(separator)
+		}
+		b.WriteString(part(i))
+	}
+	return b.String()
+}
+
+// grown are texts of a size that a hostile or broken source could send. Each has a message at its source, which must come
+// out named, or as one about the whole text where a bound ends the tracing.
+var grown = map[string]func(n int) string{
+	"common table expressions, each from the one before": func(n int) string {
+		return "with Q0 as (select 'Incomplete formula' A from T), " + repeated(n, ", ", func(i int) string {
+			return fmt.Sprintf("Q%d as (select A from Q%d)", i+1, i)
+		}) + fmt.Sprintf(" select A \"A\" from Q%d limit 1000", n)
+	},
+	"common table expressions, each from the two before": func(n int) string {
+		return "with Q0 as (select 'Incomplete formula' A from T), Q1 as (select * from Q0), " + repeated(n, ", ", func(i int) string {
+			return fmt.Sprintf("Q%d as (select * from Q%d L, Q%d R)", i+2, i, i+1)
+		}) + fmt.Sprintf(" select A \"A\" from Q%d limit 1000", n+1)
+	},
+	"columns through many renames": func(n int) string {
+		text := "select 'Incomplete formula' C0_0, " + repeated(n, ", ", func(i int) string { return fmt.Sprintf("X%d C0_%d", i+1, i+1) }) + " from T"
+		for level := range 50 {
+			text = "select " + repeated(n+1, ", ", func(i int) string { return fmt.Sprintf("Q.C%d_%d C%d_%d", level, i, level+1, i) }) + " from (" + text + " limit 1000) Q"
+		}
+		return text + " limit 1000"
+	},
+	"a wide union all": func(n int) string {
+		return "select A \"A\" from (" + repeated(n, " union all ", func(i int) string { return fmt.Sprintf("select V%d A from T%d", i, i) }) +
+			" union all select 'Incomplete formula' from T) Q limit 1000"
+	},
+	"a wide union all of stars": func(n int) string {
+		return "select A \"A\" from (select 'Incomplete formula' A, B from T union all " + repeated(n, " union all ", func(i int) string { return "select * from (select A, B from T) Q" }) +
+			") Q limit 1000"
+	},
+	"a wide join": func(n int) string {
+		return "select Q0.A \"A\" from (select 'Incomplete formula' A, K from T) Q0" + repeated(n, "", func(i int) string {
+			return fmt.Sprintf(" left join (select K, V V%d from T%d limit 1000) Q%d on Q0.K = Q%d.K", i+1, i+1, i+1, i+1)
+		}) + " limit 1000"
+	},
+	"names of a wide join without qualifiers": func(n int) string {
+		return "select " + repeated(n, ", ", func(i int) string { return fmt.Sprintf("V%d \"C%d\"", i, i) }) + " from (select 'Incomplete formula' V0) Q0" + repeated(n, "", func(i int) string {
+			return fmt.Sprintf(" join (select K, V V%d from T) Q%d on V%d = 1", i+1, i+1, i)
+		})
+	},
+	"items that name the ones before": func(n int) string {
+		return "select 'Incomplete formula' V0, " + repeated(n, ", ", func(i int) string { return fmt.Sprintf("V%d || 'x' V%d", i, i+1) }) + " from T limit 1000"
+	},
+	"messages": func(n int) string {
+		return "select " + repeated(n, ", ", func(i int) string { return fmt.Sprintf("'Unknown column \"[C%d]\"' \"C%d\"", i, i) }) + " from T limit 1000"
+	},
+	"messages in one expression": func(n int) string {
+		return "select " + repeated(n, " || ", func(i int) string { return fmt.Sprintf("'Unknown column \"[C%d]\"'", i) }) + " \"A\" from T limit 1000"
+	},
+	"nested queries in expressions": func(n int) string {
+		n = min(n, 400)
+		return strings.Repeat("select (", n) + "select 'Incomplete formula'" + strings.Repeat(") A from T", n) + " limit 1000"
+	},
+	"queries in one filter": func(n int) string {
+		return "select 'Incomplete formula' \"A\" from T where " + repeated(n, " and ", func(i int) string { return "B in (select C from U)" }) + " limit 1000"
+	},
+	"groupings": func(n int) string {
+		return "select 'Incomplete formula' \"A\" from T group by all union select A from (" + repeated(n, " union ", func(i int) string { return "select distinct A, B from T group by 1, 2" }) + ") Q"
+	},
+	"limits": func(n int) string {
+		return "select 'Incomplete formula' \"A\" from T, " + repeated(n, ", ", func(i int) string { return fmt.Sprintf("(select * from T%d limit 1000) Q%d", i, i) }) + " limit 1000"
+	},
+	"comments": func(n int) string {
+		return "select 'Incomplete formula' " + repeated(n, "\n", func(i int) string { return "/* limit 1000 ' */ -- \"" }) + "\n\"A\" from T limit 1000"
+	},
+	"words that spell set operators": func(n int) string {
+		return "select 'Incomplete formula' \"A\", " + repeated(n, ", ", func(i int) string { return "A except" }) + " from T limit 1000"
+	},
+}
+
+// The work for a text grows with its length: eight times the text takes no more than twelve times the memory, and the
+// memory that is allocated stands for the time.
+func TestWorkGrowsWithTheText(t *testing.T) {
+	for name, text := range grown {
+		t.Run(name, func(t *testing.T) {
+			const n = 500
+			small, large := text(n), text(8*n)
+			least, most := workOf(t, small), workOf(t, large)
+			growth := float64(len(large)) / float64(len(small))
+			if float64(most) > 1.6*growth*float64(least) {
+				t.Errorf("%d bytes take %d, %d bytes take %d", len(small), least, len(large), most)
+			}
+		})
+	}
+}
+
+// workOf returns what Prepare takes for a text: its steps through the columns, and bytes of memory.
+func workOf(t *testing.T, text string) uint64 {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	q := prepare(t, text, sigmasql.Options{})
+	runtime.ReadMemStats(&after)
+	if len(q.BrokenLiterals()) == 0 {
+		t.Errorf("the message is not found in %.200s", text)
+	}
+	return after.TotalAlloc - before.TotalAlloc
+}
