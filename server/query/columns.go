@@ -1,13 +1,9 @@
 package query
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
@@ -115,43 +111,46 @@ func quoteAll(labels []string) string {
 	return b.String()
 }
 
-// choice is the columns of a result that the caller wants, in that order, or all
-// but Sigma's helper columns. It is the same schema where that is all of them.
-func (p *plan) choice(schema *arrow.Schema) (*arrow.Schema, []int, error) {
-	var indexes []int
-	for i, field := range schema.Fields() {
-		if p.wanted == nil && !strings.HasPrefix(field.Name, helperPrefix) {
-			indexes = append(indexes, i)
+// choice returns the positions of the columns that the caller wants of a result
+// whose columns have the given names, in the caller's order: all but Sigma's
+// helper columns where the caller names none. It has no side effect, since a
+// warehouse may call it more than once at a time.
+func (p *plan) choice(names []string) ([]int, error) {
+	chosen := []int{}
+	if p.wanted == nil {
+		for i, name := range names {
+			if !strings.HasPrefix(name, helperPrefix) {
+				chosen = append(chosen, i)
+			}
 		}
+		return chosen, nil
+	}
+	positions := make(map[string][]int, len(names))
+	for i, name := range names {
+		positions[name] = append(positions[name], i)
 	}
 	for i, label := range p.wanted {
-		switch found := schema.FieldIndices(label); len(found) {
+		switch found := positions[label]; len(found) {
 		case 0:
-			return nil, nil, columnNotFound(p.name, fmt.Sprintf("columns[%d]", i), "the model has no such column")
+			return nil, columnNotFound(p.name, fmt.Sprintf("columns[%d]", i), "the model has no such column")
 		case 1:
-			indexes = append(indexes, found[0])
+			chosen = append(chosen, found[0])
 		default:
-			return nil, nil, columnNotFound(p.name, fmt.Sprintf("columns[%d]", i), "several columns have this label; rename one of them in Sigma")
+			return nil, columnNotFound(p.name, fmt.Sprintf("columns[%d]", i), "several columns have this label; rename one of them in Sigma")
 		}
 	}
-	if p.wanted == nil && len(indexes) == schema.NumFields() {
-		return schema, indexes, nil
-	}
-	fields := make([]arrow.Field, len(indexes))
-	for i, index := range indexes {
-		fields[i] = schema.Field(index)
-	}
-	metadata := schema.Metadata()
-	return arrow.NewSchema(fields, &metadata), indexes, nil
+	return chosen, nil
 }
 
-// project narrows a result to the columns of choice.
-func (p *plan) project(result warehouse.Result) (warehouse.Result, error) {
-	schema, indexes, err := p.choice(result.Schema())
-	if err != nil || schema == result.Schema() {
-		return result, err
-	}
-	return &projection{Result: result, schema: schema, indexes: indexes}, nil
+// choiceKey is equal for plans that choose the same columns of every result.
+func (p *plan) choiceKey() string { return fmt.Sprintf("%q", p.wanted) }
+
+// statement is a query that delivers the columns of choice. Columns that are not
+// chosen fail nothing, whatever their types and values are: the select list of
+// Sigma's SQL stays as it is, because it decides about the rows under `distinct`,
+// `group by all`, `order by 1` and `union`.
+func (p *plan) statement(sql string) warehouse.Statement {
+	return warehouse.Statement{SQL: sql, Tag: queryTag(p.name), Choose: p.choice}
 }
 
 func columnNotFound(model resource.Model, field, problem string) error {
@@ -161,26 +160,4 @@ func columnNotFound(model resource.Model, field, problem string) error {
 		Message:  field + ": " + problem,
 		Fields:   []errmap.Field{{Path: field, Problem: problem}},
 	}
-}
-
-// projection is a result with some of its columns.
-type projection struct {
-	warehouse.Result
-	schema  *arrow.Schema
-	indexes []int
-}
-
-func (p *projection) Schema() *arrow.Schema { return p.schema }
-
-func (p *projection) Next(ctx context.Context) (arrow.RecordBatch, error) {
-	batch, err := p.Result.Next(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer batch.Release()
-	chosen := make([]arrow.Array, len(p.indexes))
-	for i, index := range p.indexes {
-		chosen[i] = batch.Column(index)
-	}
-	return array.NewRecordBatch(p.schema, chosen, batch.NumRows()), nil
 }

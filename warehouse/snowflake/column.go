@@ -28,6 +28,11 @@ type column struct {
 	scale int32
 }
 
+// unsupportedError is a column whose type has no canonical form.
+type unsupportedError struct{ column, reason string }
+
+func (e *unsupportedError) Error() string { return fmt.Sprintf("column %q: %s", e.column, e.reason) }
+
 // newColumn takes the figures of Snowflake's row type.
 func newColumn(name, typ string, precision, scale int32, length int64) (column, error) {
 	c := column{typ: strings.ToLower(typ), scale: scale}
@@ -66,10 +71,10 @@ func newColumn(name, typ string, precision, scale int32, length int64) (column, 
 	case "timestamp_ltz", "timestamp_tz":
 		words, canonical = fmt.Sprintf("%s(%d)", words, scale), arrow.FixedWidthTypes.Timestamp_us
 	default:
-		return c, fmt.Errorf("column %q: %s has no exact form here; cast it to VARCHAR", name, words)
+		return c, &unsupportedError{name, words + " has no exact form here; cast it to VARCHAR"}
 	}
 	if scale < 0 || scale > 37 || strings.HasPrefix(c.typ, "time") && scale > 9 {
-		return c, fmt.Errorf("column %q: the scale %d is not one of Snowflake's", name, scale)
+		return c, &unsupportedError{name, fmt.Sprintf("the scale %d is not one of Snowflake's", scale)}
 	}
 	metadata := map[string]string{warehouse.MetadataType: words}
 	if json {
@@ -81,7 +86,7 @@ func newColumn(name, typ string, precision, scale int32, length int64) (column, 
 
 // inexactError is a value that has no exact canonical form.
 type inexactError struct {
-	column, row int // in the batch
+	column, row int // of the layout, and in the batch
 	reason      string
 }
 
@@ -89,10 +94,11 @@ func (e *inexactError) Error() string { return e.reason }
 
 var errEncoding = errors.New("snowflake: a column is not encoded as its type should be")
 
-// convert returns a batch of the canonical types with the values of raw. It
-// fails with an *inexactError, or with errDamaged where raw is not sound: the
-// Arrow reader does not check the offsets that it reads.
-func convert(mem memory.Allocator, schema *arrow.Schema, columns []column, raw arrow.RecordBatch) (batch arrow.RecordBatch, err error) {
+// convert returns a batch of the canonical types with the values of raw, which
+// has all columns of the result. It fails with an *inexactError, or with
+// errDamaged where raw is not sound: the Arrow reader does not check the offsets
+// that it reads. It does not look at columns that are not delivered.
+func (l layout) convert(mem memory.Allocator, raw arrow.RecordBatch) (batch arrow.RecordBatch, err error) {
 	var arrays []arrow.Array
 	defer func() {
 		for _, a := range arrays {
@@ -102,8 +108,8 @@ func convert(mem memory.Allocator, schema *arrow.Schema, columns []column, raw a
 			batch, err = nil, fmt.Errorf("%w: %v", errDamaged, p)
 		}
 	}()
-	for i, c := range columns {
-		a, err := c.convert(mem, raw.Column(i))
+	for i, c := range l.columns {
+		a, err := c.convert(mem, raw.Column(l.positions[i]))
 		if err != nil {
 			var inexact *inexactError
 			if errors.As(err, &inexact) {
@@ -113,7 +119,7 @@ func convert(mem memory.Allocator, schema *arrow.Schema, columns []column, raw a
 		}
 		arrays = append(arrays, a)
 	}
-	return array.NewRecordBatch(schema, arrays, raw.NumRows()), nil
+	return array.NewRecordBatch(l.schema, arrays, raw.NumRows()), nil
 }
 
 // convert returns the canonical form of an array, which the caller releases.
