@@ -84,7 +84,7 @@ var kinds = []kind{
 			pair := rapid.SampledFrom([][2]string{
 				{"{ \"a\" : [ 1 , 2.50 ],\n \"é\": \" < \" }", `{"a":[1,2.50],"é":" < "}`},
 				{"123456789012345678901234567890", "123456789012345678901234567890"},
-				{"undefined", "undefined"}, {"", ""},
+				{" null ", "null"}, {"\n\"x\"", `"x"`},
 			}).Draw(t, "json")
 			to.(*array.StringBuilder).Append(pair[0])
 			return &pb.Value{Kind: &pb.Value_JsonValue{JsonValue: pair[1]}}

@@ -1,6 +1,7 @@
 package snowflake
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -138,9 +139,29 @@ func (c column) convert(mem memory.Allocator, raw arrow.Array) (arrow.Array, err
 	if text, ok := raw.(*array.String); ok {
 		// A bad offset shows here and not at some reader's.
 		_ = text.ValueBytes()
+		if warehouse.IsJSON(c.field) {
+			if err := checkJSON(text); err != nil {
+				return nil, err
+			}
+		}
 	}
 	raw.Retain()
 	return raw, nil
+}
+
+// checkJSON finds the first value that is not JSON. Without STRICT_JSON_OUTPUT,
+// which the login pins, Snowflake writes missing elements of arrays as undefined.
+func checkJSON(texts *array.String) error {
+	for i := range texts.Len() {
+		if texts.IsNull(i) {
+			continue
+		}
+		text := texts.Value(i)
+		if !json.Valid(unsafe.Slice(unsafe.StringData(text), len(text))) {
+			return &inexactError{row: i, reason: warehouse.ReasonJSON}
+		}
+	}
+	return nil
 }
 
 // integers writes what f makes of the values of an integer array: Snowflake chooses
@@ -209,7 +230,16 @@ func (c column) convertTime(mem memory.Allocator, raw arrow.Array) (arrow.Array,
 		unit = pow10(9 - c.scale)
 	}
 	return build(mem, c.field.Type, raw, func(out []int64) error {
-		return integers(out, raw, func(x int64) int64 { return x * unit })
+		if err := integers(out, raw, func(x int64) int64 { return x * unit }); err != nil {
+			return err
+		}
+		day := 86400 * pow10(c.scale) * unit
+		for i, x := range out {
+			if (x < 0 || x >= day) && raw.IsValid(i) {
+				return &inexactError{row: i, reason: warehouse.ReasonTime}
+			}
+		}
+		return nil
 	})
 }
 
@@ -247,19 +277,21 @@ func (c column) convertTimestamp(mem memory.Allocator, raw arrow.Array) (arrow.A
 		if err := integers(out, scaled, same); err != nil {
 			return err
 		}
-		most, least := math.MaxInt64/unit-1, math.MinInt64/unit+1
+		highest, lowest, isInstant := math.MaxInt64/unit-1, math.MinInt64/unit+1, c.typ != "timestamp_ntz"
 		for i, x := range out {
 			whole, nanos := x/per, x%per*(1000/per)
 			if fraction != nil {
 				nanos = int64(fraction[i])
 			}
-			if out[i] = whole*unit + nanos/1000; whole <= most && whole >= least && nanos%1000 == 0 || raw.IsNull(i) {
-				continue
-			}
-			if nanos%1000 != 0 {
+			switch out[i] = whole*unit + nanos/1000; {
+			case raw.IsNull(i):
+			case nanos%1000 != 0:
 				return &inexactError{row: i, reason: "the timestamp has digits beyond microseconds; cast the column to scale 6"}
+			case whole > highest || whole < lowest:
+				return &inexactError{row: i, reason: "the timestamp is out of range"}
+			case isInstant && (out[i] < warehouse.MinInstant*1e6 || out[i] > warehouse.MaxInstant*1e6+999_999):
+				return &inexactError{row: i, reason: warehouse.ReasonInstant}
 			}
-			return &inexactError{row: i, reason: "the timestamp is out of range"}
 		}
 		return nil
 	})
