@@ -1,7 +1,6 @@
 package duckdb
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"unsafe"
@@ -293,7 +292,7 @@ func finite(x int64) bool { return x != math.MaxInt64 && x != -math.MaxInt64 }
 func (c *column) appendTexts(v vector, from, to int) error {
 	if v.typ.json {
 		for row := from; row < to; row++ {
-			if v.valid(row) && !json.Valid(v.bytes(row)) {
+			if v.valid(row) && !warehouse.ValidJSON(v.bytes(row)) {
 				return &inexactError{row, warehouse.ReasonJSON}
 			}
 		}

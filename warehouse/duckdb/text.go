@@ -52,7 +52,7 @@ func appendJSON(dst []byte, v vector, row int) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case v.typ.json && !json.Valid(text):
+	case v.typ.json && !warehouse.ValidJSON(text):
 		return nil, errors.New(warehouse.ReasonJSON)
 	case v.typ.json || v.typ.numeric():
 		return append(dst, text...), nil

@@ -1,7 +1,6 @@
 package snowflake
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -157,7 +156,7 @@ func checkJSON(texts *array.String) error {
 			continue
 		}
 		text := texts.Value(i)
-		if !json.Valid(unsafe.Slice(unsafe.StringData(text), len(text))) {
+		if !warehouse.ValidJSON(unsafe.Slice(unsafe.StringData(text), len(text))) {
 			return &inexactError{row: i, reason: warehouse.ReasonJSON}
 		}
 	}
