@@ -60,7 +60,9 @@ func parseType(in []token) (sqlType, int) {
 	case "NUMBER", "DECIMAL", "NUMERIC":
 		return sqlType{duckdb: decimalType(args)}, used
 	case "VECTOR":
-		return vectorType(args), used
+		if typ := vectorType(args); typ.duckdb != "" {
+			return typ, used
+		}
 	case "DOUBLE":
 		if len(in) > 1 && in[1].is("PRECISION") {
 			return sqlTypes["DOUBLE"], 2
