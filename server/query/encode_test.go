@@ -473,3 +473,12 @@ func TestSchemaTellsTypesAndRefusesOthers(t *testing.T) {
 		t.Error("a type that no adapter may give was taken")
 	}
 }
+
+// JSON that is none is refused and not sent as it is.
+func TestWhatIsNotJSONIsRefused(t *testing.T) {
+	for _, text := range []string{"undefined", `[1,undefined,"x"]`, "", "{", "NaN", `{"a":1} x`} {
+		if b, err := appendJSON(nil, text); err == nil {
+			t.Errorf("%q is sent as %q", text, b)
+		}
+	}
+}
