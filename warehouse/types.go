@@ -29,13 +29,18 @@ const (
 //	Decimal128(p, 0)       whole numbers that may not fit Int64
 //	Decimal128(p, s>0)     exact decimals
 //	Float64
-//	String                 text; JSON where the field's metadata says so
+//	String                 text; JSON where the field's metadata says so, and
+//	                       then every value is JSON by RFC 8259
 //	Binary
 //	Date32
-//	Time64[us] or [ns]     time of day
+//	Time64[us] or [ns]     time of day, from 0 to less than 24 hours
 //	Timestamp[us] or [ns]  without zone: a wall clock's reading
-//	Timestamp[us] or [ns], zone "UTC": an instant
+//	Timestamp[us] or [ns], zone "UTC": an instant of the years 1 to 9999
 //	Null                   a column whose every value is NULL and has no type
+//
+// An adapter reports a value that is outside of these ranges as an [Error] of
+// KindUnsupported with its column and row. So a value has the same verdict
+// whatever form the rows are sent in.
 func Canonical(t arrow.DataType) bool {
 	switch t := t.(type) {
 	case *arrow.TimestampType:
@@ -62,6 +67,19 @@ func CheckSchema(schema *arrow.Schema) error {
 	}
 	return nil
 }
+
+// The first and the last second of the years 1 to 9999, in seconds since 1970.
+const (
+	MinInstant = -62135596800
+	MaxInstant = 253402300799
+)
+
+// The reasons that adapters give for values that have no exact canonical form.
+const (
+	ReasonJSON    = "the value is not JSON"
+	ReasonTime    = "the value is not a time of day between 00:00:00 and 23:59:59.999999999; cast the column to text"
+	ReasonInstant = "the instant is not in the years 1 to 9999; cast the column to text"
+)
 
 // IsJSON reports whether the column holds JSON text.
 func IsJSON(f arrow.Field) bool {

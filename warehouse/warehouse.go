@@ -11,6 +11,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -49,6 +50,38 @@ type Statement struct {
 	// Tag names the reader in the warehouse's own query history, where the
 	// warehouse has such a thing. It holds no secret and no personal data.
 	Tag string
+	// Choose returns which of the result's columns are delivered, given the names
+	// of all of them: positions from 0, in the order of delivery, none twice. Nil
+	// delivers all columns. The adapter neither checks the type of a column that is
+	// not chosen nor decodes its values, so that such a column fails nothing. Query
+	// and Describe return an error of Choose unchanged. Choose may be called more
+	// than once and by any goroutine.
+	Choose func(names []string) ([]int, error)
+}
+
+// Columns returns the positions of the columns that the statement delivers of
+// a result whose columns have the given names. It fails with the error of
+// Choose, or where Choose returns a position that does not exist or one twice.
+func (s Statement) Columns(names []string) ([]int, error) {
+	if s.Choose == nil {
+		all := make([]int, len(names))
+		for i := range all {
+			all[i] = i
+		}
+		return all, nil
+	}
+	positions, err := s.Choose(names)
+	if err != nil {
+		return nil, err
+	}
+	seen := make(map[int]bool, len(positions))
+	for _, position := range positions {
+		if position < 0 || position >= len(names) || seen[position] {
+			return nil, fmt.Errorf("warehouse: the column at position %d of %d cannot be chosen, or is chosen twice", position, len(names))
+		}
+		seen[position] = true
+	}
+	return positions, nil
 }
 
 // Identity is whom the warehouse took us for. Fields that a warehouse does not

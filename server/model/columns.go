@@ -1,6 +1,7 @@
 package model
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"regexp"
 	"slices"
@@ -39,6 +40,15 @@ func (c Columns) isCurrent() bool { return c.Origin == Current }
 
 // areAll reports whether the list has every column of the element, so that what it lacks is no column.
 func (c Columns) areAll() bool { return c.Origin == Current && len(c.List) > 0 && !c.IsPartial }
+
+// Key is equal for lists that tell columns from helpers alike.
+func (c Columns) Key() string {
+	digest := sha256.New()
+	for _, column := range c.List {
+		fmt.Fprintf(digest, "%q %q\n", column.ColumnID, column.Label)
+	}
+	return fmt.Sprintf("%t %x", c.areAll(), digest.Sum(nil))
+}
 
 // ByLabel returns the column of a label, unless several share it.
 func (c Columns) ByLabel(label string) (column sigmaclient.Column, ok bool) {
@@ -116,36 +126,60 @@ func (m *Model) refusal(wanted []string) error {
 	return nil
 }
 
-// Match compares the labels of a result's columns with Sigma's list, adds the findings about the differences, and reports
-// for each label whether it is a helper of Sigma's own screen, which no caller wants.
-func (m *Model) Match(labels []string) (helpers []bool) {
-	listed := make(map[string]int, len(m.Columns.List)) // how often a label is not matched yet
-	ids := make(map[string]bool, len(m.Columns.List))
-	for _, c := range m.Columns.List {
-		listed[c.Label]++
-		ids[c.ColumnID] = c.ColumnID != ""
+// Helpers reports for each label of a result's columns whether the column is a helper of Sigma's own screen, which no caller
+// wants. It may be called concurrently.
+func (m *Model) Helpers(labels []string) []bool {
+	outputs := m.matchOutputs(labels)
+	helpers := make([]bool, len(labels))
+	for _, i := range outputs.helpers {
+		helpers[i] = true
 	}
-	isNamed := make(map[string]bool, len(labels))
-	helpers = make([]bool, len(labels))
-	var unlisted, left []string
-	for i, label := range labels {
-		base, ok := m.listedLabel(label, listed)
-		switch {
-		case ok:
-			isNamed[base] = true
-		case isHelper(label, ids, m.Columns.areAll()):
-			helpers[i] = true
-			left = append(left, label)
-		default:
-			unlisted = append(unlisted, label)
+	return helpers
+}
+
+// CompareOutputs compares the labels of a result's columns with Sigma's list, and adds the findings about the differences.
+func (m *Model) CompareOutputs(labels []string) {
+	outputs := m.matchOutputs(labels)
+	at := func(positions []int) (list []string) {
+		for _, i := range positions {
+			list = append(list, labels[i])
 		}
+		return list
 	}
 	if m.Columns.areAll() {
-		m.Findings.addUnlisted(unlisted)
-		m.Findings.addNotInSQL(m.absent(isNamed))
+		m.Findings.addUnlisted(at(outputs.unlisted))
+		m.Findings.addNotInSQL(m.absent(outputs.isNamed))
 	}
-	m.Findings.addHelpers(left)
-	return helpers
+	m.Findings.addHelpers(at(outputs.helpers))
+}
+
+// matchedOutputs are the columns of a result that are not in Sigma's list, by their positions, and the labels in the list
+// that the result has.
+type matchedOutputs struct {
+	helpers, unlisted []int
+	isNamed           map[string]bool
+}
+
+func (m *Model) matchOutputs(labels []string) matchedOutputs {
+	listed := make(map[string]bool, len(m.Columns.List))
+	ids := make(map[string]bool, len(m.Columns.List))
+	for _, c := range m.Columns.List {
+		listed[c.Label] = true
+		ids[c.ColumnID] = c.ColumnID != ""
+	}
+	found := matchedOutputs{isNamed: make(map[string]bool, len(labels))}
+	for i, label := range labels {
+		base, ok := listedLabel(label, listed)
+		switch {
+		case ok:
+			found.isNamed[base] = true
+		case isHelper(label, ids, m.Columns.areAll()):
+			found.helpers = append(found.helpers, i)
+		default:
+			found.unlisted = append(found.unlisted, i)
+		}
+	}
+	return found
 }
 
 // absent returns the labels in Sigma's list that a result does not have.
@@ -162,8 +196,8 @@ func (m *Model) absent(isNamed map[string]bool) []string {
 
 // listedLabel returns the label in Sigma's list that a result's column has, allowing for the suffix in brackets by which
 // Sigma tells columns of one name apart: "Name (1)", "Name (ORDERS)", "Amount (Grand Total)".
-func (m *Model) listedLabel(label string, listed map[string]int) (string, bool) {
-	if _, ok := listed[label]; ok {
+func listedLabel(label string, listed map[string]bool) (string, bool) {
+	if listed[label] {
 		return label, true
 	}
 	for range maxSuffixes {
@@ -172,7 +206,7 @@ func (m *Model) listedLabel(label string, listed map[string]int) (string, bool) 
 			return "", false
 		}
 		label = label[:open]
-		if _, ok := listed[label]; ok {
+		if listed[label] {
 			return label, true
 		}
 	}

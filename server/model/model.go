@@ -38,7 +38,8 @@ type Options struct {
 	LimitPolicy sigmasql.LimitPolicy
 }
 
-// Model is an element that has been assessed. It is not safe for concurrent use: reading it adds findings.
+// Model is an element that has been assessed. It is not safe for concurrent use, except for
+// [Model.Helpers]: reading it adds findings.
 type Model struct {
 	Name    string
 	State   pb.ModelState
@@ -102,7 +103,7 @@ func (m *Model) CatalogState() (pb.ModelState, error, []*pb.Finding) {
 		return m.State, m.problem, m.Findings.All()
 	}
 	if labels, complete := m.outputLabels(); complete {
-		m.Match(labels)
+		m.CompareOutputs(labels)
 	}
 	if !m.broken.any() {
 		return m.State, nil, m.Findings.All()

@@ -70,7 +70,7 @@ func newCell(field arrow.Field, column arrow.Array) (cell, error) {
 	case *array.String:
 		get = func(b []byte, i int) ([]byte, error) { return appendText(b, valueString, a.Value(i)) }
 		if warehouse.IsJSON(field) {
-			get = func(b []byte, i int) ([]byte, error) { return appendText(b, valueJSON, compact(a.Value(i))) }
+			get = func(b []byte, i int) ([]byte, error) { return appendJSON(b, a.Value(i)) }
 		}
 	case *array.Binary:
 		get = func(b []byte, i int) ([]byte, error) {
@@ -145,15 +145,15 @@ func appendText(b []byte, field protowire.Number, s string) ([]byte, error) {
 	return append(appendHead(b, field, len(s)), s...), nil
 }
 
-// compact strips the white space that warehouses print, and nothing else: a
-// decoder would lose digits. What is no JSON at all, such as Snowflake's
-// `undefined`, goes out as it is.
-func compact(s string) string {
+// appendJSON strips the white space that warehouses print, and nothing else: a
+// decoder would lose digits. It fails where s is not JSON, which adapters do not
+// deliver.
+func appendJSON(b []byte, s string) ([]byte, error) {
 	var short bytes.Buffer
 	if err := json.Compact(&short, []byte(s)); err != nil {
-		return s
+		return b, errors.New(warehouse.ReasonJSON)
 	}
-	return short.String()
+	return appendText(b, valueJSON, short.String())
 }
 
 // appendDecimal keeps whole numbers that fit as integers, so that a warehouse
@@ -188,16 +188,10 @@ func appendFixed(b []byte, n int64, scale int) []byte {
 	return append(b, text[len(text)-scale:]...)
 }
 
-// The years 1 to 9999, in seconds since 1970.
-const (
-	firstSecond = -62135596800
-	lastSecond  = 253402300799
-)
-
 func appendTimestamp(b []byte, n, perSecond int64) ([]byte, error) {
 	seconds, rest := floorDiv(n, perSecond)
-	if seconds < firstSecond || seconds > lastSecond {
-		return b, errors.New("an instant must lie in the years 1 to 9999")
+	if seconds < warehouse.MinInstant || seconds > warehouse.MaxInstant {
+		return b, errors.New(warehouse.ReasonInstant)
 	}
 	nanos := rest * (1e9 / perSecond)
 	size := 0

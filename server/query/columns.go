@@ -1,12 +1,9 @@
 package query
 
 import (
-	"context"
 	"fmt"
-	"strings"
-
-	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
+	"slices"
+	"sync"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
@@ -14,64 +11,80 @@ import (
 	"github.com/sigmasource/sigmasource/warehouse"
 )
 
-// choice is the columns of a result that the caller wants, in that order, or all
-// but Sigma's helper columns. It is the same schema where that is all of them.
-func (p *plan) choice(schema *arrow.Schema) (*arrow.Schema, []int, error) {
-	var indexes []int
+// choice returns the positions of the columns that the caller wants of a result
+// whose columns have the given names, in the caller's order: all but Sigma's
+// helper columns where the caller names none. It has no side effect, since a
+// warehouse may call it more than once at a time.
+func (p *plan) choice(names []string) ([]int, error) {
+	chosen := []int{}
 	if p.wanted == nil {
-		indexes = p.withoutHelpers(schema)
+		for i, isHelper := range p.assessed.Helpers(names) {
+			if !isHelper {
+				chosen = append(chosen, i)
+			}
+		}
+		return chosen, nil
+	}
+	positions := make(map[string][]int, len(names))
+	for i, name := range names {
+		positions[name] = append(positions[name], i)
 	}
 	for i, label := range p.wanted {
-		switch found := schema.FieldIndices(label); len(found) {
+		switch found := positions[label]; len(found) {
 		case 0:
-			return nil, nil, columnNotFound(p.name, fmt.Sprintf("columns[%d]", i), "the model has no such column")
+			return nil, columnNotFound(p.name, fmt.Sprintf("columns[%d]", i), "the model has no such column")
 		case 1:
-			indexes = append(indexes, found[0])
+			chosen = append(chosen, found[0])
 		default:
-			return nil, nil, columnNotFound(p.name, fmt.Sprintf("columns[%d]", i), "several columns have this label; rename one of them in Sigma")
+			return nil, columnNotFound(p.name, fmt.Sprintf("columns[%d]", i), "several columns have this label; rename one of them in Sigma")
 		}
 	}
-	if p.wanted == nil && len(indexes) == schema.NumFields() {
-		return schema, indexes, nil
-	}
-	fields := make([]arrow.Field, len(indexes))
-	for i, index := range indexes {
-		fields[i] = schema.Field(index)
-	}
-	metadata := schema.Metadata()
-	return arrow.NewSchema(fields, &metadata), indexes, nil
+	return chosen, nil
 }
 
-// withoutHelpers returns the columns of a result that are the element's own, and notes what earlier versions of this service
-// would have delivered.
-func (p *plan) withoutHelpers(schema *arrow.Schema) (indexes []int) {
-	labels := make([]string, schema.NumFields())
-	for i, field := range schema.Fields() {
-		labels[i] = field.Name
+// compareOutputs adds the findings about the columns of a result, given the names of all of them.
+func (p *plan) compareOutputs(names []string) {
+	if p.wanted == nil {
+		p.assessed.CompareOutputs(names)
 	}
-	var earlier []arrow.Field
-	for i, isHelper := range p.assessed.Match(labels) {
-		if !isHelper {
-			indexes = append(indexes, i)
-		}
-		if !isHelper || !strings.HasPrefix(labels[i], "__cond_") {
-			earlier = append(earlier, schema.Field(i))
-		}
-	}
-	p.earlier = nil
-	if len(earlier) != len(indexes) {
-		p.earlier = arrow.NewSchema(earlier, nil)
-	}
-	return indexes
 }
 
-// project narrows a result to the columns of choice.
-func (p *plan) project(result warehouse.Result) (warehouse.Result, error) {
-	schema, indexes, err := p.choice(result.Schema())
-	if err != nil || schema == result.Schema() {
-		return result, err
+// recordedNames are the names of a result's columns, as the warehouse passed them to a statement's Choose last.
+type recordedNames struct {
+	mu    sync.Mutex
+	names []string
+}
+
+// record returns a function that records the names and calls choose.
+func (r *recordedNames) record(choose func([]string) ([]int, error)) func([]string) ([]int, error) {
+	return func(names []string) ([]int, error) {
+		r.mu.Lock()
+		r.names = slices.Clone(names)
+		r.mu.Unlock()
+		return choose(names)
 	}
-	return &projection{Result: result, schema: schema, indexes: indexes}, nil
+}
+
+func (r *recordedNames) get() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.names
+}
+
+// choiceKey is equal for plans that choose the same columns of every result.
+func (p *plan) choiceKey() string {
+	if p.wanted != nil {
+		return fmt.Sprintf("%q", p.wanted)
+	}
+	return p.columns.Key()
+}
+
+// statement is a query that delivers the columns of choice. Columns that are not
+// chosen fail nothing, whatever their types and values are: the select list of
+// Sigma's SQL stays as it is, because it decides about the rows under `distinct`,
+// `group by all`, `order by 1` and `union`.
+func (p *plan) statement(sql string) warehouse.Statement {
+	return warehouse.Statement{SQL: sql, Tag: queryTag(p.name), Choose: p.choice}
 }
 
 func columnNotFound(model resource.Model, field, problem string) error {
@@ -81,26 +94,4 @@ func columnNotFound(model resource.Model, field, problem string) error {
 		Message:  field + ": " + problem,
 		Fields:   []errmap.Field{{Path: field, Problem: problem}},
 	}
-}
-
-// projection is a result with some of its columns.
-type projection struct {
-	warehouse.Result
-	schema  *arrow.Schema
-	indexes []int
-}
-
-func (p *projection) Schema() *arrow.Schema { return p.schema }
-
-func (p *projection) Next(ctx context.Context) (arrow.RecordBatch, error) {
-	batch, err := p.Result.Next(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer batch.Release()
-	chosen := make([]arrow.Array, len(p.indexes))
-	for i, index := range p.indexes {
-		chosen[i] = batch.Column(index)
-	}
-	return array.NewRecordBatch(p.schema, chosen, batch.NumRows()), nil
 }

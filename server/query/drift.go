@@ -55,13 +55,12 @@ func (s *Service) checkDrift(ctx context.Context, p *plan, schema *pb.Schema, ex
 	if expected == "" || expected == schema.GetFingerprint() {
 		return nil
 	}
-	if isEarlier, err := p.isEarlierFingerprint(expected); err != nil || isEarlier {
-		return err
-	}
 	before, err := s.store.Schema(ctx, p.name.String(), expected)
 	drift := &pb.SchemaDrift{Fingerprint: schema.GetFingerprint()}
 	message := "the columns are not those of the expected fingerprint, which was never given out for this model"
 	switch {
+	case err == nil && p.isEarlier(before, schema):
+		return nil
 	case err == nil:
 		drift.Changes = differences(before, schema)
 		message = "the columns have changed: " + summarize(drift.GetChanges())
@@ -77,18 +76,24 @@ func (s *Service) checkDrift(ctx context.Context, p *plan, schema *pb.Schema, ex
 	}
 }
 
-// isEarlierFingerprint reports whether the fingerprint is that of the present columns with the helpers of Sigma's screen
-// that earlier versions of this service delivered. A caller that expects it is not refused: the columns that are left are
-// unchanged, and the finding COLUMN_HELPER names the others.
-func (p *plan) isEarlierFingerprint(expected string) (bool, error) {
-	if p.earlier == nil {
-		return false, nil
+// isEarlier reports whether the present columns are those of a stored schema without the helpers of Sigma's screen, which
+// earlier versions of this service delivered. A caller that expects the stored schema is not refused: the columns that are
+// left are unchanged, and the finding COLUMN_HELPER names the others.
+func (p *plan) isEarlier(before, now *pb.Schema) bool {
+	if p.wanted != nil {
+		return false
 	}
-	schema, err := encodeSchema(p.earlier, p.columns, pb.DataFormat_DATA_FORMAT_ROWS)
-	if err != nil {
-		return false, err
+	names := make([]string, len(before.GetColumns()))
+	for i, c := range before.GetColumns() {
+		names[i] = c.GetName()
 	}
-	return schema.GetFingerprint() == expected, nil
+	rest := &pb.Schema{}
+	for i, isHelper := range p.assessed.Helpers(names) {
+		if !isHelper {
+			rest.Columns = append(rest.Columns, before.GetColumns()[i])
+		}
+	}
+	return fingerprint(rest) == now.GetFingerprint()
 }
 
 // differences tells how one schema became the other. Columns are the same if

@@ -2,11 +2,13 @@ package query
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/errmap"
 	"github.com/sigmasource/sigmasource/warehouse"
 )
 
@@ -20,7 +22,8 @@ const maxMisdescribed = 1000
 
 // describeMeanwhile asks the warehouse for the columns of a query that runs, once it
 // has taken its time. It gives up when the context ends, which it does as soon as the
-// query answers by itself. A failure is none of the query's: that tells its own.
+// query answers by itself. A failure of the warehouse is none of the query's: that
+// tells its own. A choice of columns that the description refutes ends the query.
 func (s *Service) describeMeanwhile(ctx context.Context, house warehouse.Warehouse, q *sharedQuery) {
 	patience := time.NewTimer(s.describeAfter)
 	defer patience.Stop()
@@ -29,12 +32,17 @@ func (s *Service) describeMeanwhile(ctx context.Context, house warehouse.Warehou
 	case <-ctx.Done():
 		return
 	}
-	schema, err := house.Describe(ctx, q.key.statement)
+	schema, err := house.Describe(ctx, q.statement)
 	if ctx.Err() != nil {
 		return // the query has answered, or nobody waits for it any more
 	}
+	var refuted *errmap.Error
+	if errors.As(err, &refuted) {
+		q.fail(refuted)
+		return
+	}
 	if err != nil {
-		s.logger.Debug("a running query was not described", "query", q.key.statement.Tag, "error", err.Error())
+		s.logger.Debug("a running query was not described", "query", q.key.tag, "error", err.Error())
 		return
 	}
 	q.change(func() { q.early = schema })

@@ -85,7 +85,7 @@ var kinds = []kind{
 			pair := rapid.SampledFrom([][2]string{
 				{"{ \"a\" : [ 1 , 2.50 ],\n \"é\": \" < \" }", `{"a":[1,2.50],"é":" < "}`},
 				{"123456789012345678901234567890", "123456789012345678901234567890"},
-				{"undefined", "undefined"}, {"", ""},
+				{" null ", "null"}, {"\n\"x\"", `"x"`},
 			}).Draw(t, "json")
 			to.(*array.StringBuilder).Append(pair[0])
 			return &pb.Value{Kind: &pb.Value_JsonValue{JsonValue: pair[1]}}
@@ -472,5 +472,14 @@ func TestSchemaTellsTypesAndRefusesOthers(t *testing.T) {
 	}
 	if _, err := encodeSchema(arrow.NewSchema([]arrow.Field{{Type: arrow.PrimitiveTypes.Int8}}, nil), model.Columns{}, pb.DataFormat_DATA_FORMAT_ROWS); err == nil {
 		t.Error("a type that no adapter may give was taken")
+	}
+}
+
+// JSON that is none is refused and not sent as it is.
+func TestWhatIsNotJSONIsRefused(t *testing.T) {
+	for _, text := range []string{"undefined", `[1,undefined,"x"]`, "", "{", "NaN", `{"a":1} x`} {
+		if b, err := appendJSON(nil, text); err == nil {
+			t.Errorf("%q is sent as %q", text, b)
+		}
 	}
 }

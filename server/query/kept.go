@@ -256,6 +256,9 @@ func (s *keptSource) readFrom(ctx context.Context, result *keptResult, n int, gi
 
 // choose takes the session's columns of a batch, from a row on.
 func (s *keptSource) choose(batch arrow.RecordBatch, from int64) arrow.RecordBatch {
+	if s.found.Columns == nil {
+		return batch.NewSlice(from, batch.NumRows())
+	}
 	columns := make([]arrow.Array, len(s.found.Columns))
 	for i, index := range s.found.Columns {
 		columns[i] = batch.Column(index)

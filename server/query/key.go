@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/apache/arrow-go/v18/arrow"
-
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
 	"github.com/sigmasource/sigmasource/warehouse"
@@ -21,8 +19,8 @@ const maxDuplicates = 10
 // countKey counts a key's values over the whole model, in the warehouse: charts
 // and grouped tables come out of Sigma at the grain of their base rows, so a
 // column that looks like a key often is none.
-func (p *plan) countKey(ctx context.Context, house warehouse.Warehouse, schema *arrow.Schema, names []string) (*pb.KeyReport, error) {
-	key, err := p.keyColumns(schema, names)
+func (p *plan) countKey(ctx context.Context, house warehouse.Warehouse, outputs, names []string) (*pb.KeyReport, error) {
+	key, err := p.keyColumns(outputs, names)
 	if err != nil {
 		return nil, err
 	}
@@ -58,16 +56,21 @@ func (p *plan) countKey(ctx context.Context, house warehouse.Warehouse, schema *
 	return report, err
 }
 
-// keyColumns are the key's columns as quoted identifiers.
-func (p *plan) keyColumns(schema *arrow.Schema, names []string) ([]string, error) {
+// keyColumns are the key's columns as quoted identifiers. outputs are the names
+// of all columns of the model's query.
+func (p *plan) keyColumns(outputs, names []string) ([]string, error) {
+	count := make(map[string]int, len(outputs))
+	for _, output := range outputs {
+		count[output]++
+	}
 	var key []string
 	for i, name := range names {
 		label := p.columns.Label(name)
 		quoted := quoteIdentifier(label)
-		switch found := schema.FieldIndices(label); {
-		case len(found) == 0:
+		switch found := count[label]; {
+		case found == 0:
 			return nil, columnNotFound(p.name, fmt.Sprintf("key_columns[%d]", i), "the model has no such column")
-		case len(found) > 1:
+		case found > 1:
 			return nil, columnNotFound(p.name, fmt.Sprintf("key_columns[%d]", i), "several columns have this label; rename one of them in Sigma")
 		case slices.Contains(key, quoted):
 			return nil, errmap.InvalidField(fmt.Sprintf("key_columns[%d]", i), "the column is named twice")

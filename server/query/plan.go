@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/apache/arrow-go/v18/arrow"
-
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/connections"
 	"github.com/sigmasource/sigmasource/server/errmap"
@@ -26,8 +24,6 @@ type plan struct {
 	assessed *model.Model  // nil until Sigma has answered
 	refused  [2]refusedSet // findings that the request and the connection refuse
 	findings *model.Findings
-	// earlier is the schema that earlier versions of this service delivered, or nil where it is the present one.
-	earlier *arrow.Schema
 }
 
 // refusedSet are the codes of findings that refuse a read.

@@ -86,7 +86,7 @@ func (s *Service) preview(ctx context.Context, p *preview, link *connections.Lin
 		group.Go(func() error { return p.countAll(groupCtx, link, plan) })
 	}
 	group.Go(func() error {
-		result, shared := s.query(groupCtx, link, warehouse.Statement{SQL: plan.query.Preview(p.limit), Tag: queryTag(name)})
+		result, shared := s.query(groupCtx, link, plan.statement(plan.query.Preview(p.limit)), plan.choiceKey())
 		p.stats.Shared = shared
 		err := s.read(groupCtx, p, link, plan, result)
 		return errors.Join(err, result.Close())
@@ -128,10 +128,7 @@ func (s *Service) read(ctx context.Context, p *preview, link *connections.Link, 
 	}
 	var sent *pb.Schema
 	if early != nil {
-		if early, _, err = plan.choice(early); err != nil {
-			return err
-		}
-		if sent, err = s.sendSchema(ctx, p, plan, early); err != nil {
+		if sent, err = s.sendSchema(ctx, p, plan, early, result.names.get()); err != nil {
 			return err
 		}
 		if err := result.answered(ctx); err != nil {
@@ -143,29 +140,27 @@ func (s *Service) read(ctx context.Context, p *preview, link *connections.Link, 
 	if err := p.progress(pb.ReadState_READ_STATE_FETCHING, result.QueryID()); err != nil {
 		return err
 	}
-	rows, err := plan.project(result)
-	if err != nil {
-		return err
-	}
 	if sent == nil {
-		if _, err := s.sendSchema(ctx, p, plan, rows.Schema()); err != nil {
+		if _, err := s.sendSchema(ctx, p, plan, result.Schema(), result.names.get()); err != nil {
 			return err
 		}
 	} else {
-		now, err := encodeSchema(rows.Schema(), plan.columns, pb.DataFormat_DATA_FORMAT_ROWS)
+		now, err := encodeSchema(result.Schema(), plan.columns, pb.DataFormat_DATA_FORMAT_ROWS)
 		if err != nil {
 			return err
 		}
-		if err := misfit(early, rows.Schema(), sent, now, result.QueryID()); err != nil {
-			s.shared.distrust(result.key.statement.Tag)
+		if err := misfit(early, result.Schema(), sent, now, result.QueryID()); err != nil {
+			s.shared.distrust(result.key.tag)
 			return err
 		}
 	}
-	return p.deliver(ctx, plan, rows)
+	return p.deliver(ctx, plan, result)
 }
 
-// sendSchema sends the columns, unless they are other ones than the caller expects.
-func (s *Service) sendSchema(ctx context.Context, p *preview, plan *plan, columns *arrow.Schema) (*pb.Schema, error) {
+// sendSchema sends the columns, unless they are other ones than the caller expects. The names are those of all columns of
+// the result.
+func (s *Service) sendSchema(ctx context.Context, p *preview, plan *plan, columns *arrow.Schema, names []string) (*pb.Schema, error) {
+	plan.compareOutputs(names)
 	if err := plan.refuseFindings(); err != nil {
 		return nil, err
 	}

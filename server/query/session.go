@@ -30,10 +30,11 @@ const defaultTTL = 6 * time.Hour
 type manifest struct {
 	Schema []byte `json:"schema"` // an Arrow IPC message
 
-	// Of a result that the warehouse keeps: how to get it again, and which of its
-	// columns are the session's.
-	Kept    warehouse.Manifest `json:"kept,omitzero"`
-	Columns []int              `json:"columns,omitempty"`
+	// Kept tells how to get a result again that the warehouse keeps.
+	Kept warehouse.Manifest `json:"kept,omitzero"`
+	// Columns is set only in sessions of earlier versions: the positions of the
+	// session's columns in a kept result, which delivers all columns.
+	Columns []int `json:"columns,omitempty"`
 }
 
 // CreateReadSession runs a model's query and makes its result readable.
@@ -75,10 +76,13 @@ func (s *Service) create(ctx context.Context, link *connections.Link, name resou
 		return nil, err
 	}
 	plan.findings.AddFull(plan.query)
-	result, err := link.Warehouse.Query(running, warehouse.Statement{SQL: plan.query.Full(), Tag: queryTag(name)})
+	statement, outputs := plan.statement(plan.query.Full()), &recordedNames{}
+	statement.Choose = outputs.record(statement.Choose)
+	result, err := link.Warehouse.Query(running, statement)
 	if err != nil {
 		return nil, withGrants(ctx, err, link, plan.query.Tables())
 	}
+	plan.compareOutputs(outputs.get())
 	made, err := s.describe(ctx, plan, result, request)
 	if err != nil {
 		return nil, errors.Join(err, result.Close())
@@ -97,8 +101,6 @@ type newSession struct {
 	streams int
 	found   manifest
 	schema  *arrow.Schema
-	columns []int // of the result
-	whole   bool  // all of them, in order
 
 	estimated int64 // rows of each stream, as far as the warehouse guesses
 }
@@ -106,13 +108,10 @@ type newSession struct {
 // describe makes a session for a result, whose columns are those that the caller
 // relies on. It stores nothing yet.
 func (s *Service) describe(ctx context.Context, plan *plan, result warehouse.Result, request *pb.CreateReadSessionRequest) (*newSession, error) {
-	fields, columns, err := plan.choice(result.Schema())
-	if err != nil {
-		return nil, err
-	}
 	if err := plan.refuseFindings(); err != nil {
 		return nil, err
 	}
+	fields := result.Schema()
 	schema, err := encodeSchema(fields, plan.columns, request.GetFormat())
 	if err != nil {
 		return nil, err
@@ -132,8 +131,8 @@ func (s *Service) describe(ctx context.Context, plan *plan, result warehouse.Res
 	name := resource.Session{Connection: plan.name.Connection, ID: id.String()}
 	made := &newSession{
 		name: name, streams: max(1, int(request.GetMaxStreamCount())),
-		schema: fields, columns: columns, whole: fields == result.Schema(),
-		found: manifest{Schema: schemaMessage(fields)},
+		schema: fields,
+		found:  manifest{Schema: schemaMessage(fields)},
 		Session: &store.Session{
 			Lease: leaseTime,
 			Key:   make([]byte, spool.KeySize),
@@ -191,7 +190,6 @@ func (s *Service) createKept(ctx context.Context, made *newSession, result wareh
 	if made.found.Kept, parts, err = result.Keep(); err != nil {
 		return nil, errors.Join(err, result.Close())
 	}
-	made.found.Columns = made.columns
 	made.streams = max(1, min(made.streams, len(made.found.Kept.Parts)))
 	made.Resource.State = pb.ReadSessionState_READ_SESSION_STATE_COMPLETE
 	made.Resource.RowCount = new(made.found.Kept.Rows())
@@ -214,9 +212,6 @@ func (s *Service) createSpooled(ctx context.Context, made *newSession, result wa
 	}
 	r.session, r.id, r.key, r.result = made.Resource, made.name.ID, made.Key, result
 	r.ctx, r.end = context.WithDeadlineCause(r.ctx, made.Resource.GetExpireTime().AsTime(), expired(made.Resource))
-	if !made.whole {
-		r.result = &projection{Result: result, schema: made.schema, indexes: made.columns}
-	}
 	if n, ok := result.DeclaredRows(); ok {
 		r.declared = &n
 	}

@@ -30,14 +30,17 @@ type sharedKey struct {
 	principal  string
 	connection string
 	etag       string
-	statement  warehouse.Statement
+	sql, tag   string // of the statement
+	choice     string // see plan.choiceKey
 }
 
 // sharedQuery is a query with one or more readers, each of which gets all rows.
 type sharedQuery struct {
-	of     *sharedQueries
-	key    sharedKey
-	cancel context.CancelFunc
+	names     recordedNames // of all columns of the result
+	of        *sharedQueries
+	key       sharedKey
+	statement warehouse.Statement
+	cancel    context.CancelFunc
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced whenever something below changes
@@ -53,9 +56,13 @@ type sharedQuery struct {
 }
 
 // query runs a statement, or joins one that runs already. It returns at once; the
-// caller waits for what it needs of the result, and closes it.
-func (s *Service) query(ctx context.Context, link *connections.Link, statement warehouse.Statement) (r *sharedResult, shared bool) {
-	key := sharedKey{connection: link.Connection.GetName(), etag: link.Connection.GetEtag(), statement: statement}
+// caller waits for what it needs of the result, and closes it. choice is equal for
+// statements that choose the same columns.
+func (s *Service) query(ctx context.Context, link *connections.Link, statement warehouse.Statement, choice string) (r *sharedResult, shared bool) {
+	key := sharedKey{
+		connection: link.Connection.GetName(), etag: link.Connection.GetEtag(),
+		sql: statement.SQL, tag: statement.Tag, choice: choice,
+	}
 	if p := auth.PrincipalFrom(ctx); p != nil {
 		key.principal = p.Name
 	}
@@ -67,6 +74,8 @@ func (s *Service) query(ctx context.Context, link *connections.Link, statement w
 		}
 	}
 	q := &sharedQuery{of: &s.shared, key: key, changed: make(chan struct{}), readers: map[*sharedResult]struct{}{}}
+	q.statement = statement
+	q.statement.Choose = q.names.record(statement.Choose)
 	r = q.join()
 	s.shared.running[key] = q
 	var running context.Context
@@ -119,7 +128,7 @@ func (q *sharedQuery) change(f func()) {
 // once the warehouse has answered.
 func (q *sharedQuery) run(ctx context.Context, house warehouse.Warehouse, answered func()) {
 	defer q.cancel()
-	result, err := house.Query(ctx, q.key.statement)
+	result, err := house.Query(ctx, q.statement)
 	answered()
 	if err == nil {
 		q.change(func() { q.result = result })
@@ -128,7 +137,16 @@ func (q *sharedQuery) run(ctx context.Context, house warehouse.Warehouse, answer
 			err = closeErr
 		}
 	}
-	q.change(func() { q.ended, q.err = true, err })
+	q.fail(err)
+}
+
+// fail ends the query, unless it has ended. A nil error is its end.
+func (q *sharedQuery) fail(err error) {
+	q.change(func() {
+		if !q.ended {
+			q.ended, q.err = true, err
+		}
+	})
 }
 
 func (q *sharedQuery) read(ctx context.Context, result warehouse.Result) error {

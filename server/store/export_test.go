@@ -64,7 +64,7 @@ func (s *Store) CutWords(ctx context.Context, connection string) error {
 		if err := s.writeCounts(ctx, tx, connection, counts); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM goose_db_version WHERE version_id >= 30`)
+		_, err = tx.ExecContext(ctx, `DELETE FROM goose_db_version WHERE version_id >= 31`)
 		return err
 	})
 }

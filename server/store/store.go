@@ -117,7 +117,7 @@ var migrations embed.FS
 // The migrations that bring the whole index up to date with what entriesOf returns.
 const (
 	indexMigration = 11 // comes after the script that makes the tables of the index
-	wordsMigration = 30 // since long words are indexed in pieces, and not cut
+	wordsMigration = 31 // since long words are indexed in pieces, and not cut
 )
 
 // migrate brings the tables up to date: the store's own, with the scripts of a folder,

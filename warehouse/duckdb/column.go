@@ -11,6 +11,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	bindings "github.com/duckdb/duckdb-go-bindings"
+
+	"github.com/sigmasource/sigmasource/warehouse"
 )
 
 // column collects a column of a batch. Arrow and DuckDB lay out most types in the
@@ -145,18 +147,22 @@ func (c *column) appendValues(v vector, from, to int) error {
 		if v.typ.id == bindings.TypeDouble {
 			return appendSame[float64](c, v, from, to)
 		}
-		return appendEach(c, v, from, to, func(x float32) (float64, bool) { return float64(x), true })
+		return appendEach(c, v, from, to, outOfRange, func(x float32) (float64, bool) { return float64(x), true })
 	case arrow.DATE32:
-		return appendEach(c, v, from, to, func(days int32) (int32, bool) {
+		return appendEach(c, v, from, to, outOfRange, func(days int32) (int32, bool) {
 			return days, days != math.MaxInt32 && days != -math.MaxInt32 // ±infinity
 		})
 	case arrow.TIME64:
-		return appendSame[int64](c, v, from, to)
+		day := v.typ.dayLength()
+		return appendEach(c, v, from, to, warehouse.ReasonTime, func(x int64) (int64, bool) { return x, x >= 0 && x < day })
 	case arrow.TIMESTAMP:
 		unit := v.typ.unit()
-		most, least := math.MaxInt64/unit, math.MinInt64/unit
-		return appendEach(c, v, from, to, func(x int64) (int64, bool) {
-			return x * unit, finite(x) && x <= most && x >= least
+		lowest, highest, reason := math.MinInt64/unit, math.MaxInt64/unit, outOfRange
+		if v.typ.id == bindings.TypeTimestampTZ {
+			lowest, highest, reason = warehouse.MinInstant*1e6, warehouse.MaxInstant*1e6+999_999, warehouse.ReasonInstant
+		}
+		return appendEach(c, v, from, to, reason, func(x int64) (int64, bool) {
+			return x * unit, finite(x) && x <= highest && x >= lowest
 		})
 	case arrow.STRING, arrow.BINARY:
 		if v.isText() {
@@ -174,13 +180,14 @@ func appendSame[T any](c *column, v vector, from, to int) error {
 }
 
 // appendEach converts value by value; exact is false where a value has no exact
-// form. What stands in the place of a NULL is converted too, and not looked at.
-func appendEach[S, D any](c *column, v vector, from, to int, convert func(S) (value D, exact bool)) error {
+// form, for the given reason. What stands in the place of a NULL is converted
+// too, and not looked at.
+func appendEach[S, D any](c *column, v vector, from, to int, reason string, convert func(S) (value D, exact bool)) error {
 	out := extend[D](c.data, to-from)
 	for i, x := range values[S](v, from, to) {
 		d, exact := convert(x)
 		if !exact && v.valid(from+i) {
-			return &inexactError{from + i, outOfRange}
+			return &inexactError{from + i, reason}
 		}
 		out[i] = d
 	}
@@ -232,14 +239,14 @@ func (c *column) appendDecimals(v vector, from, to int) error {
 			// Both are a low and a high half of 64 bits.
 			return appendSame[decimal128.Num](c, v, from, to)
 		}
-		return appendEach(c, v, from, to, func(x decimal128.Num) (decimal128.Num, bool) { return x, x.FitsInPrecision(38) })
+		return appendEach(c, v, from, to, outOfRange, func(x decimal128.Num) (decimal128.Num, bool) { return x, x.FitsInPrecision(38) })
 	case bindings.TypeUHugeInt:
-		return appendEach(c, v, from, to, func(x [2]uint64) (decimal128.Num, bool) {
+		return appendEach(c, v, from, to, outOfRange, func(x [2]uint64) (decimal128.Num, bool) {
 			n := decimal128.New(int64(x[1]), x[0])
 			return n, x[1] <= math.MaxInt64 && n.FitsInPrecision(38)
 		})
 	case bindings.TypeUBigInt:
-		return appendEach(c, v, from, to, func(x uint64) (decimal128.Num, bool) { return decimal128.FromU64(x), true })
+		return appendEach(c, v, from, to, outOfRange, func(x uint64) (decimal128.Num, bool) { return decimal128.FromU64(x), true })
 	case bindings.TypeBigInt:
 		decimals[int64](out(), v, from, to)
 	case bindings.TypeInteger:
@@ -269,11 +276,27 @@ func (t *logicalType) unit() int64 {
 	return 1
 }
 
+// dayLength returns the length of a day in units of a TIME or TIME_NS.
+func (t *logicalType) dayLength() int64 {
+	if t.id == bindings.TypeTimeNS {
+		return 86400e9
+	}
+	return 86400e6
+}
+
 // finite reports whether a timestamp is neither infinity nor -infinity.
 func finite(x int64) bool { return x != math.MaxInt64 && x != -math.MaxInt64 }
 
-// appendTexts copies texts and bytes.
+// appendTexts copies texts and bytes. JSON is validated: DuckDB also takes
+// numbers that are not finite and commas before a closing bracket.
 func (c *column) appendTexts(v vector, from, to int) error {
+	if v.typ.json {
+		for row := from; row < to; row++ {
+			if v.valid(row) && !warehouse.ValidJSON(v.bytes(row)) {
+				return &inexactError{row, warehouse.ReasonJSON}
+			}
+		}
+	}
 	start := c.data.Len()
 	length := v.length(from, to)
 	if start+length > math.MaxInt32 {

@@ -17,6 +17,7 @@ import (
 	"context"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -145,30 +146,19 @@ func (w *Warehouse) connect() (conn bindings.Connection, err error) {
 
 // open opens the database and seals it.
 func open(config Config) (db bindings.Database, err error) {
-	settings := [][2]string{
-		{"autoinstall_known_extensions", "false"},
-		{"autoload_known_extensions", "false"},
-	}
-	seal := []string{
-		"SET GLOBAL TimeZone = 'UTC'",
-		// It turns a LIMIT into a join with the rows' numbers, whose ranges are compared
-		// with those of each part of the table: the first rows of ten million take eight
-		// times as long.
-		"SET GLOBAL disabled_optimizers = 'late_materialization'",
-		"SET GLOBAL enable_external_access = false",
-		"SET GLOBAL lock_configuration = true",
-	}
+	settings := slices.Clone(startSettings)
+	var own []string
 	if config.Path != "" {
-		settings = append(settings, [2]string{"access_mode", "read_only"})
+		settings = append(settings, setting{name: "access_mode", value: "read_only"})
 	} else {
 		// DuckDB would spill a database in memory to the working directory.
-		seal = append([]string{"SET GLOBAL temp_directory = ''"}, seal...)
+		own = append(own, "SET GLOBAL temp_directory = ''")
 	}
 	if config.Threads != 0 {
-		settings = append(settings, [2]string{"threads", strconv.Itoa(config.Threads)})
+		settings = append(settings, setting{name: "threads", value: strconv.Itoa(config.Threads)})
 	}
 	if config.MemoryLimit != "" {
-		settings = append(settings, [2]string{"memory_limit", config.MemoryLimit})
+		settings = append(settings, setting{name: "memory_limit", value: config.MemoryLimit})
 	}
 
 	var options bindings.Config
@@ -176,12 +166,8 @@ func open(config Config) (db bindings.Database, err error) {
 		return db, &warehouse.Error{Kind: warehouse.KindUnavailable, Message: "DuckDB does not start"}
 	}
 	defer bindings.DestroyConfig(&options)
-	for _, s := range settings {
-		if bindings.SetConfig(options, s[0], s[1]) == bindings.StateError {
-			return db, &warehouse.Error{
-				Kind: warehouse.KindConfiguration, Object: s[0], Message: "DuckDB refuses the setting " + s[0],
-			}
-		}
+	if err := configure(options, settings); err != nil {
+		return db, err
 	}
 	var text string
 	if bindings.OpenExt(config.Path, &db, options, &text) == bindings.StateError {
@@ -189,7 +175,10 @@ func open(config Config) (db bindings.Database, err error) {
 			Kind: warehouse.KindConfiguration, Object: filepath.Base(config.Path), Message: "the database cannot be opened", Err: driverError(text),
 		}
 	}
-	if err = execute(db, seal); err != nil {
+	if err = execute(db, own); err == nil {
+		err = pin(db)
+	}
+	if err != nil {
 		bindings.Close(&db)
 	}
 	return db, err

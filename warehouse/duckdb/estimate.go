@@ -39,7 +39,7 @@ func (r *result) EstimateRows(ctx context.Context) (int64, bool) {
 	defer endTurn()
 	var explained bindings.Result
 	defer bindings.DestroyResult(&explained)
-	if bindings.Query(r.conn, "EXPLAIN (FORMAT JSON)\n"+r.sql, &explained) == bindings.StateError {
+	if bindings.Query(r.conn, "EXPLAIN (FORMAT JSON)\n"+r.statement.SQL, &explained) == bindings.StateError {
 		return 0, false
 	}
 	chunk := bindings.FetchChunk(explained)

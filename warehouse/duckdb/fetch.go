@@ -90,8 +90,8 @@ func (r *result) fetch() (f fetched) {
 		}
 		f.rows = int(bindings.DataChunkGetSize(f.chunk))
 	}
-	for i := range r.types {
-		f.vectors = append(f.vectors, bind(&r.types[i], bindings.DataChunkGetVector(f.chunk, bindings.IdxT(i))))
+	for i, position := range r.positions {
+		f.vectors = append(f.vectors, bind(&r.types[i], bindings.DataChunkGetVector(f.chunk, bindings.IdxT(position))))
 	}
 	fixed, texts := f.weigh()
 	f.bytes = f.rows*fixed + texts
@@ -117,9 +117,9 @@ func (r *result) run() error {
 // to, since they are read as raw memory. DuckDB compiles again where its
 // catalog has changed meanwhile.
 func (r *result) checkColumns() error {
-	same := int(bindings.ColumnCount(&r.rows)) == len(r.types)
+	same := int(bindings.ColumnCount(&r.rows)) == r.width
 	for i := 0; same && i < len(r.types); i++ {
-		same = bindings.ColumnType(&r.rows, bindings.IdxT(i)) == r.types[i].id
+		same = bindings.ColumnType(&r.rows, bindings.IdxT(r.positions[i])) == r.types[i].id
 	}
 	if !same {
 		return &warehouse.Error{Kind: warehouse.KindUnavailable, Message: "the tables changed while the query started; try again"}

@@ -31,9 +31,11 @@ const interruptEvery = 5 * time.Millisecond
 type result struct {
 	house     *Warehouse
 	allocator memory.Allocator
-	sql       string
+	statement warehouse.Statement
 	schema    *arrow.Schema
-	types     []logicalType
+	types     []logicalType // of the columns that are delivered
+	positions []int         // of those columns among all columns of the query
+	width     int           // the number of all columns of the query
 
 	ctx    context.Context // of the whole read
 	cancel context.CancelCauseFunc
@@ -73,7 +75,7 @@ func (w *Warehouse) Query(ctx context.Context, stmt warehouse.Statement) (wareho
 		return nil, err
 	}
 	r := &result{
-		house: w, allocator: w.config.Allocator, sql: stmt.SQL, conn: conn,
+		house: w, allocator: w.config.Allocator, statement: stmt, conn: conn,
 		closing: make(chan struct{}), interrupter: make(chan struct{}),
 	}
 	var cancel context.CancelCauseFunc
@@ -120,7 +122,7 @@ func (r *result) interruptWhenDone() {
 // start compiles the statement and learns its columns.
 func (r *result) start() error {
 	var statements bindings.ExtractedStatements
-	n := bindings.ExtractStatements(r.conn, r.sql, &statements)
+	n := bindings.ExtractStatements(r.conn, r.statement.SQL, &statements)
 	defer bindings.DestroyExtracted(&statements)
 	switch text := bindings.ExtractStatementsError(statements); {
 	case n == 0 && text != "":
@@ -140,12 +142,21 @@ func (r *result) start() error {
 	return r.describe()
 }
 
-// describe fills in the schema.
-func (r *result) describe() error {
+// describe fills in the schema, the types and the positions of the columns
+// that the statement chooses.
+func (r *result) describe() (err error) {
+	r.width = int(bindings.PreparedStatementColumnCount(r.prepared))
+	names := make([]string, r.width)
+	for i := range names {
+		names[i] = bindings.PreparedStatementColumnName(r.prepared, bindings.IdxT(i))
+	}
+	if r.positions, err = r.statement.Columns(names); err != nil {
+		return err
+	}
 	var fields []arrow.Field
-	for i := range bindings.PreparedStatementColumnCount(r.prepared) {
-		t := readType(bindings.PreparedStatementColumnLogicalType(r.prepared, i))
-		name := bindings.PreparedStatementColumnName(r.prepared, i)
+	for _, position := range r.positions {
+		t := readType(bindings.PreparedStatementColumnLogicalType(r.prepared, bindings.IdxT(position)))
+		name := names[position]
 		field, ok := t.field(name)
 		if !ok {
 			return &warehouse.Error{

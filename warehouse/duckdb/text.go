@@ -4,12 +4,16 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
+	"math/big"
 	"strconv"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	bindings "github.com/duckdb/duckdb-go-bindings"
+
+	"github.com/sigmasource/sigmasource/warehouse"
 )
 
 // appendJSON appends a value as JSON. Numbers keep all their digits; what JSON
@@ -45,8 +49,13 @@ func appendJSON(dst []byte, v vector, row int) ([]byte, error) {
 		})
 	}
 	text, err := appendText(nil, v, row)
-	if err != nil || v.typ.json || v.typ.numeric() {
-		return append(dst, text...), err
+	switch {
+	case err != nil:
+		return nil, err
+	case v.typ.json && !warehouse.ValidJSON(text):
+		return nil, errors.New(warehouse.ReasonJSON)
+	case v.typ.json || v.typ.numeric():
+		return append(dst, text...), nil
 	}
 	return appendQuoted(dst, string(text)), nil
 }
@@ -127,10 +136,9 @@ func appendText(dst []byte, v vector, row int) ([]byte, error) {
 		return append(dst, at[decimal128.Num](v, row).ToString(0)...), nil
 	case bindings.TypeUHugeInt:
 		x := at[[2]uint64](v, row)
-		if x[1] > math.MaxInt64 {
-			return nil, errors.New(outOfRange)
-		}
-		return append(dst, decimal128.New(int64(x[1]), x[0]).ToString(0)...), nil
+		wide := new(big.Int).SetUint64(x[1])
+		wide.Lsh(wide, 64).Or(wide, new(big.Int).SetUint64(x[0]))
+		return wide.Append(dst, 10), nil
 	case bindings.TypeDecimal:
 		return append(dst, decimal(v, row).ToString(int32(v.typ.scale))...), nil
 	case bindings.TypeFloat:
@@ -153,11 +161,9 @@ func appendText(dst []byte, v vector, row int) ([]byte, error) {
 		if days == math.MaxInt32 || days == -math.MaxInt32 {
 			return nil, errInfinite
 		}
-		return time.Unix(0, 0).UTC().AddDate(0, 0, int(days)).AppendFormat(dst, time.DateOnly), nil
-	case bindings.TypeTime:
-		return time.UnixMicro(at[int64](v, row)).UTC().AppendFormat(dst, "15:04:05.999999"), nil
-	case bindings.TypeTimeNS:
-		return time.Unix(0, at[int64](v, row)).UTC().AppendFormat(dst, "15:04:05.999999999"), nil
+		return appendDate(dst, time.Unix(int64(days)*86400, 0).UTC()), nil
+	case bindings.TypeTime, bindings.TypeTimeNS:
+		return appendTime(dst, v, row)
 	case bindings.TypeTimestamp, bindings.TypeTimestampS, bindings.TypeTimestampMS, bindings.TypeTimestampNS, bindings.TypeTimestampTZ:
 		return appendTimestamp(dst, v, row)
 	}
@@ -213,6 +219,30 @@ func appendUUID(dst []byte, halves [2]uint64) []byte {
 	return dst
 }
 
+// appendDate writes a date as DuckDB does, with the years before year 1 as
+// "0044-03-15 (BC)". There is no year 0: Go's year 0 is 1 BC.
+func appendDate(dst []byte, t time.Time) []byte {
+	year, month, day := t.Date()
+	era := ""
+	if year <= 0 {
+		year, era = 1-year, " (BC)"
+	}
+	return fmt.Appendf(dst, "%04d-%02d-%02d%s", year, month, day, era)
+}
+
+// appendTime refuses 24:00:00, the end of a day, as a column of its own would:
+// Arrow's times of day are less than 24 hours.
+func appendTime(dst []byte, v vector, row int) ([]byte, error) {
+	x := at[int64](v, row)
+	if x < 0 || x >= v.typ.dayLength() {
+		return nil, errors.New(warehouse.ReasonTime)
+	}
+	if v.typ.id == bindings.TypeTime {
+		x *= 1000
+	}
+	return time.Unix(0, x).UTC().AppendFormat(dst, "15:04:05.999999999"), nil
+}
+
 func appendTimestamp(dst []byte, v vector, row int) ([]byte, error) {
 	x := at[int64](v, row)
 	if !finite(x) {
@@ -229,7 +259,8 @@ func appendTimestamp(dst []byte, v vector, row int) ([]byte, error) {
 	default:
 		t = time.UnixMicro(x)
 	}
-	dst = t.UTC().AppendFormat(dst, "2006-01-02 15:04:05.999999999")
+	t = t.UTC()
+	dst = t.AppendFormat(append(appendDate(dst, t), ' '), "15:04:05.999999999")
 	if v.typ.id == bindings.TypeTimestampTZ {
 		dst = append(dst, "+00"...)
 	}

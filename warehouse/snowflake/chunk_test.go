@@ -163,15 +163,10 @@ func FuzzChunk(f *testing.F) {
 	f.Add(whole[:len(whole)-40], int64(5))
 	f.Add(numbers(f, 7), int64(0))
 	f.Add([]byte(strings.Repeat("\xff", 64)), int64(1))
-	columns := make([]column, 2)
-	for i, typ := range []string{"fixed", "text"} {
-		c, err := newColumn(typ, typ, 18, 0, 100)
-		if err != nil {
-			f.Fatal(err)
-		}
-		columns[i] = c
+	l, err := newLayout(2, []rowType{{Name: "fixed", Type: "fixed", Precision: 18}, {Name: "text", Type: "text", Length: 100, Position: 1}})
+	if err != nil {
+		f.Fatal(err)
 	}
-	schema := arrow.NewSchema([]arrow.Field{columns[0].field, columns[1].field}, nil)
 	f.Fuzz(func(t *testing.T, stream []byte, declared int64) {
 		c := chunkOf(memory.DefaultAllocator, declared, body{stream, nil})
 		defer c.close()
@@ -189,7 +184,7 @@ func FuzzChunk(f *testing.F) {
 			}
 			rows += raw.NumRows()
 			if raw.NumCols() == 2 {
-				if batch, err := convert(memory.DefaultAllocator, schema, columns, raw); err == nil {
+				if batch, err := l.convert(memory.DefaultAllocator, raw); err == nil {
 					for i := range int(batch.NumRows()) {
 						_, _ = batch.Column(0).ValueStr(i), batch.Column(1).ValueStr(i)
 					}

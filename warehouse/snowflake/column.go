@@ -28,6 +28,11 @@ type column struct {
 	scale int32
 }
 
+// unsupportedError is a column whose type has no canonical form.
+type unsupportedError struct{ column, reason string }
+
+func (e *unsupportedError) Error() string { return fmt.Sprintf("column %q: %s", e.column, e.reason) }
+
 // newColumn takes the figures of Snowflake's row type.
 func newColumn(name, typ string, precision, scale int32, length int64) (column, error) {
 	c := column{typ: strings.ToLower(typ), scale: scale}
@@ -66,10 +71,10 @@ func newColumn(name, typ string, precision, scale int32, length int64) (column, 
 	case "timestamp_ltz", "timestamp_tz":
 		words, canonical = fmt.Sprintf("%s(%d)", words, scale), arrow.FixedWidthTypes.Timestamp_us
 	default:
-		return c, fmt.Errorf("column %q: %s has no exact form here; cast it to VARCHAR", name, words)
+		return c, &unsupportedError{name, words + " has no exact form here; cast it to VARCHAR"}
 	}
 	if scale < 0 || scale > 37 || strings.HasPrefix(c.typ, "time") && scale > 9 {
-		return c, fmt.Errorf("column %q: the scale %d is not one of Snowflake's", name, scale)
+		return c, &unsupportedError{name, fmt.Sprintf("the scale %d is not one of Snowflake's", scale)}
 	}
 	metadata := map[string]string{warehouse.MetadataType: words}
 	if json {
@@ -81,7 +86,7 @@ func newColumn(name, typ string, precision, scale int32, length int64) (column, 
 
 // inexactError is a value that has no exact canonical form.
 type inexactError struct {
-	column, row int // in the batch
+	column, row int // of the layout, and in the batch
 	reason      string
 }
 
@@ -89,10 +94,11 @@ func (e *inexactError) Error() string { return e.reason }
 
 var errEncoding = errors.New("snowflake: a column is not encoded as its type should be")
 
-// convert returns a batch of the canonical types with the values of raw. It
-// fails with an *inexactError, or with errDamaged where raw is not sound: the
-// Arrow reader does not check the offsets that it reads.
-func convert(mem memory.Allocator, schema *arrow.Schema, columns []column, raw arrow.RecordBatch) (batch arrow.RecordBatch, err error) {
+// convert returns a batch of the canonical types with the values of raw, which
+// has all columns of the result. It fails with an *inexactError, or with
+// errDamaged where raw is not sound: the Arrow reader does not check the offsets
+// that it reads. It does not look at columns that are not delivered.
+func (l layout) convert(mem memory.Allocator, raw arrow.RecordBatch) (batch arrow.RecordBatch, err error) {
 	var arrays []arrow.Array
 	defer func() {
 		for _, a := range arrays {
@@ -102,8 +108,8 @@ func convert(mem memory.Allocator, schema *arrow.Schema, columns []column, raw a
 			batch, err = nil, fmt.Errorf("%w: %v", errDamaged, p)
 		}
 	}()
-	for i, c := range columns {
-		a, err := c.convert(mem, raw.Column(i))
+	for i, c := range l.columns {
+		a, err := c.convert(mem, raw.Column(l.positions[i]))
 		if err != nil {
 			var inexact *inexactError
 			if errors.As(err, &inexact) {
@@ -113,7 +119,7 @@ func convert(mem memory.Allocator, schema *arrow.Schema, columns []column, raw a
 		}
 		arrays = append(arrays, a)
 	}
-	return array.NewRecordBatch(schema, arrays, raw.NumRows()), nil
+	return array.NewRecordBatch(l.schema, arrays, raw.NumRows()), nil
 }
 
 // convert returns the canonical form of an array, which the caller releases.
@@ -132,9 +138,29 @@ func (c column) convert(mem memory.Allocator, raw arrow.Array) (arrow.Array, err
 	if text, ok := raw.(*array.String); ok {
 		// A bad offset shows here and not at some reader's.
 		_ = text.ValueBytes()
+		if warehouse.IsJSON(c.field) {
+			if err := checkJSON(text); err != nil {
+				return nil, err
+			}
+		}
 	}
 	raw.Retain()
 	return raw, nil
+}
+
+// checkJSON finds the first value that is not JSON. Without STRICT_JSON_OUTPUT,
+// which the login pins, Snowflake writes missing elements of arrays as undefined.
+func checkJSON(texts *array.String) error {
+	for i := range texts.Len() {
+		if texts.IsNull(i) {
+			continue
+		}
+		text := texts.Value(i)
+		if !warehouse.ValidJSON(unsafe.Slice(unsafe.StringData(text), len(text))) {
+			return &inexactError{row: i, reason: warehouse.ReasonJSON}
+		}
+	}
+	return nil
 }
 
 // integers writes what f makes of the values of an integer array: Snowflake chooses
@@ -203,7 +229,16 @@ func (c column) convertTime(mem memory.Allocator, raw arrow.Array) (arrow.Array,
 		unit = pow10(9 - c.scale)
 	}
 	return build(mem, c.field.Type, raw, func(out []int64) error {
-		return integers(out, raw, func(x int64) int64 { return x * unit })
+		if err := integers(out, raw, func(x int64) int64 { return x * unit }); err != nil {
+			return err
+		}
+		day := 86400 * pow10(c.scale) * unit
+		for i, x := range out {
+			if (x < 0 || x >= day) && raw.IsValid(i) {
+				return &inexactError{row: i, reason: warehouse.ReasonTime}
+			}
+		}
+		return nil
 	})
 }
 
@@ -241,19 +276,21 @@ func (c column) convertTimestamp(mem memory.Allocator, raw arrow.Array) (arrow.A
 		if err := integers(out, scaled, same); err != nil {
 			return err
 		}
-		most, least := math.MaxInt64/unit-1, math.MinInt64/unit+1
+		highest, lowest, isInstant := math.MaxInt64/unit-1, math.MinInt64/unit+1, c.typ != "timestamp_ntz"
 		for i, x := range out {
 			whole, nanos := x/per, x%per*(1000/per)
 			if fraction != nil {
 				nanos = int64(fraction[i])
 			}
-			if out[i] = whole*unit + nanos/1000; whole <= most && whole >= least && nanos%1000 == 0 || raw.IsNull(i) {
-				continue
-			}
-			if nanos%1000 != 0 {
+			switch out[i] = whole*unit + nanos/1000; {
+			case raw.IsNull(i):
+			case nanos%1000 != 0:
 				return &inexactError{row: i, reason: "the timestamp has digits beyond microseconds; cast the column to scale 6"}
+			case whole > highest || whole < lowest:
+				return &inexactError{row: i, reason: "the timestamp is out of range"}
+			case isInstant && (out[i] < warehouse.MinInstant*1e6 || out[i] > warehouse.MaxInstant*1e6+999_999):
+				return &inexactError{row: i, reason: warehouse.ReasonInstant}
 			}
-			return &inexactError{row: i, reason: "the timestamp is out of range"}
 		}
 		return nil
 	})

@@ -158,3 +158,37 @@ func TestTimestampForms(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkJSON converts JSON columns, whose values are validated, beside text
+// columns of the same bytes, whose values are not.
+func BenchmarkJSON(b *testing.B) {
+	for _, value := range []struct{ name, text string }{
+		{"30 bytes", `{"a":1,"b":"text","c":[true]}`},
+		{"1 KB", `{"list":[` + strings.Repeat(`{"id":12345,"name":"a name"},`, 34) + `null]}`},
+	} {
+		for _, typ := range []string{"text", "variant"} {
+			b.Run(value.name+"/"+typ, func(b *testing.B) {
+				const rows = 10_000
+				builder := array.NewStringBuilder(memory.DefaultAllocator)
+				defer builder.Release()
+				for range rows {
+					builder.Append(value.text)
+				}
+				raw := builder.NewArray()
+				defer raw.Release()
+				c, err := newColumn("A", typ, 0, 0, 0)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.SetBytes(int64(rows * len(value.text)))
+				for b.Loop() {
+					converted, err := c.convert(memory.DefaultAllocator, raw)
+					if err != nil {
+						b.Fatal(err)
+					}
+					converted.Release()
+				}
+			})
+		}
+	}
+}

@@ -92,6 +92,10 @@ func translate(ctx context.Context, err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
+	var choice *choiceError
+	if errors.As(err, &choice) {
+		return choice.err
+	}
 	var failure *gosnowflake.SnowflakeError
 	if errors.As(err, &failure) {
 		return translateFailure(failure)

@@ -35,7 +35,7 @@ func FuzzOnlyQuery(f *testing.F) {
 }
 
 func FuzzDecryptPKCS8(f *testing.F) {
-	for _, name := range []string{"des3.pem", "aes128.pem", "aes256.pem"} {
+	for _, name := range []string{"des3.pem", "aes128.pem", "aes256.pem", "keys/scrypt.pem", "keys/pbes1-sha1-3des.pem", "keys/prf-sha512-256.pem"} {
 		text, err := os.ReadFile("testdata/" + name)
 		if err != nil {
 			f.Fatal(err)

@@ -29,20 +29,11 @@ var (
 	_ warehouse.Kept   = (*result)(nil)
 )
 
-// rowType is a column as Snowflake describes it, and as a manifest keeps it.
-type rowType struct {
-	Name      string `json:"name"`
-	Type      string `json:"type"`
-	Precision int32  `json:"precision"`
-	Scale     int32  `json:"scale"`
-	Length    int64  `json:"length"`
-}
-
 // Keep implements [warehouse.Kept].
 func (r *result) Keep() (warehouse.Manifest, warehouse.Parts, error) {
 	manifest := warehouse.Manifest{QueryID: r.queryID}
 	var err error
-	if manifest.Columns, err = json.Marshal(r.types); err != nil {
+	if manifest.Columns, err = r.layout.encode(); err != nil {
 		return manifest, nil, err
 	}
 	for i, s := range r.chunks {
@@ -56,7 +47,7 @@ func (r *result) Keep() (warehouse.Manifest, warehouse.Parts, error) {
 	if problem := r.manifest.problem(); problem != "" {
 		return manifest, nil, r.failed(warehouse.KindIncomplete, problem)
 	}
-	p := r.house.parts(r.queryID, r.schema, r.columns, r.chunks)
+	p := r.house.parts(r.queryID, r.layout, r.chunks)
 	r.chunks = nil
 	return manifest, p, r.Close()
 }
@@ -79,8 +70,7 @@ func lasting(s source) (source, error) {
 type parts struct {
 	house   *Warehouse
 	queryID string
-	schema  *arrow.Schema
-	columns []column
+	layout  layout
 	sources []source
 
 	ctx    context.Context // ends with Close and with the warehouse
@@ -89,19 +79,19 @@ type parts struct {
 
 var errPartsClosed = &warehouse.Error{Kind: warehouse.KindUnavailable, Message: "the result is closed"}
 
-func (w *Warehouse) parts(queryID string, schema *arrow.Schema, columns []column, sources []source) *parts {
+func (w *Warehouse) parts(queryID string, l layout, sources []source) *parts {
 	ctx, cancel := context.WithCancelCause(w.lifetime)
-	return &parts{house: w, queryID: queryID, schema: schema, columns: columns, sources: sources, ctx: ctx, cancel: cancel}
+	return &parts{house: w, queryID: queryID, layout: l, sources: sources, ctx: ctx, cancel: cancel}
 }
 
-func (p *parts) Schema() *arrow.Schema { return p.schema }
+func (p *parts) Schema() *arrow.Schema { return p.layout.schema }
 
 // Open returns the part as a result of its own.
 func (p *parts) Open(part int) (warehouse.Part, error) {
 	if part < 0 || part >= len(p.sources) {
 		return nil, fmt.Errorf("snowflake: there is no part %d of %d", part, len(p.sources))
 	}
-	r := &result{house: p.house, allocator: p.house.config.Allocator, queryID: p.queryID, schema: p.schema, columns: p.columns,
+	r := &result{house: p.house, allocator: p.house.config.Allocator, queryID: p.queryID, layout: p.layout,
 		chunks: p.sources[part : part+1 : part+1], number: part}
 	r.manifest = newManifest(p.sources[part].rows(), r.chunks)
 	r.ctx, r.cancel = context.WithCancelCause(p.ctx)
@@ -115,7 +105,7 @@ func (p *parts) Close() error {
 
 // Reopen implements [warehouse.Keeper].
 func (w *Warehouse) Reopen(ctx context.Context, manifest warehouse.Manifest) (warehouse.Parts, error) {
-	columns, schema, err := readColumns(manifest.Columns)
+	recorded, err := decodeLayout(manifest.Columns)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +148,7 @@ func (w *Warehouse) Reopen(ctx context.Context, manifest warehouse.Manifest) (wa
 		return nil, &warehouse.Error{Kind: warehouse.KindIncomplete, QueryID: manifest.QueryID,
 			Message: fmt.Sprintf("Snowflake now declares %d rows in %d parts, and declared %d in %d when the query ran", found.Data.Total, len(sources), manifest.Rows(), len(manifest.Parts))}
 	}
-	return w.parts(manifest.QueryID, schema, columns, sources), nil
+	return w.parts(manifest.QueryID, recorded, sources), nil
 }
 
 // gone tells a result that Snowflake has no more from a failure in passing.
@@ -173,22 +163,6 @@ func gone(err error, queryID string) error {
 		}
 	}
 	return err
-}
-
-func readColumns(data json.RawMessage) (columns []column, schema *arrow.Schema, err error) {
-	var types []rowType
-	if err := json.Unmarshal(data, &types); err != nil {
-		return nil, nil, fmt.Errorf("snowflake: the manifest tells no columns: %w", err)
-	}
-	var fields []arrow.Field
-	for _, t := range types {
-		c, err := newColumn(t.Name, t.Type, t.Precision, t.Scale, t.Length)
-		if err != nil {
-			return nil, nil, err
-		}
-		columns, fields = append(columns, c), append(fields, c.field)
-	}
-	return columns, arrow.NewSchema(fields, nil), nil
 }
 
 // fetch lets the driver fetch a result by its query's id, and returns the answer.

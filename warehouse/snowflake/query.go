@@ -22,10 +22,8 @@ type result struct {
 	house     *Warehouse
 	allocator memory.Allocator
 	queryID   string
-	schema    *arrow.Schema
-	columns   []column
+	layout    layout
 	manifest  manifest
-	types     []rowType
 
 	ctx    context.Context // of the whole read
 	cancel context.CancelCauseFunc
@@ -64,7 +62,7 @@ func (w *Warehouse) Query(ctx context.Context, stmt warehouse.Statement) (wareho
 	done := make(chan outcome, 1)
 	go func() {
 		defer w.requests.Done()
-		r, err := w.run(ctx, query, stmt.Tag)
+		r, err := w.run(ctx, query, stmt)
 		done <- outcome{r, err}
 	}()
 	select {
@@ -92,8 +90,8 @@ func (w *Warehouse) begin() bool {
 }
 
 // run executes the query.
-func (w *Warehouse) run(ctx context.Context, query, tag string) (*result, error) {
-	return inSession(ctx, w, func(session any) (*result, error) { return w.execute(ctx, session, query, tag) })
+func (w *Warehouse) run(ctx context.Context, query string, stmt warehouse.Statement) (*result, error) {
+	return inSession(ctx, w, func(session any) (*result, error) { return w.execute(ctx, session, query, stmt) })
 }
 
 // inSession does something in a session, and again in another where one was lost: at
@@ -137,7 +135,7 @@ func inOneSession[T any](ctx context.Context, w *Warehouse, do func(session any)
 	return done, cmp.Or(doErr, rawErr)
 }
 
-func (w *Warehouse) execute(ctx context.Context, session any, query, tag string) (*result, error) {
+func (w *Warehouse) execute(ctx context.Context, session any, query string, stmt warehouse.Statement) (*result, error) {
 	streamer, ok := session.(interface {
 		QueryArrowStream(context.Context, string, ...driver.NamedValue) (gosnowflake.ArrowStreamLoader, error)
 	})
@@ -146,8 +144,8 @@ func (w *Warehouse) execute(ctx context.Context, session any, query, tag string)
 	}
 	queryID := make(chan string, 1)
 	ctx = gosnowflake.WithQueryIDChan(ctx, queryID)
-	if tag != "" {
-		ctx = gosnowflake.WithQueryTag(ctx, tag)
+	if stmt.Tag != "" {
+		ctx = gosnowflake.WithQueryTag(ctx, stmt.Tag)
 	}
 	ctx, err := gosnowflake.WithMultiStatement(ctx, 1)
 	if err != nil {
@@ -165,18 +163,19 @@ func (w *Warehouse) execute(ctx context.Context, session any, query, tag string)
 	if len(loader.JSONData()) > 0 {
 		return nil, r.failed(warehouse.KindUnsupported, "Snowflake answers this statement in JSON and not in Arrow")
 	}
-	var fields []arrow.Field
-	for _, t := range loader.RowTypes() {
-		c, err := newColumn(t.Name, t.Type, int32(t.Precision), int32(t.Scale), t.Length)
-		if err != nil {
+	var types []rowType
+	for i, t := range loader.RowTypes() {
+		types = append(types, rowType{t.Name, t.Type, int32(t.Precision), int32(t.Scale), t.Length, i})
+	}
+	if r.layout, err = chosenLayout(stmt, types); err != nil {
+		var unsupported *unsupportedError
+		if errors.As(err, &unsupported) {
 			e := r.failed(warehouse.KindUnsupported, err.Error())
-			e.Column = t.Name
+			e.Column = unsupported.column
 			return nil, e
 		}
-		r.columns, fields = append(r.columns, c), append(fields, c.field)
-		r.types = append(r.types, rowType{t.Name, t.Type, int32(t.Precision), int32(t.Scale), t.Length})
+		return nil, err
 	}
-	r.schema = arrow.NewSchema(fields, nil)
 	batches, err := loader.GetBatches()
 	if err != nil {
 		return nil, r.failed(warehouse.KindIncomplete, "the first part of the result cannot be read")
@@ -225,7 +224,7 @@ func isWordByte(b byte) bool {
 func (r *result) QueryID() string { return r.queryID }
 
 // Schema implements [warehouse.Result].
-func (r *result) Schema() *arrow.Schema { return r.schema }
+func (r *result) Schema() *arrow.Schema { return r.layout.schema }
 
 // DeclaredRows implements [warehouse.Result].
 func (r *result) DeclaredRows() (int64, bool) { return r.manifest.rows, true }
@@ -318,14 +317,14 @@ func (r *result) chunkFailed(err error) error {
 
 func (r *result) convert(raw arrow.RecordBatch) (_ arrow.RecordBatch, err error) {
 	defer raw.Release()
-	if int(raw.NumCols()) != len(r.columns) {
-		return nil, r.failed(warehouse.KindIncomplete, fmt.Sprintf("%d columns came instead of %d", raw.NumCols(), len(r.columns)))
+	if int(raw.NumCols()) != r.layout.width {
+		return nil, r.failed(warehouse.KindIncomplete, fmt.Sprintf("%d columns came instead of %d", raw.NumCols(), r.layout.width))
 	}
-	batch, err := convert(r.allocator, r.schema, r.columns, raw)
+	batch, err := r.layout.convert(r.allocator, raw)
 	if err != nil {
 		var inexact *inexactError
 		if errors.As(err, &inexact) {
-			name, row := r.schema.Field(inexact.column).Name, r.read+int64(inexact.row)+1
+			name, row := r.layout.schema.Field(inexact.column).Name, r.read+int64(inexact.row)+1
 			e := r.failed(warehouse.KindUnsupported, fmt.Sprintf("column %q, row %d: %s", name, row, inexact.reason))
 			e.Column, e.Row = name, row
 			return nil, e

@@ -18,8 +18,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -106,8 +106,7 @@ func Open(config Config) (*Warehouse, error) {
 		return nil, err
 	}
 	config.Allocator = cmp.Or[memory.Allocator](config.Allocator, memory.DefaultAllocator)
-	inner := gosnowflake.NewConnector(gosnowflake.SnowflakeDriver{}, driverConfig)
-	db := sql.OpenDB(connector{inner})
+	db := sql.OpenDB(connector{driverConfig})
 	db.SetMaxOpenConns(cmp.Or(config.MaxSessions, defaultMaxSessions))
 	db.SetMaxIdleConns(cmp.Or(config.MaxSessions, defaultMaxSessions))
 	db.SetConnMaxIdleTime(sessionIdle)
@@ -121,24 +120,10 @@ func (c Config) driverConfig() (gosnowflake.Config, error) {
 	if err != nil {
 		return gosnowflake.Config{}, err
 	}
-	parameters := map[string]string{
-		"TIMEZONE":                  "UTC",
-		"GO_QUERY_RESULT_FORMAT":    "ARROW",
-		"ROWS_PER_RESULTSET":        "0", // an account may limit every result, without a word
-		"JSON_INDENT":               "0",
-		"GEOGRAPHY_OUTPUT_FORMAT":   "GeoJSON",
-		"GEOMETRY_OUTPUT_FORMAT":    "GeoJSON",
-		"CLIENT_TELEMETRY_ENABLED":  "false",
-		"CLIENT_SESSION_KEEP_ALIVE": "false", // it would run a goroutine per session
-	}
-	if c.StatementTimeout > 0 {
-		seconds := max(1, int(c.StatementTimeout/time.Second))
-		parameters["STATEMENT_TIMEOUT_IN_SECONDS"] = strconv.Itoa(seconds)
-	}
 	driverConfig := gosnowflake.Config{
 		Account: address.account, Host: address.host, Port: address.port, Protocol: address.protocol,
 		User: c.User, Role: c.Role, Warehouse: c.Warehouse, Database: c.Database, Schema: c.Schema,
-		Params:                    map[string]*string{},
+		Params:                    c.loginParameters(),
 		Application:               "sigmasource",
 		ValidateDefaultParameters: gosnowflake.ConfigBoolTrue,
 		//lint:ignore SA1019 this version has no other way
@@ -150,9 +135,6 @@ func (c Config) driverConfig() (gosnowflake.Config, error) {
 		//lint:ignore SA1019 the session parameter alone lets the login be reported
 		DisableTelemetry: true,
 	}
-	for name, value := range parameters {
-		driverConfig.Params[name] = &value
-	}
 	return driverConfig, c.authenticate(&driverConfig)
 }
 
@@ -160,7 +142,14 @@ func (c Config) driverConfig() (gosnowflake.Config, error) {
 // has left goes on for a while, and the pool keeps its session: Snowflake would keep
 // the session of a login that is cut off for hours, and nobody could log out of it.
 // No caller waits for that, see [Warehouse.Query].
-type connector struct{ driver.Connector }
+//
+// Each login has session parameters of its own: the driver writes what an answer
+// says about the account's parameters into the map that it got, and would set all
+// of them at the next login with that map.
+type connector struct{ config gosnowflake.Config }
+
+// Driver implements [driver.Connector].
+func (connector) Driver() driver.Driver { return gosnowflake.SnowflakeDriver{} }
 
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	login, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -169,7 +158,9 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 		time.AfterFunc(farewellTimeout, func() { giveUp(ctx.Err()) })
 	})
 	defer stop()
-	conn, err := c.Connector.Connect(context.WithValue(login, giveUpKey{}, giveUp))
+	config := c.config
+	config.Params = maps.Clone(config.Params)
+	conn, err := gosnowflake.NewConnector(gosnowflake.SnowflakeDriver{}, config).Connect(context.WithValue(login, giveUpKey{}, giveUp))
 	var network *networkError
 	if err != nil && errors.As(context.Cause(login), &network) {
 		err = network

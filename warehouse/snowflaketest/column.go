@@ -2,6 +2,7 @@ package snowflaketest
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -15,6 +16,9 @@ type column struct {
 	kind             columnKind
 	precision, scale int64
 	projection       string // DuckDB expression over ?, see projection
+	dimension        int    // of a vector
+	ofFloats         bool   // a vector's elements
+	indent           int    // of semi-structured values: spaces a level; 0: no white space
 }
 
 type columnKind string
@@ -34,6 +38,7 @@ const (
 	variantColumn      columnKind = "variant"
 	objectColumn       columnKind = "object"
 	arrayColumn        columnKind = "array"
+	vectorColumn       columnKind = "vector"
 )
 
 // Sizes that Snowflake gives columns without a declared one.
@@ -43,10 +48,24 @@ const (
 	maxScale        = 9 // of times and timestamps: nanoseconds
 )
 
-// columnOf maps a DuckDB type, as DESCRIBE spells it, to Snowflake's.
-func columnOf(name, typ string) (column, error) {
+// columnOf maps a DuckDB type, as DESCRIBE spells it, to Snowflake's, for a
+// session with the given parameters.
+func columnOf(name, typ string, parameters map[string]string) (column, error) {
 	c := column{name: name, projection: "?"}
+	if n, err := strconv.Atoi(parameters["JSON_INDENT"]); err == nil {
+		c.indent = n
+	}
 	switch {
+	case typ == geographyStruct:
+		return c.point(parameters["GEOGRAPHY_OUTPUT_FORMAT"], `?."$longitude"`, `?."$latitude"`), nil
+	case typ == geometryStruct:
+		return c.point(parameters["GEOMETRY_OUTPUT_FORMAT"], `?."$x"`, `?."$y"`), nil
+	case vectorTypes.MatchString(typ):
+		m := vectorTypes.FindStringSubmatch(typ)
+		c.kind, c.ofFloats, c.projection = vectorColumn, m[1] == "FLOAT", "CAST(to_json(?) AS VARCHAR)"
+		var err error
+		c.dimension, err = strconv.Atoi(m[2])
+		return c, err
 	case strings.HasPrefix(typ, "DECIMAL("):
 		p, s, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(typ, "DECIMAL("), ")"), ",")
 		var err error
@@ -109,6 +128,22 @@ func columnOf(name, typ string) (column, error) {
 		return column{}, &Error{Code: "002003", State: "42601", Message: "SQL compilation error:\nUnsupported data type '" + typ + "'."}
 	}
 	return c, nil
+}
+
+// vectorTypes are the DuckDB types that stand for VECTOR.
+var vectorTypes = regexp.MustCompile(`^(FLOAT|INTEGER)\[([0-9]+)\]$`)
+
+// point is a column of points in one of the output formats: an OBJECT in GeoJSON,
+// otherwise text.
+func (c column) point(format, x, y string) column {
+	if strings.EqualFold(format, "GeoJSON") {
+		c.kind = objectColumn
+		c.projection = "CASE WHEN ? IS NOT NULL THEN CAST(json_object('coordinates', json_array(" + x + ", " + y + "), 'type', 'Point') AS VARCHAR) END"
+		return c
+	}
+	c.kind = textColumn
+	c.projection = "CASE WHEN ? IS NOT NULL THEN 'POINT(' || " + x + " || ' ' || " + y + " || ')' END"
+	return c
 }
 
 // unitsPerSecond is the unit of the number that stands for a timestamp.

@@ -27,6 +27,14 @@ type Config struct {
 	Roles      []Role   // roles that users have but that are not listed here read everything
 	Warehouses []string // all running
 
+	// Parameters are session parameters of the account, which hold where neither
+	// the user nor the session has another value. The server honours TIMEZONE,
+	// QUOTED_IDENTIFIERS_IGNORE_CASE, STRICT_JSON_OUTPUT, JSON_INDENT,
+	// BINARY_INPUT_FORMAT, BINARY_OUTPUT_FORMAT, GEOGRAPHY_OUTPUT_FORMAT,
+	// GEOMETRY_OUTPUT_FORMAT, ROWS_PER_RESULTSET, STATEMENT_TIMEOUT_IN_SECONDS and
+	// GO_QUERY_RESULT_FORMAT.
+	Parameters map[string]string
+
 	// InlineRows is how many rows come within the answer to a query; the rest
 	// comes in chunks. 0 means 1,000, a negative number none.
 	InlineRows int
@@ -57,6 +65,8 @@ type User struct {
 	Warehouse string   // default warehouse, may be empty
 	Database  string   // default database, may be empty
 	Schema    string   // default schema, may be empty
+
+	Parameters map[string]string // as Config.Parameters, of this user
 }
 
 // Role may read tables.

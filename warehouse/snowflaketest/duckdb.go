@@ -23,9 +23,14 @@ const macros = `
 CREATE MACRO memory.main.SF_TO_VARCHAR(x) AS CASE typeof(x)
 	WHEN 'TIMESTAMP WITH TIME ZONE' THEN strftime(TRY_CAST(CAST(x AS VARCHAR) AS TIMESTAMPTZ), '%Y-%m-%d %H:%M:%S.%g %z00')
 	WHEN 'TIMESTAMP' THEN strftime(TRY_CAST(CAST(x AS VARCHAR) AS TIMESTAMP), '%Y-%m-%d %H:%M:%S.%g')
-	WHEN 'BLOB' THEN hex(TRY_CAST(CAST(x AS VARCHAR) AS BLOB))
+	WHEN 'BLOB' THEN CASE getvariable('BINARY_OUTPUT_FORMAT') WHEN 'BASE64' THEN base64(TRY_CAST(CAST(x AS VARCHAR) AS BLOB))
+		ELSE hex(TRY_CAST(CAST(x AS VARCHAR) AS BLOB)) END
 	WHEN 'JSON' THEN TRY_CAST(CAST(x AS VARCHAR) AS JSON)->>'$'
 	ELSE CAST(x AS VARCHAR) END;
+CREATE MACRO memory.main.SF_TO_BINARY
+	(x BLOB) AS x,
+	(x VARCHAR) AS CASE getvariable('BINARY_INPUT_FORMAT') WHEN 'BASE64' THEN from_base64(x)
+		WHEN 'UTF-8' THEN encode(x) WHEN 'UTF8' THEN encode(x) ELSE unhex(x) END;
 CREATE MACRO memory.main.SF_DATE_TRUNC
 	(p, x DATE) AS CAST(date_trunc(p, x) AS DATE),
 	(p, x TIMESTAMP) AS date_trunc(p, x),
@@ -78,12 +83,14 @@ func prepareConn(ctx context.Context, conn *sql.Conn, state sessionState) error 
 		path = quoteIdentifier(state.names.database) + "." + quoteIdentifier(state.names.schema) + "," + path
 	}
 	_, err := conn.ExecContext(ctx, "SET TimeZone = "+quoteText(state.params["TIMEZONE"])+
-		"; SET search_path = "+quoteText(path))
+		"; SET search_path = "+quoteText(path)+
+		"; SET VARIABLE BINARY_INPUT_FORMAT = "+quoteText(strings.ToUpper(state.params["BINARY_INPUT_FORMAT"]))+
+		"; SET VARIABLE BINARY_OUTPUT_FORMAT = "+quoteText(strings.ToUpper(state.params["BINARY_OUTPUT_FORMAT"])))
 	return err
 }
 
 // describe compiles a query and returns its columns.
-func describe(ctx context.Context, conn *sql.Conn, query string) (columns []column, err error) {
+func describe(ctx context.Context, conn *sql.Conn, query string, state sessionState) (columns []column, err error) {
 	rows, err := conn.QueryContext(ctx, "DESCRIBE "+query)
 	if err != nil {
 		return nil, err
@@ -95,7 +102,7 @@ func describe(ctx context.Context, conn *sql.Conn, query string) (columns []colu
 		if err := rows.Scan(&name, &typ, &rest[0], &rest[1], &rest[2], &rest[3]); err != nil {
 			return nil, err
 		}
-		col, err := columnOf(name, typ)
+		col, err := columnOf(name, typ, state.params)
 		if err != nil {
 			return nil, err
 		}

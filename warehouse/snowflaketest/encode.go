@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -45,14 +46,14 @@ func (v *vector) add(value driver.Value) error {
 		return take(v, &v.bools, value)
 	case binaryColumn:
 		return take(v, &v.blobs, value)
-	case textColumn:
+	case textColumn, vectorColumn:
 		return take(v, &v.texts, value)
 	case variantColumn, objectColumn, arrayColumn:
 		if err := take(v, &v.texts, value); err != nil || value == nil {
 			return err
 		}
 		last := len(v.texts) - 1
-		pretty, err := prettyJSON(v.texts[last])
+		pretty, err := prettyJSON(v.texts[last], v.column.indent)
 		v.texts[last] = pretty
 		return err
 	}
@@ -103,9 +104,9 @@ func (v *vector) addBig(n *big.Int) {
 	v.wide = append(v.wide, n)
 }
 
-// prettyJSON writes JSON as Snowflake shows a VARIANT: two spaces a level,
-// the keys of an object in order.
-func prettyJSON(s string) (string, error) {
+// prettyJSON writes JSON as Snowflake shows a VARIANT: so many spaces a level,
+// the keys of an object in order, and undefined for a missing element.
+func prettyJSON(s string, indent int) (string, error) {
 	d := json.NewDecoder(bytes.NewReader([]byte(s)))
 	d.UseNumber()
 	var value any
@@ -115,11 +116,14 @@ func prettyJSON(s string) (string, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
+	if indent > 0 {
+		e.SetIndent("", strings.Repeat(" ", indent))
+	}
 	if err := e.Encode(value); err != nil {
 		return "", fmt.Errorf("variant: %w", err)
 	}
-	return string(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
+	text := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	return string(bytes.ReplaceAll(text, []byte(`"`+missing+`"`), []byte("undefined"))), nil
 }
 
 // array builds the Arrow array of what was collected.
@@ -146,6 +150,8 @@ func (v *vector) array() arrow.Array {
 		defer b.Release()
 		b.AppendValues(v.blobs, v.valid)
 		return b.NewArray()
+	case vectorColumn:
+		return v.vectors()
 	case dateColumn:
 		b := array.NewDate32Builder(pool)
 		defer b.Release()
@@ -164,6 +170,26 @@ func (v *vector) array() arrow.Array {
 		return v.zonedTimestamps()
 	}
 	return v.numbers()
+}
+
+// vectors builds lists of a fixed size, as Snowflake sends a VECTOR.
+func (v *vector) vectors() arrow.Array {
+	var element arrow.DataType = arrow.PrimitiveTypes.Int32
+	if v.column.ofFloats {
+		element = arrow.PrimitiveTypes.Float32
+	}
+	b := array.NewFixedSizeListBuilder(memory.DefaultAllocator, int32(v.column.dimension), element)
+	defer b.Release()
+	for i, text := range v.texts {
+		if !v.valid[i] {
+			b.AppendNull()
+			continue
+		}
+		if err := b.AppendValueFromString(text); err != nil {
+			panic(err) // DuckDB wrote it
+		}
+	}
+	return b.NewArray()
 }
 
 // appender is a builder of values of one type.

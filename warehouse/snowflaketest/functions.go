@@ -15,6 +15,8 @@ func (t *translator) call(name string, inner []token) token {
 		return token{kind: raw, text: t.castCall(name, inner)}
 	case "ARRAY_AGG", "ARRAYAGG", "LISTAGG":
 		return token{kind: raw, text: t.aggregate(name, inner, nil)}
+	case "ARRAY_CONSTRUCT":
+		return token{kind: raw, text: t.arrayConstruct(inner)}
 	}
 	rewrite, known := rewrites[name]
 	if !known {
@@ -25,6 +27,21 @@ func (t *translator) call(name string, inner []token) token {
 		args = append(args, t.sql(arg))
 	}
 	return token{kind: raw, text: rewrite(args)}
+}
+
+// missing stands for an element that is NULL, until the array is written.
+const missing = "$missing$"
+
+func (t *translator) arrayConstruct(inner []token) string {
+	var elements []string
+	for _, arg := range splitTokens(inner, ",") {
+		element := t.sql(arg)
+		if t.marksMissing {
+			element = "coalesce(to_json(" + element + `), '"` + missing + `"'::JSON)`
+		}
+		elements = append(elements, element)
+	}
+	return call("json_array", elements)
 }
 
 // castCall translates CAST(x AS type).
@@ -158,21 +175,22 @@ var rewrites = map[string]func(a []string) string{
 		}
 		return call("strpos", swapped(a))
 	},
-	"RLIKE":           renamed("regexp_full_match"),
-	"REGEXP_LIKE":     renamed("regexp_full_match"),
-	"REGEXP_SUBSTR":   renamed("regexp_extract"),
-	"REGEXP_REPLACE":  regexpReplace,
-	"BOOLAND_AGG":     renamed("bool_and"),
-	"BOOLOR_AGG":      renamed("bool_or"),
-	"SEQ1":            sequence,
-	"SEQ2":            sequence,
-	"SEQ4":            sequence,
-	"SEQ8":            sequence,
-	"PARSE_JSON":      castTo("JSON"),
-	"TRY_PARSE_JSON":  tryCastTo("JSON"),
-	"TO_VARIANT":      renamed("to_json"),
-	"TO_JSON":         castTo("VARCHAR"),
-	"ARRAY_CONSTRUCT": renamed("json_array"),
+	"RLIKE":            renamed("regexp_full_match"),
+	"REGEXP_LIKE":      renamed("regexp_full_match"),
+	"REGEXP_SUBSTR":    renamed("regexp_extract"),
+	"REGEXP_REPLACE":   regexpReplace,
+	"BOOLAND_AGG":      renamed("bool_and"),
+	"BOOLOR_AGG":       renamed("bool_or"),
+	"SEQ1":             sequence,
+	"SEQ2":             sequence,
+	"SEQ4":             sequence,
+	"SEQ8":             sequence,
+	"PARSE_JSON":       castTo("JSON"),
+	"TRY_PARSE_JSON":   tryCastTo("JSON"),
+	"TO_VARIANT":       renamed("to_json"),
+	"TO_JSON":          castTo("VARCHAR"),
+	"ST_MAKEPOINT":     func(a []string) string { return point(geographyStruct, a) },
+	"ST_MAKEGEOMPOINT": func(a []string) string { return point(geometryStruct, a) },
 	// A merge patch drops the pairs whose value is NULL, as OBJECT_CONSTRUCT does.
 	"OBJECT_CONSTRUCT":           func(a []string) string { return "json_merge_patch('{}', " + call("json_object", a) + ")" },
 	"OBJECT_CONSTRUCT_KEEP_NULL": renamed("json_object"),
@@ -210,6 +228,16 @@ var rewrites = map[string]func(a []string) string{
 	"ADD_MONTHS":                 func(a []string) string { return call("SF_ADD_MONTHS", a) },
 	"DAYNAME":                    func(a []string) string { return "left(" + call("dayname", a) + ", 3)" },
 	"MONTHNAME":                  func(a []string) string { return "left(" + call("monthname", a) + ", 3)" },
+}
+
+// Points are the only shapes: a structure of two numbers.
+const (
+	geographyStruct = `STRUCT("$longitude" DOUBLE, "$latitude" DOUBLE)`
+	geometryStruct  = `STRUCT("$x" DOUBLE, "$y" DOUBLE)`
+)
+
+func point(typ string, a []string) string {
+	return "CAST(row(" + strings.Join(a, ", ") + ") AS " + typ + ")"
 }
 
 func call(name string, args []string) string { return name + "(" + strings.Join(args, ", ") + ")" }
@@ -293,8 +321,18 @@ var timeFormat = strings.NewReplacer("YYYY", "%Y", "YY", "%y", "MMMM", "%B", "MO
 	"AM", "%p", "PM", "%p", "TZHTZM", "%z", "TZH:TZM", "%z")
 
 func toBinary(a []string) string {
-	if len(a) == 2 && strings.HasPrefix(strings.ToUpper(a[1]), "'UTF") {
+	if len(a) == 1 {
+		return call("SF_TO_BINARY", a)
+	}
+	format := ""
+	if len(a) == 2 {
+		format = strings.ToUpper(strings.Trim(a[1], "'"))
+	}
+	switch {
+	case strings.HasPrefix(format, "UTF"):
 		return call("encode", a[:1])
+	case format == "BASE64":
+		return call("from_base64", a[:1])
 	}
 	return call("unhex", a[:min(1, len(a))])
 }

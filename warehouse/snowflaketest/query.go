@@ -165,7 +165,7 @@ func (s *Server) query(ctx context.Context, q *query, state sessionState, nodes 
 		return err
 	}
 	state.names.session = strconv.FormatInt(q.SessionID, 10)
-	sql, err := translate(nodes, state.names)
+	sql, err := translate(nodes, state)
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (s *Server) query(ctx context.Context, q *query, state sessionState, nodes 
 	if err := s.checkTables(conn, sql, state.names); err != nil {
 		return err
 	}
-	columns, err := describe(ctx, conn, sql)
+	columns, err := describe(ctx, conn, sql, state)
 	if err != nil {
 		return err
 	}
@@ -197,10 +197,18 @@ func (s *Server) query(ctx context.Context, q *query, state sessionState, nodes 
 	}
 	b := newResultBuilder(s.cfg, s.spool, columns, format)
 	q.result = b.result
-	if err := eachRow(ctx, conn, projection(sql, columns), b.add); err != nil {
+	if err := eachRow(ctx, conn, projection(sql, columns)+limitOf(state), b.add); err != nil {
 		return err
 	}
 	return b.finish()
+}
+
+// limitOf is how ROWS_PER_RESULTSET cuts a result.
+func limitOf(state sessionState) string {
+	if n, err := strconv.ParseUint(state.params["ROWS_PER_RESULTSET"], 10, 63); err == nil && n > 0 {
+		return " LIMIT " + strconv.FormatUint(n, 10)
+	}
+	return ""
 }
 
 // hold lets a fault hold a query up.

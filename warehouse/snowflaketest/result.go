@@ -243,10 +243,10 @@ func (b *resultBuilder) flush() error {
 	return nil
 }
 
-// finish writes what is pending. A result without rows is an Arrow stream
-// with a schema only.
+// finish writes what is pending. A result without rows has no Arrow stream at
+// all, but an empty text in its place.
 func (b *resultBuilder) finish() error {
-	if b.pending > 0 || b.rows == 0 && b.cfg.InlineRows > 0 {
+	if b.pending > 0 {
 		return b.flush()
 	}
 	return nil
@@ -275,7 +275,7 @@ func (v *vector) jsonValue(i int) string {
 			return "1"
 		}
 		return "0"
-	case textColumn, variantColumn, objectColumn, arrayColumn:
+	case textColumn, variantColumn, objectColumn, arrayColumn, vectorColumn:
 		return v.texts[i]
 	case binaryColumn:
 		return strings.ToUpper(hex.EncodeToString(v.blobs[i]))

@@ -182,7 +182,7 @@ func (s *Server) Exec(ctx context.Context, statements string) error {
 		return err
 	}
 	for i, part := range parts {
-		text, err := translate(part, sessionNames{})
+		text, err := translate(part, sessionState{})
 		if err != nil {
 			return fmt.Errorf("snowflaketest: statement %d: %w", i+1, err)
 		}

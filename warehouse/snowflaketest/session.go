@@ -23,7 +23,8 @@ type session struct {
 	masterExpired bool
 
 	names   sessionNames
-	params  map[string]string // by upper-case name
+	base    map[string]string // parameters without those that the session sets, by upper-case name
+	params  map[string]string // parameters, by upper-case name
 	aborted map[string]bool   // request ids whose abort came before the request
 }
 
@@ -32,9 +33,10 @@ type sessionNames struct {
 	account, locator, user, role, warehouse, database, schema, session string
 }
 
-// defaultParameters are the session parameters that a login tells the driver.
-func defaultParameters() map[string]string {
-	return map[string]string{
+// parametersOf are the parameters of a user's new session. A login tells them
+// to the driver.
+func (c Config) parametersOf(user User) map[string]string {
+	all := map[string]string{
 		"TIMEZONE":                     "America/Los_Angeles",
 		"STATEMENT_TIMEOUT_IN_SECONDS": "172800",
 		"QUERY_TAG":                    "",
@@ -42,8 +44,29 @@ func defaultParameters() map[string]string {
 		"GO_QUERY_RESULT_FORMAT":       "ARROW",
 		"TIMESTAMP_OUTPUT_FORMAT":      "YYYY-MM-DD HH24:MI:SS.FF3 TZHTZM",
 		"WEEK_START":                   "0",
+		"JSON_INDENT":                  "2",
+		"BINARY_INPUT_FORMAT":          "HEX",
+		"BINARY_OUTPUT_FORMAT":         "HEX",
+		"GEOGRAPHY_OUTPUT_FORMAT":      "GeoJSON",
+		"GEOMETRY_OUTPUT_FORMAT":       "GeoJSON",
+		"ROWS_PER_RESULTSET":           "0",
+
+		strictJSON:       "false",
+		ignoreQuotedCase: "false",
 	}
+	for _, level := range []map[string]string{c.Parameters, user.Parameters} {
+		for name, value := range level {
+			all[strings.ToUpper(name)] = value
+		}
+	}
+	return all
 }
+
+// Names of parameters.
+const (
+	strictJSON       = "STRICT_JSON_OUTPUT"
+	ignoreQuotedCase = "QUOTED_IDENTIFIERS_IGNORE_CASE"
+)
 
 func (s *Server) openSession(user User, query url.Values, wanted map[string]any) (*session, *Error) {
 	names := sessionNames{account: strings.ToUpper(s.cfg.Account), locator: strings.ToUpper(s.cfg.Locator), user: strings.ToUpper(user.Name)}
@@ -56,7 +79,8 @@ func (s *Server) openSession(user User, query url.Values, wanted map[string]any)
 	case !containsFold(user.Roles, names.role):
 		return nil, roleError(names.role)
 	}
-	ses := &session{user: user, names: names, params: defaultParameters(), aborted: map[string]bool{}}
+	base := s.cfg.parametersOf(user)
+	ses := &session{user: user, names: names, base: base, params: maps.Clone(base), aborted: map[string]bool{}}
 	validate := formatParameter(wanted["CLIENT_VALIDATE_DEFAULT_PARAMETERS"]) == "true"
 	for name, value := range wanted {
 		if fail := ses.set(name, formatParameter(value)); fail != nil {
@@ -250,6 +274,9 @@ type sessionState struct {
 	names  sessionNames
 	params map[string]string
 }
+
+// isTrue reports whether a parameter has the value TRUE.
+func (s sessionState) isTrue(name string) bool { return strings.EqualFold(s.params[name], "true") }
 
 // stateLocked copies it. The caller holds mu.
 func (s *Server) stateLocked(ses *session) sessionState {

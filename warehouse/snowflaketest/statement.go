@@ -66,10 +66,9 @@ func (s *Server) useStatement(names *sessionNames, user User, in []token) error 
 func alterSession(ses *session, in []token) error {
 	switch {
 	case len(in) > 0 && in[0].is("UNSET"):
-		defaults := defaultParameters()
 		for _, n := range splitTokens(in[1:], ",") {
 			name := strings.ToUpper(n[0].text)
-			if value, ok := defaults[name]; ok {
+			if value, ok := ses.base[name]; ok {
 				ses.params[name] = value
 			} else {
 				delete(ses.params, name)

@@ -1,6 +1,7 @@
 package snowflaketest
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -10,13 +11,14 @@ import (
 // regard to case, a column without an alias takes DuckDB's name for it, integer
 // types are 64 bits wide, the quotient of two integers is a REAL, a division by
 // zero gives infinity, GREATEST and LEAST leave out NULLs, OBJECT_CONSTRUCT and
-// ARRAY_CONSTRUCT give a VARIANT.
+// ARRAY_CONSTRUCT give a VARIANT. Without STRICT_JSON_OUTPUT a missing element of an
+// ARRAY_CONSTRUCT is found as a text by what reads it within the query.
 func Translate(sql string) (string, error) {
 	nodes, err := parseStatement(sql)
 	if err != nil {
 		return "", err
 	}
-	return translate(nodes, sessionNames{})
+	return translate(nodes, sessionState{})
 }
 
 // splitStatements is parseStatements under the name that says what for.
@@ -25,14 +27,34 @@ func splitStatements(sql string) ([][]token, error) { return parseStatements(sql
 // translator holds what the current statement's session answers.
 type translator struct {
 	names sessionNames
+	// marksMissing keeps the difference between NULL and JSON's null as an element
+	// of an array, which only the output without STRICT_JSON_OUTPUT shows.
+	marksMissing bool
 }
 
-func translate(nodes []token, names sessionNames) (string, error) {
-	t := &translator{names: names}
+func translate(nodes []token, state sessionState) (string, error) {
+	t := &translator{names: state.names, marksMissing: state.params != nil && !state.isTrue(strictJSON)}
+	if state.isTrue(ignoreQuotedCase) {
+		nodes = foldQuoted(nodes)
+	}
 	if text, ok := t.definition(nodes); ok {
 		return text, nil
 	}
 	return t.sql(nodes), nil
+}
+
+// foldQuoted returns the nodes with the quoted identifiers in upper case.
+func foldQuoted(in []token) []token {
+	out := slices.Clone(in)
+	for i, n := range out {
+		switch n.kind {
+		case quoted:
+			out[i].text = strings.ToUpper(n.text)
+		case group:
+			out[i].inner = foldQuoted(n.inner)
+		}
+	}
+	return out
 }
 
 // sql translates a run of nodes.
@@ -137,6 +159,9 @@ func generatorRows(in []token) ([]token, bool) {
 
 // name translates a path of names with the call that may follow it.
 func (t *translator) name(in []token) (token, int) {
+	if len(in) > 3 && in[1].isSymbol(".") && in[2].isSymbol(".") && isName(in[3]) { // DB..T: the schema is PUBLIC
+		return token{kind: raw, text: renderOne(in[0]) + ".PUBLIC." + renderOne(in[3])}, 4
+	}
 	end := 1
 	for end+1 < len(in) && in[end].isSymbol(".") && (isName(in[end+1]) || in[end+1].isSymbol("*")) {
 		end += 2

@@ -19,6 +19,7 @@ const (
 	textType
 	variantType
 	timestampTZType
+	binaryType
 )
 
 var sqlTypes = map[string]sqlType{
@@ -29,7 +30,7 @@ var sqlTypes = map[string]sqlType{
 	"TEXT": {duckdb: "VARCHAR", kind: textType}, "STRING": {duckdb: "VARCHAR", kind: textType},
 	"VARCHAR": {duckdb: "VARCHAR", kind: textType}, "CHAR": {duckdb: "VARCHAR", kind: textType},
 	"CHARACTER": {duckdb: "VARCHAR", kind: textType}, "NVARCHAR": {duckdb: "VARCHAR", kind: textType},
-	"BINARY": {duckdb: "BLOB"}, "VARBINARY": {duckdb: "BLOB"},
+	"BINARY": {duckdb: "BLOB", kind: binaryType}, "VARBINARY": {duckdb: "BLOB", kind: binaryType},
 	"BOOLEAN":       {duckdb: "BOOLEAN"},
 	"DATE":          {duckdb: "DATE", literal: true},
 	"TIME":          {duckdb: "TIME", literal: true},
@@ -58,6 +59,10 @@ func parseType(in []token) (sqlType, int) {
 	switch name {
 	case "NUMBER", "DECIMAL", "NUMERIC":
 		return sqlType{duckdb: decimalType(args)}, used
+	case "VECTOR":
+		if typ := vectorType(args); typ.duckdb != "" {
+			return typ, used
+		}
 	case "DOUBLE":
 		if len(in) > 1 && in[1].is("PRECISION") {
 			return sqlTypes["DOUBLE"], 2
@@ -79,6 +84,19 @@ func parseType(in []token) (sqlType, int) {
 		return sqlType{}, 0
 	}
 	return typ, used
+}
+
+// vectorType reads the element and the dimension of VECTOR(FLOAT, 3).
+func vectorType(args []token) sqlType {
+	parts := splitTokens(args, ",")
+	if len(parts) != 2 || len(parts[0]) != 1 || len(parts[1]) != 1 {
+		return sqlType{}
+	}
+	element := "INTEGER"
+	if parts[0][0].is("FLOAT") {
+		element = "FLOAT"
+	}
+	return sqlType{duckdb: element + "[" + parts[1][0].text + "]"}
 }
 
 func decimalType(args []token) string {
@@ -105,6 +123,8 @@ func (typ sqlType) cast(operand token) string {
 	case typ.duckdb == "TIMESTAMPTZ" && operand.kind == text:
 		// DuckDB wants +02:30 at once after the time, Snowflake also takes +0230.
 		o = "SF_NORMAL_ZONE(" + o + ")"
+	case typ.kind == binaryType && !null:
+		return "SF_TO_BINARY(" + o + ")"
 	case typ.kind == variantType && !null:
 		return "to_json(" + o + ")"
 	case typ.kind == textType && !null && operand.kind != text:

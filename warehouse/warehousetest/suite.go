@@ -118,6 +118,54 @@ func (s suite) sameNames(t *testing.T, w warehouse.Warehouse) {
 	}
 }
 
+// errChoice is an error of a statement's Choose.
+var errChoice = errors.New("warehousetest: no columns are wanted")
+
+func (s suite) chosenColumns(t *testing.T, w warehouse.Warehouse) {
+	const sql = `SELECT 1 AS "A", 'two' AS "B", 3 AS "A", 4 AS "C"`
+	for _, test := range []struct {
+		positions []int
+		want      string
+	}{
+		{[]int{3, 1}, "[C B] [[4 two]]"}, {[]int{2}, "[A] [[3]]"}, {[]int{0, 1, 2, 3}, "[A B A C] [[1 two 3 4]]"}, {nil, "[] [[]]"},
+	} {
+		var names []string
+		statement := warehouse.Statement{SQL: sql, Choose: func(all []string) ([]int, error) {
+			names = all
+			return test.positions, nil
+		}}
+		described, err := w.Describe(t.Context(), statement)
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := w.Query(t.Context(), statement)
+		if err != nil {
+			t.Fatal(err)
+		}
+		table := readAll(t, result)
+		if got := fmt.Sprint(table.Names, table.Rows); got != test.want || fmt.Sprint(names) != "[A B A C]" || !described.Equal(result.Schema()) {
+			t.Errorf("%v of %v: %s instead of %s", test.positions, names, got, test.want)
+		}
+		closeResult(t, result)
+	}
+	for _, choose := range []func([]string) ([]int, error){
+		func([]string) ([]int, error) { return nil, errChoice },
+		func([]string) ([]int, error) { return []int{4}, nil },
+		func([]string) ([]int, error) { return []int{-1}, nil },
+		func([]string) ([]int, error) { return []int{1, 1}, nil },
+	} {
+		statement := warehouse.Statement{SQL: sql, Choose: choose}
+		_, wanted := statement.Columns([]string{"A", "B", "A", "C"})
+		_, queryErr := w.Query(t.Context(), statement)
+		_, describeErr := w.Describe(t.Context(), statement)
+		for _, err := range []error{queryErr, describeErr} {
+			if err == nil || err.Error() != wanted.Error() || errors.Is(wanted, errChoice) && !errors.Is(err, errChoice) {
+				t.Errorf("the error is %v instead of %v", err, wanted)
+			}
+		}
+	}
+}
+
 // series starts a query of n rows.
 func (s suite) series(ctx context.Context, t testing.TB, w warehouse.Warehouse, n int) warehouse.Result {
 	t.Helper()

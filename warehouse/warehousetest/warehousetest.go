@@ -111,6 +111,7 @@ func Run(t *testing.T, dialect Dialect, open func(t testing.TB, mem memory.Alloc
 		{"keeps columns without rows", s.zeroRows},
 		{"keeps hundreds of columns in order", s.manyColumns},
 		{"keeps columns of the same name", s.sameNames},
+		{"delivers the chosen columns only", s.chosenColumns},
 		{"describes without running", s.describe},
 		{"streams a million rows in bounded batches", s.millionRows},
 		{"returns EOF again after the end", s.afterEnd},

@@ -1,0 +1,234 @@
+// Package wiretest is the smallest endpoint that Snowflake's driver can log in to
+// and query. Its answers are given and not computed, so that a test can hold the
+// adapter against a form that an account is known to send, whatever the package
+// snowflaketest, a whole account, makes of the same query. The two share no code.
+//
+// The package is made for tests and imports nothing of this module.
+package wiretest
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
+)
+
+// Column is a column of an answer.
+type Column struct {
+	Name             string
+	Type             string // as Snowflake names it, such as "fixed"
+	Precision, Scale int
+	Length           int
+	Values           arrow.Array
+}
+
+// Session is what a login asked for.
+type Session struct {
+	// Set holds the parameters that the login sets, by upper-case name.
+	Set map[string]string
+	// account holds the parameters of the account.
+	account map[string]string
+}
+
+// Parameter returns a parameter's value in the session, in lower case.
+func (s Session) Parameter(name string) string {
+	if value, ok := s.Set[name]; ok {
+		return strings.ToLower(value)
+	}
+	return strings.ToLower(s.account[name])
+}
+
+// Endpoint is an account. It is an [http.Handler] and safe for concurrent use.
+type Endpoint struct {
+	// Account holds session parameters of the account. A login tells all of them to
+	// the driver, as Snowflake does.
+	Account map[string]string
+	// Answer returns the columns of a query's result. All have the same number of
+	// rows; where that is 0, the answer holds no Arrow data at all.
+	Answer func(sql string, session Session) []Column
+
+	mu       sync.Mutex
+	sessions []Session
+	results  [][]byte // bodies of answers; the index is the query's number
+	texts    []string
+}
+
+// Logins returns the sessions in the order of their logins.
+func (e *Endpoint) Logins() []Session {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]Session(nil), e.sessions...)
+}
+
+// Queries returns the texts of the queries that ran, in their order.
+func (e *Endpoint) Queries() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]string(nil), e.texts...)
+}
+
+// ServeHTTP answers a request of the driver.
+func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := requestBody(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	var answer []byte
+	switch path := r.URL.Path; {
+	case strings.HasSuffix(path, "/login-request"):
+		answer, err = e.login(body)
+	case strings.HasSuffix(path, "/query-request"):
+		answer, err = e.query(r, body)
+	case strings.HasPrefix(path, "/queries/") && strings.HasSuffix(path, "/result"):
+		answer, err = e.result(path)
+	case strings.HasPrefix(path, "/monitoring/queries/"):
+		answer, err = success(map[string]any{"queries": []any{map[string]any{"status": "SUCCESS"}}})
+	default: // the end of a session, or the abort of a query
+		answer, err = success(nil)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(answer) // a driver that has gone needs no answer
+}
+
+func requestBody(r *http.Request) (_ []byte, err error) {
+	body := io.Reader(r.Body)
+	if r.Header.Get("Content-Encoding") == "gzip" {
+		unzipped, err := gzip.NewReader(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, unzipped.Close()) }()
+		body = unzipped
+	}
+	return io.ReadAll(io.LimitReader(body, 1<<20))
+}
+
+func success(data any) ([]byte, error) {
+	return json.Marshal(map[string]any{"success": true, "data": data})
+}
+
+func (e *Endpoint) login(body []byte) ([]byte, error) {
+	var request struct {
+		Data struct {
+			Parameters map[string]any `json:"SESSION_PARAMETERS"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(body, &request); err != nil {
+		return nil, err
+	}
+	session := Session{Set: map[string]string{}, account: e.Account}
+	for name, value := range request.Data.Parameters {
+		session.Set[strings.ToUpper(name)] = fmt.Sprint(value)
+	}
+	e.mu.Lock()
+	e.sessions = append(e.sessions, session)
+	number := len(e.sessions)
+	e.mu.Unlock()
+	effective := maps.Clone(session.Set)
+	for name, value := range e.Account {
+		if _, isSet := effective[name]; !isSet {
+			effective[name] = value
+		}
+	}
+	var parameters []map[string]string
+	for name, value := range effective {
+		parameters = append(parameters, map[string]string{"name": name, "value": value})
+	}
+	return success(map[string]any{
+		"token": fmt.Sprint(number), "masterToken": "master", "validityInSeconds": 3600, "masterValidityInSeconds": 14400,
+		"sessionId": number, "serverVersion": "9", "parameters": parameters, "sessionInfo": map[string]any{},
+	})
+}
+
+// query runs a query in the session whose number is the token.
+func (e *Endpoint) query(r *http.Request, body []byte) ([]byte, error) {
+	var request struct {
+		Text         string `json:"sqlText"`
+		DescribeOnly bool   `json:"describeOnly"`
+	}
+	if err := json.Unmarshal(body, &request); err != nil {
+		return nil, err
+	}
+	var token int
+	if _, err := fmt.Sscanf(r.Header.Get("Authorization"), `Snowflake Token="%d"`, &token); err != nil {
+		return nil, fmt.Errorf("the token: %w", err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if token < 1 || token > len(e.sessions) {
+		return nil, errors.New("there is no such session")
+	}
+	columns := e.Answer(request.Text, e.sessions[token-1])
+	data, err := resultOf(columns, request.DescribeOnly)
+	if err != nil {
+		return nil, err
+	}
+	data["queryId"] = fmt.Sprintf("01c00000-0000-0000-0000-%012d", len(e.results))
+	answer, err := success(data)
+	if err != nil {
+		return nil, err
+	}
+	e.results = append(e.results, answer)
+	e.texts = append(e.texts, request.Text)
+	return answer, nil
+}
+
+// result returns the answer to a query once more.
+func (e *Endpoint) result(path string) ([]byte, error) {
+	var number int
+	if _, err := fmt.Sscanf(path, "/queries/01c00000-0000-0000-0000-%012d/result", &number); err != nil {
+		return nil, fmt.Errorf("the query's id: %w", err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if number < 0 || number >= len(e.results) {
+		return nil, errors.New("there is no such query")
+	}
+	return e.results[number], nil
+}
+
+func resultOf(columns []Column, describeOnly bool) (map[string]any, error) {
+	var types []map[string]any
+	var fields []arrow.Field
+	var values []arrow.Array
+	var rows int64
+	for _, c := range columns {
+		types = append(types, map[string]any{
+			"name": c.Name, "type": c.Type, "precision": c.Precision, "scale": c.Scale, "length": c.Length, "nullable": true,
+		})
+		fields = append(fields, arrow.Field{Name: c.Name, Type: c.Values.DataType(), Nullable: true})
+		values, rows = append(values, c.Values), int64(c.Values.Len())
+	}
+	var stream bytes.Buffer
+	if describeOnly {
+		rows = 0
+	}
+	if rows > 0 {
+		batch := array.NewRecordBatch(arrow.NewSchema(fields, nil), values, rows)
+		defer batch.Release()
+		writer := ipc.NewWriter(&stream, ipc.WithSchema(batch.Schema()))
+		if err := errors.Join(writer.Write(batch), writer.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return map[string]any{
+		"rowtype": types, "rowsetBase64": base64.StdEncoding.EncodeToString(stream.Bytes()), "total": rows, "returned": rows,
+		"queryResultFormat": "arrow", "statementTypeId": 4096, "version": 1, "parameters": []any{},
+	}, nil
+}
