@@ -32,8 +32,8 @@ func (l DocumentLineage) CustomSQL(elementID string) ([]string, error) {
 		if l.SourcesErr != nil {
 			return definitions, l.SourcesErr
 		}
-	case of.Refusal != nil:
-		return definitions, of.Refusal
+	case of.CustomSQLRefusal != nil:
+		return definitions, fmt.Errorf("list the custom SQL of a data model: %w", of.CustomSQLRefusal)
 	}
 	return definitions, nil
 }

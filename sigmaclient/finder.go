@@ -66,11 +66,12 @@ type Provenance struct {
 	Refusal      *Error   // Sigma's error for a data model that the element builds on, or nil
 
 	// CustomSQL are the texts that users wrote and that the element builds on,
-	// directly or through other elements and data models, sorted; at most 64. It
-	// holds the texts of data models only where their connection had to be looked
-	// up. CustomSQLTruncated means that there are more.
+	// directly or through other elements and data models, sorted; at most 64.
+	// CustomSQLTruncated means that there are more. CustomSQLRefusal is Sigma's error
+	// for a data model whose texts are missing, or nil.
 	CustomSQL          []string
 	CustomSQLTruncated bool
+	CustomSQLRefusal   *Error
 }
 
 // ConnectionFinder finds the warehouse connections that elements read from.
@@ -205,13 +206,13 @@ func (f *ConnectionFinder) keep(models map[string]*modelNodes) {
 			continue
 		}
 		model.isResolved = true
-		model.whole.builders = nil
+		model.whole.builders, model.whole.readers = nil, nil
 		model.elements = map[string]*node{}
 		if model.document != nil {
 			model.elements = model.document.elements
 		}
 		for _, n := range model.elements {
-			n.builders = nil
+			n.builders, n.readers = nil, nil
 		}
 		model.document = nil
 	}
@@ -275,6 +276,9 @@ func (g *lineageGraph) joinModel(model *modelNodes) {
 	case model.isResolved:
 	case model.document == nil:
 		g.seed(model.whole, label{reason: model.reason, refusal: model.refusal})
+		if model.refusal != nil {
+			g.seed(model.whole, label{textRefusal: model.refusal})
+		}
 	case len(model.document.elements) == 0:
 		for _, source := range model.document.index.all {
 			g.joinSource(model.whole, source, "")
@@ -333,6 +337,9 @@ func (g *lineageGraph) joinSource(at *node, source *lineageSource, suffix string
 	switch status := source.status(); {
 	case status == ConnectionKnown:
 		g.seed(at, label{connection: source.connection})
+		if source.modelID != "" {
+			g.joinTexts(at, g.models[canonicalID(source.modelID)], suffix)
+		}
 	case source.needsModel():
 		model := g.models[canonicalID(source.modelID)]
 		upstream := model.node(suffix)
@@ -345,5 +352,23 @@ func (g *lineageGraph) joinSource(at *node, source *lineageSource, suffix string
 		}
 	default:
 		g.seed(at, label{reason: status, blocks: status == AmbiguousSource})
+	}
+}
+
+// joinTexts joins a node to the custom SQL of a data model, whose connection the
+// document shows itself.
+func (g *lineageGraph) joinTexts(at *node, model *modelNodes, suffix string) {
+	if model == nil { // beyond maxChainedModels
+		return
+	}
+	upstream := model.node(suffix)
+	if !model.isResolved {
+		upstream.readers = append(upstream.readers, at)
+		return
+	}
+	for _, l := range upstream.labels() {
+		if l.isText() {
+			g.seed(at, l)
+		}
 	}
 }

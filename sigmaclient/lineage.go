@@ -10,12 +10,14 @@ import (
 // on it.
 type node struct {
 	builders []*node // that build on this node
+	readers  []*node // that only read this node's custom SQL: their connection is known
 	isWhole  bool    // a data model as a whole, which stands for any one of its elements
 
 	reasons     map[reason]bool
 	connections map[string]bool // at most maxConnections+1
 	customSQL   map[string]bool // at most maxCustomSQL+1
 	refusal     *Error
+	textRefusal *Error // why custom SQL below the node may be missing
 }
 
 // reason is a reason why a connection is not known. An element's SQL runs on one
@@ -27,10 +29,11 @@ type reason struct {
 	blocks bool
 }
 
-// label is one fact about a node: a connection, custom SQL, or a reason.
+// label is one fact about a node: a connection, custom SQL, that some is missing, or a reason.
 type label struct {
-	connection string
-	customSQL  string
+	connection  string
+	customSQL   string
+	textRefusal *Error
 
 	reason  ConnectionStatus
 	blocks  bool
@@ -46,6 +49,12 @@ func (n *node) add(l label) bool {
 		return addBounded(&n.connections, l.connection, maxConnections+1)
 	case l.customSQL != "":
 		return addBounded(&n.customSQL, l.customSQL, maxCustomSQL+1)
+	case l.textRefusal != nil:
+		isNew := n.textRefusal == nil
+		if isNew {
+			n.textRefusal = l.textRefusal
+		}
+		return isNew
 	}
 	if n.refusal == nil {
 		n.refusal = l.refusal
@@ -85,8 +94,16 @@ func (n *node) spread(l label) {
 		for _, builder := range next.node.builders {
 			queue = append(queue, step{builder, next.label})
 		}
+		if next.label.isText() {
+			for _, reader := range next.node.readers {
+				queue = append(queue, step{reader, next.label})
+			}
+		}
 	}
 }
+
+// isText reports whether the label is about custom SQL.
+func (l label) isText() bool { return l.customSQL != "" || l.textRefusal != nil }
 
 // labels returns all labels of a node.
 func (n *node) labels() []label {
@@ -96,6 +113,9 @@ func (n *node) labels() []label {
 	}
 	for text := range n.customSQL {
 		all = append(all, label{customSQL: text})
+	}
+	if n.textRefusal != nil {
+		all = append(all, label{textRefusal: n.textRefusal})
 	}
 	for r := range n.reasons {
 		l := label{reason: r.status, blocks: r.blocks}
@@ -114,6 +134,7 @@ func (n *node) provenance() Provenance {
 		CustomSQL:          sorted(n.customSQL, maxCustomSQL),
 		CustomSQLTruncated: len(n.customSQL) > maxCustomSQL,
 		Refusal:            n.refusal,
+		CustomSQLRefusal:   n.textRefusal,
 	}
 	isBlocked := false
 	for r := range n.reasons {
@@ -172,12 +193,12 @@ func (d *lineageDocument) isUnknown(reference string) bool {
 	return source == nil && d.elements[reference] == nil
 }
 
-// modelIDs returns the ids of the data models whose lineage tells what the
-// document's does not.
+// modelIDs returns the ids of the data models that the document builds on: their
+// lineage has their custom SQL, and the connections that the document's lacks.
 func (d *lineageDocument) modelIDs() []string {
 	var ids []string
 	for _, source := range d.index.all {
-		if source.needsModel() {
+		if source.modelID != "" {
 			ids = append(ids, source.modelID)
 		}
 	}

@@ -92,33 +92,44 @@ func codeName(code pb.FindingCode) string { return strings.TrimPrefix(code.Strin
 
 // addText adds what Sigma's SQL shows about the model, however it is read.
 func (f *Findings) addText(query *sigmasql.Query) {
-	for _, limit := range query.Limits() {
-		f.addLimit(limit)
-	}
+	f.addLimits(query.Limits())
 	if frozen := query.FrozenLiterals(); len(frozen) > 0 {
 		f.Info(pb.FindingCode_FINDING_CODE_LITERAL_FROZEN,
 			"The element's SQL holds %d dates that Sigma wrote out as constants, as it does with relative dates. They are as of the moment of a read: each read fetches the SQL again.", len(frozen))
 	}
 }
 
-func (f *Findings) addLimit(limit sigmasql.Limit) {
-	switch {
-	case limit.Ambiguous && limit.Preview:
+// addLimits adds what is known of the limits in the text: one finding for all that are uncertain, one for the author's.
+func (f *Findings) addLimits(limits []sigmasql.Limit) {
+	var uncertain []string
+	add := func(text string) {
+		if !slices.Contains(uncertain, text) {
+			uncertain = append(uncertain, text)
+		}
+	}
+	for _, limit := range limits {
+		switch {
+		case limit.Ambiguous && limit.Preview:
+			add(fmt.Sprintf("a limit of %d rows counts as Sigma's own preview limit and is lifted (to keep it, read with limit_policy KEEP_AMBIGUOUS)", limit.Rows))
+		case limit.Ambiguous && limit.Liftable:
+			add(fmt.Sprintf("a limit of %d rows counts as the author's own and is kept (to lift it, read with limit_policy LIFT_AMBIGUOUS)", limit.Rows))
+		case limit.Ambiguous:
+			add(fmt.Sprintf("a bound of %d rows has a form that cannot be lifted and is kept (compare the number of rows with Sigma's)", limit.Rows))
+		case !limit.Preview && limit.Rows >= 0:
+			f.Info(pb.FindingCode_FINDING_CODE_AUTHOR_LIMIT,
+				"The element's author limits its rows (to %d in one place). That limit is kept.", limit.Rows)
+		case !limit.Preview:
+			f.Info(pb.FindingCode_FINDING_CODE_AUTHOR_LIMIT, "The element's author limits its rows. That limit is kept.")
+		}
+	}
+	if len(uncertain) > 0 {
 		f.Warn(pb.FindingCode_FINDING_CODE_LIMIT_AMBIGUOUS,
-			"A limit of %d rows in Sigma's SQL counts as Sigma's own preview limit and is lifted; the text alone does not show whose it is. If the element's author means to have %d rows, read with limit_policy KEEP_AMBIGUOUS.", limit.Rows, limit.Rows)
-	case limit.Ambiguous && limit.Liftable:
-		f.Warn(pb.FindingCode_FINDING_CODE_LIMIT_AMBIGUOUS,
-			"A limit of %d rows in Sigma's SQL counts as the author's own and is kept; the text alone does not show whose it is. If it is Sigma's preview limit, read with limit_policy LIFT_AMBIGUOUS.", limit.Rows)
-	case limit.Ambiguous:
-		f.Warn(pb.FindingCode_FINDING_CODE_LIMIT_AMBIGUOUS,
-			"Sigma's SQL bounds its rows (to %d in one place) in a form that cannot be lifted. The bound is kept; compare the number of rows with Sigma's.", limit.Rows)
-	case !limit.Preview && limit.Rows >= 0:
-		f.Info(pb.FindingCode_FINDING_CODE_AUTHOR_LIMIT,
-			"The element's author limits its rows (to %d in one place). That limit is kept.", limit.Rows)
-	case !limit.Preview:
-		f.Info(pb.FindingCode_FINDING_CODE_AUTHOR_LIMIT, "The element's author limits its rows. That limit is kept.")
+			"The text of Sigma's SQL does not show whose its limits are: %s.", strings.Join(uncertain[:min(len(uncertain), maxLimitsInText)], "; "))
 	}
 }
+
+// maxLimitsInText bounds how many kinds of limits one finding names.
+const maxLimitsInText = 10
 
 // AddFull adds what becomes of Sigma's preview limits in a read of all rows.
 func (f *Findings) AddFull(query *sigmasql.Query) {
