@@ -144,23 +144,33 @@ func (p *parser) groupKey(f *frame) {
 	}
 }
 
+func newTracer(p *parser) *tracer {
+	return &tracer{
+		parser: p, named: map[columnKey]*flow{}, items: map[itemKey]*flow{}, lists: map[int32]*list{}, whole: map[int32]flow{},
+		aliases: map[int32]map[string][]int{},
+	}
+}
+
 // trace follows the outermost columns to constants.
-func (p *parser) trace() (outputs []Output, complete bool, broken []BrokenLiteral) {
-	t := tracer{parser: p, named: map[columnKey]*flow{}, items: map[itemKey]*flow{}, lists: map[int32]*list{}, whole: map[int32]flow{}}
+func (t *tracer) trace() (outputs []Output, complete bool, broken []BrokenLiteral) {
 	outputs, complete = t.outputs(0)
-	if len(p.messages) == 0 {
+	if len(t.messages) == 0 {
 		return outputs, complete, nil
 	}
 	gating := t.gating()
-	for _, message := range p.messages {
-		reached := false
-		for _, o := range outputs {
-			if o.Label != "" && slices.Contains(o.Constants, message) {
-				broken = append(broken, BrokenLiteral{Literal: message, Column: o.Label})
-				reached = true
+	labels := map[int][]string{} // of the outputs that a constant reaches, by its offset
+	for _, o := range outputs {
+		for _, c := range o.Constants {
+			if o.Label != "" {
+				labels[c.Offset] = append(labels[c.Offset], o.Label)
 			}
 		}
-		if !reached || gating[message.Offset] {
+	}
+	for _, message := range t.messages {
+		for _, label := range labels[message.Offset] {
+			broken = append(broken, BrokenLiteral{Literal: message, Column: label})
+		}
+		if len(labels[message.Offset]) == 0 || gating[message.Offset] {
 			broken = append(broken, BrokenLiteral{Literal: message})
 		}
 	}
@@ -241,13 +251,14 @@ const (
 // tracer follows columns. Each item is read once.
 type tracer struct {
 	*parser
-	named  map[columnKey]*flow
-	items  map[itemKey]*flow
-	lists  map[int32]*list // by operand
-	whole  map[int32]flow  // of all of an operand's columns
-	tokens []lexeme        // reused
-	steps  int
-	depth  int
+	named   map[columnKey]*flow
+	items   map[itemKey]*flow
+	lists   map[int32]*list            // by operand
+	whole   map[int32]flow             // of all of an operand's columns
+	aliases map[int32]map[string][]int // by operand, see aliased
+	tokens  []lexeme                   // reused
+	steps   int
+	depth   int
 }
 
 // list is the select list of an operand, taken apart.
@@ -419,18 +430,42 @@ func (t *tracer) inOperand(o int32, name string) (flow, bool) {
 
 // inRelations looks a column up in the relations that an operand selects from.
 func (t *tracer) inRelations(o int32, qualifier, name string) (flow, bool) {
-	for _, r := range t.operands[o].relations {
-		if r.scope == noScope || r.opaque || qualifier != "" && !t.sameName(r.alias, qualifier) {
-			continue
+	relations := t.operands[o].relations
+	if qualifier == "" {
+		for _, r := range relations {
+			if of, ok := t.inRelation(r, name); ok || !t.enter() {
+				return of, ok
+			}
 		}
-		if of, ok := t.column(r.scope, name); ok {
-			return of, true
-		}
-		if !t.enter() {
-			break
+		return flow{}, false
+	}
+	for _, i := range t.aliased(o)[t.fold(qualifier)] {
+		if of, ok := t.inRelation(relations[i], name); ok || !t.enter() {
+			return of, ok
 		}
 	}
 	return flow{}, false
+}
+
+func (t *tracer) inRelation(r relation, name string) (flow, bool) {
+	if r.scope == noScope || r.opaque {
+		return flow{}, false
+	}
+	return t.column(r.scope, name)
+}
+
+// aliased returns the indexes of an operand's relations by their aliases.
+func (t *tracer) aliased(o int32) map[string][]int {
+	if known, ok := t.aliases[o]; ok {
+		return known
+	}
+	aliased := make(map[string][]int, len(t.operands[o].relations))
+	for i, r := range t.operands[o].relations {
+		alias := t.fold(r.alias)
+		aliased[alias] = append(aliased[alias], i)
+	}
+	t.aliases[o] = aliased
+	return aliased
 }
 
 // lookup returns the flow of a name in an operand's expression: a column of its relations, or else an item of its own list
@@ -562,13 +597,6 @@ func (t *tracer) expression(o int32, i int, item span) flow {
 	}
 	of.whole = false
 	return of
-}
-
-func (t *tracer) fold(name string) string {
-	if t.lex.lexicon.foldsUpper {
-		return name
-	}
-	return strings.ToLower(name)
 }
 
 // significant returns the significant tokens of a span. The slice is valid until the next call.
