@@ -174,6 +174,11 @@ func TestStrangeShapesHideNothing(t *testing.T) {
 		{`select "größe" "Σ" from (select 'Incomplete formula' "größe" from T) "Ω" limit 1000`, "Σ"},
 		{`select (select max(A) from ` + message + ` Q) "X" from U limit 1000`, "X"},
 		{`select (select Q.A) "X" from ` + message + ` Q limit 1000`, "X"},
+		{`with Q as ` + message + ` select A "X" from Q where 'x' in (select A || 'y' from Q) limit 1000`, ""},
+		{`select distinct A "X" from ` + message + ` Q limit 1000`, ""},
+		{`select A "X", count(1) "N" from ` + message + ` Q group by all limit 1000`, ""},
+		{`select B "X", count(1) "N" from ` + message + ` Q group by 1, A limit 1000`, ""},
+		{`select A "X" from ` + message + ` Q union select A from T limit 1000`, ""},
 		{`select A "X" from ((` + message + `)) Q limit 1000`, "X"},
 		{`select A "X" from ((select B A from T) union all ` + message + `) Q limit 1000`, "X"},
 	} {
