@@ -9,10 +9,11 @@ import (
 // span is a stretch of a text.
 type span struct{ start, end int }
 
-// covered reports whether a byte lies in one of the spans, which are sorted by their start.
+// covered reports whether a byte lies in one of the spans. They are sorted by their start, and none ends before the one in
+// front of it.
 func covered(spans []span, offset int) bool {
 	i := sort.Search(len(spans), func(i int) bool { return spans[i].start > offset })
-	return slices.ContainsFunc(spans[:i], func(s span) bool { return offset < s.end })
+	return i > 0 && offset < spans[i-1].end
 }
 
 // mostOfParameter bounds what Sigma may have written for a parameter, in bytes of its normalized value: a list of a
@@ -44,6 +45,9 @@ func customSpans(text string, dialect Dialect, definitions []string) []span {
 	}
 	denormalize(text, dialect, spans)
 	slices.SortFunc(spans, func(a, b span) int { return a.start - b.start })
+	for i := 1; i < len(spans); i++ { // a definition can stand in another one
+		spans[i].end = max(spans[i].end, spans[i-1].end)
+	}
 	return spans
 }
 

@@ -114,6 +114,12 @@ func TestCorpusRunsOnDuckDB(t *testing.T) {
 		fmt.Fprintf(&table, "%-28s %5d rows as sent, %5d in full\n", c.name, sent, full)
 
 		want := columns(t.Context(), t, conn, q.Text())
+		names, _, err := run(t.Context(), conn, q.Text())
+		if outputs, complete := q.Outputs(); complete && err == nil {
+			requireLabels(t, c.name, outputs, names)
+		} else if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
 		for _, n := range []int64{0, 10, 1000, 5000, 40000} {
 			preview := q.Preview(n)
 			if got := count(t, conn, rowsOf(preview)); got != min(n, full) {

@@ -3,6 +3,7 @@ package sigmasql_test
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,24 +90,34 @@ var grown = map[string]func(n int) string{
 	},
 }
 
-// The work for a text grows with its length: eight times the text takes no more than twelve times the memory, and the
-// memory that is allocated stands for the time.
+// The work for a text grows with its length. Steps through the columns and bytes of memory stand for the time.
 func TestWorkGrowsWithTheText(t *testing.T) {
 	for name, text := range grown {
 		t.Run(name, func(t *testing.T) {
-			const n = 500
-			small, large := text(n), text(8*n)
-			least, most := workOf(t, small), workOf(t, large)
+			const n, times = 500, 8
+			small, large := text(n), text(times*n)
 			growth := float64(len(large)) / float64(len(small))
-			if float64(most) > 1.6*growth*float64(least) {
-				t.Errorf("%d bytes take %d, %d bytes take %d", len(small), least, len(large), most)
+			fewSteps, littleMemory := workFor(t, small)
+			manySteps, muchMemory := workFor(t, large)
+			if float64(muchMemory) > 1.6*growth*float64(littleMemory) {
+				t.Errorf("%d bytes of text take %d bytes, and %d take %d", len(small), littleMemory, len(large), muchMemory)
+			}
+			if float64(manySteps) > 1.6*growth*float64(fewSteps)+1000 && !isBounded[name] {
+				t.Errorf("%d bytes of text take %d steps, and %d take %d", len(small), fewSteps, len(large), manySteps)
+			}
+			if manySteps > sigmasql.MaxSteps+len(large) {
+				t.Errorf("%d bytes of text take %d steps, more than the bound", len(large), manySteps)
 			}
 		})
 	}
 }
 
-// workOf returns what Prepare takes for a text: its steps through the columns, and bytes of memory.
-func workOf(t *testing.T, text string) uint64 {
+// isBounded names the texts whose steps the bound holds, and not the length of the text: a name without a qualifier may
+// be a column of each relation.
+var isBounded = map[string]bool{"names of a wide join without qualifiers": true}
+
+// workFor returns what Prepare takes for a text: its steps through the columns, and bytes of memory.
+func workFor(t *testing.T, text string) (steps int, memory uint64) {
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -115,5 +126,69 @@ func workOf(t *testing.T, text string) uint64 {
 	if len(q.BrokenLiterals()) == 0 {
 		t.Errorf("the message is not found in %.200s", text)
 	}
-	return after.TotalAlloc - before.TotalAlloc
+	steps, err := sigmasql.Steps(text, sigmasql.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return steps, after.TotalAlloc - before.TotalAlloc
+}
+
+// Texts far beyond what a warehouse compiles end without a fault, and the message in them never comes out unseen.
+func TestHugeTextsEnd(t *testing.T) {
+	for name, n := range map[string]int{
+		"common table expressions, each from the one before": 100_000,
+		"common table expressions, each from the two before": 10_000,
+		"columns through many renames":                       10_000,
+		"a wide union all":                                   5_000,
+		"a wide join":                                        2_000,
+		"items that name the ones before":                    50_000,
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := prepare(t, grown[name](n), sigmasql.Options{})
+			if len(q.BrokenLiterals()) == 0 {
+				t.Error("the message is not found")
+			}
+		})
+	}
+}
+
+// Shapes whose columns the text does not tell leave no message unseen and no limit unfound.
+func TestStrangeShapesHideNothing(t *testing.T) {
+	const message = `(select 'Incomplete formula' A, B from T limit 1000)`
+	for _, test := range []struct{ text, column string }{
+		{`with recursive R as (select 'Incomplete formula' A union all select A from R) select A "X" from R limit 1000`, "X"},
+		{`with recursive R (A) as (select 'Incomplete formula' Z union all select A from R) select A "X" from R limit 1000`, ""},
+		{`with R (A) as ` + message + ` select A "X" from R limit 1000`, ""},
+		{`select Y "X" from ` + message + ` Q (Y, Z) limit 1000`, ""},
+		{`select Q.* from ` + message + ` Q limit 1000`, ""},
+		{`select * exclude (B) from ` + message + ` Q limit 1000`, ""},
+		{`select A "X" from (select * exclude (B) from ` + message + ` Q) R limit 1000`, "X"},
+		{`select A "X" from (select * replace (1 as B) from ` + message + ` Q) R limit 1000`, ""},
+		{`select Y "X" from (select * rename (A as Y) from ` + message + ` Q) R limit 1000`, ""},
+		{`select Y "X" from ` + message + ` Q unpivot (Y for N in (A, B)) limit 1000`, ""},
+		{`select "'a'" "X" from ` + message + ` Q pivot (max(A) for B in ('a', 'b')) limit 1000`, ""},
+		{`select F.value "X" from ` + message + ` Q, lateral flatten(input => Q.A) F limit 1000`, ""},
+		{`select Z "X" from ` + message + ` Q match_recognize (partition by B measures A as Z pattern (S) define S as true) limit 1000`, ""},
+		{`select /* a */ A /* b */ "X" -- c` + "\n" + `from /* d */ ` + message + ` /* e */ Q /* f */ limit /* g */ 1000`, "X"},
+		{`select "a" "X" from (select 'Incomplete formula' "a", 'b' "A" from T) Q limit 1000`, "X"},
+		{`select "größe" "Σ" from (select 'Incomplete formula' "größe" from T) "Ω" limit 1000`, "Σ"},
+		{`select (select max(A) from ` + message + ` Q) "X" from U limit 1000`, "X"},
+		{`select (select Q.A) "X" from ` + message + ` Q limit 1000`, "X"},
+		{`with Q as ` + message + ` select A "X" from Q where 'x' in (select A || 'y' from Q) limit 1000`, ""},
+		{`select distinct A "X" from ` + message + ` Q limit 1000`, ""},
+		{`select A "X", count(1) "N" from ` + message + ` Q group by all limit 1000`, ""},
+		{`select B "X", count(1) "N" from ` + message + ` Q group by 1, A limit 1000`, ""},
+		{`select A "X" from ` + message + ` Q union select A from T limit 1000`, ""},
+		{`select A "X" from ((` + message + `)) Q limit 1000`, "X"},
+		{`select A "X" from ((select B A from T) union all ` + message + `) Q limit 1000`, "X"},
+	} {
+		q := prepare(t, test.text, sigmasql.Options{})
+		if want := strings.Count(test.text, " limit "); len(q.Limits()) != want {
+			t.Errorf("%s: limits %+v, want %d", test.text, q.Limits(), want)
+		}
+		broken := q.BrokenLiterals()
+		if !slices.ContainsFunc(broken, func(b sigmasql.BrokenLiteral) bool { return b.Column == test.column }) {
+			t.Errorf("%s: broken %+v, want the column %q", test.text, broken, test.column)
+		}
+	}
 }

@@ -144,23 +144,33 @@ func (p *parser) groupKey(f *frame) {
 	}
 }
 
+func newTracer(p *parser) *tracer {
+	return &tracer{
+		parser: p, named: map[columnKey]found{}, items: map[itemKey]*flow{}, lists: map[int32]*list{}, whole: map[int32]flow{},
+		aliases: map[int32]map[string][]int{},
+	}
+}
+
 // trace follows the outermost columns to constants.
-func (p *parser) trace() (outputs []Output, complete bool, broken []BrokenLiteral) {
-	t := tracer{parser: p, named: map[columnKey]*flow{}, items: map[itemKey]*flow{}, lists: map[int32]*list{}, whole: map[int32]flow{}}
+func (t *tracer) trace() (outputs []Output, complete bool, broken []BrokenLiteral) {
 	outputs, complete = t.outputs(0)
-	if len(p.messages) == 0 {
+	if len(t.messages) == 0 {
 		return outputs, complete, nil
 	}
 	gating := t.gating()
-	for _, message := range p.messages {
-		reached := false
-		for _, o := range outputs {
-			if o.Label != "" && slices.Contains(o.Constants, message) {
-				broken = append(broken, BrokenLiteral{Literal: message, Column: o.Label})
-				reached = true
+	labels := map[int][]string{} // of the outputs that a constant reaches, by its offset
+	for _, o := range outputs {
+		for _, c := range o.Constants {
+			if o.Label != "" {
+				labels[c.Offset] = append(labels[c.Offset], o.Label)
 			}
 		}
-		if !reached || gating[message.Offset] {
+	}
+	for _, message := range t.messages {
+		for _, label := range labels[message.Offset] {
+			broken = append(broken, BrokenLiteral{Literal: message, Column: label})
+		}
+		if len(labels[message.Offset]) == 0 || gating[message.Offset] {
 			broken = append(broken, BrokenLiteral{Literal: message})
 		}
 	}
@@ -176,9 +186,8 @@ func (t *tracer) gating() map[int]bool {
 		}
 	}
 	for _, g := range t.gates {
-		if of, ok := t.lookup(g.operand, len(t.operands[g.operand].items), "", g.name); ok {
-			add(of)
-		}
+		of, _ := t.lookup(g.operand, len(t.operands[g.operand].items), "", g.name)
+		add(of)
 	}
 	for o, operand := range t.operands {
 		if operand.dedups || t.scopes[operand.scope].dedups {
@@ -241,13 +250,14 @@ const (
 // tracer follows columns. Each item is read once.
 type tracer struct {
 	*parser
-	named  map[columnKey]*flow
-	items  map[itemKey]*flow
-	lists  map[int32]*list // by operand
-	whole  map[int32]flow  // of all of an operand's columns
-	tokens []lexeme        // reused
-	steps  int
-	depth  int
+	named   map[columnKey]found
+	items   map[itemKey]*flow
+	lists   map[int32]*list            // by operand
+	whole   map[int32]flow             // of all of an operand's columns
+	aliases map[int32]map[string][]int // by operand, see aliased
+	tokens  []lexeme                   // reused
+	steps   int
+	depth   int
 }
 
 // list is the select list of an operand, taken apart.
@@ -271,6 +281,22 @@ type itemKey struct {
 type flow struct {
 	constants []Literal
 	whole     bool // from nowhere else, but nulls
+}
+
+// found is a flow, and whether the text shows that it is the one of the name that was looked for.
+type found struct {
+	flow
+	ok bool
+}
+
+// or returns the flow of the name if f is not: what f may have counts too.
+func (f found) or(other flow, ok bool) found {
+	if len(f.constants) > 0 {
+		other.whole = false
+	}
+	other.constants = slices.Clip(other.constants)
+	other.merge(flow{constants: f.constants, whole: true})
+	return found{other, ok}
 }
 
 // merge adds what another operand, or another name in an expression, has.
@@ -330,44 +356,50 @@ func (t *tracer) position(scope int32, i int, label string) flow {
 		case i < t.list(o).firstStar:
 			of.merge(t.item(o, i))
 		default:
-			found, _ := t.inOperand(o, label)
-			of.merge(found)
+			of.merge(t.inOperandOrAny(o, label))
 		}
 	}
 	return of
 }
 
+// inOperandOrAny returns the flow of an operand's column by its name. Of an operand without such a name it may be any
+// column, where a star hides the positions.
+func (t *tracer) inOperandOrAny(o int32, name string) flow {
+	if of, ok := t.inOperand(o, name); ok {
+		return of
+	}
+	of := t.operandFlow(o)
+	of.whole = false
+	return of
+}
+
 // column returns the flow of a query's column by its name. It is false where the query has no such column, as far as the
-// text shows.
+// text shows; the flow is then what the column has if a star hides it.
 func (t *tracer) column(scope int32, name string) (flow, bool) {
 	key := columnKey{scope, t.fold(name)}
 	if known, ok := t.named[key]; ok {
-		if known == nil { // being followed: a recursive query, or one without such a column
-			return flow{}, false
-		}
-		return *known, true
+		return known.flow, known.ok
 	}
 	if !t.enter() {
 		return flow{}, false
 	}
 	t.depth++
 	defer func() { t.depth-- }()
-	t.named[key] = nil
-	of, ok := flow{}, false
+	t.named[key] = found{} // while it is followed: a recursive query, or one without such a column
+	var of found
 	labelled := t.labelled(scope)
-	if i, found := t.positionOf(labelled, name); found && i < t.list(labelled).firstStar {
-		of, ok = t.position(scope, i, name), true
+	if i, ok := t.positionOf(labelled, name); ok && i < t.list(labelled).firstStar {
+		of = found{t.position(scope, i, name), true}
 	} else {
-		of, ok = t.inOperand(t.scopes[scope].firstOperand, name)
-		for o := t.operands[t.scopes[scope].firstOperand].next; ok && o >= 0; o = t.operands[o].next {
-			other, _ := t.inOperand(o, name)
-			of.merge(other)
+		first := t.scopes[scope].firstOperand
+		of.flow, of.ok = t.inOperand(first, name)
+		isHidden := t.list(labelled).firstStar < len(t.list(labelled).shapes)
+		for o := t.operands[first].next; (of.ok || isHidden) && o >= 0; o = t.operands[o].next {
+			of.merge(t.inOperandOrAny(o, name))
 		}
 	}
-	if ok {
-		t.named[key] = &of
-	}
-	return of, ok
+	t.named[key] = of
+	return of.flow, of.ok
 }
 
 // labelled returns the operand that names a query's columns: the first one, within its brackets.
@@ -407,51 +439,74 @@ func (t *tracer) inOperand(o int32, name string) (flow, bool) {
 	if len(operand.items) == 0 { // relations in brackets
 		return t.inRelations(o, "", name)
 	}
+	var of found
 	for _, s := range t.list(o).shapes {
-		if s.kind == shapeStar && !s.opaque {
-			if of, ok := t.inRelations(o, s.qualifier, name); ok {
-				return of, true
-			}
+		if s.kind == shapeStar && !s.opaque && !of.ok {
+			of = of.or(t.inRelations(o, s.qualifier, name))
 		}
 	}
-	return flow{}, false
+	return of.flow, of.ok
 }
 
 // inRelations looks a column up in the relations that an operand selects from.
 func (t *tracer) inRelations(o int32, qualifier, name string) (flow, bool) {
-	for _, r := range t.operands[o].relations {
-		if r.scope == noScope || r.opaque || qualifier != "" && !t.sameName(r.alias, qualifier) {
-			continue
+	var of found
+	relations := t.operands[o].relations
+	if qualifier == "" {
+		for i := 0; i < len(relations) && !of.ok && t.enter(); i++ {
+			of = of.or(t.inRelation(relations[i], name))
 		}
-		if of, ok := t.column(r.scope, name); ok {
-			return of, true
-		}
-		if !t.enter() {
-			break
+		return of.flow, of.ok
+	}
+	for _, i := range t.aliased(o)[t.fold(qualifier)] {
+		if !of.ok && t.enter() {
+			of = of.or(t.inRelation(relations[i], name))
 		}
 	}
-	return flow{}, false
+	return of.flow, of.ok
+}
+
+func (t *tracer) inRelation(r relation, name string) (flow, bool) {
+	if r.scope == noScope || r.opaque {
+		return flow{}, false
+	}
+	return t.column(r.scope, name)
+}
+
+// aliased returns the indexes of an operand's relations by their aliases.
+func (t *tracer) aliased(o int32) map[string][]int {
+	if known, ok := t.aliases[o]; ok {
+		return known
+	}
+	aliased := make(map[string][]int, len(t.operands[o].relations))
+	for i, r := range t.operands[o].relations {
+		alias := t.fold(r.alias)
+		aliased[alias] = append(aliased[alias], i)
+	}
+	t.aliases[o] = aliased
+	return aliased
 }
 
 // lookup returns the flow of a name in an operand's expression: a column of its relations, or else an item of its own list
 // before the given one.
 func (t *tracer) lookup(o int32, before int, qualifier, name string) (flow, bool) {
-	if of, ok := t.inRelations(o, qualifier, name); ok {
-		return of, true
+	var of found
+	of.flow, of.ok = t.inRelations(o, qualifier, name)
+	if of.ok {
+		return of.flow, true
 	}
 	if i, ok := t.positionOf(o, name); ok && qualifier == "" && i < before {
-		of := t.item(o, i)
+		of = of.or(t.item(o, i), true)
 		of.whole = of.whole && !t.hasTable(o) // a table's own column comes before an item of the same name
-		return of, true
+		return of.flow, true
 	}
 	if outer := t.operands[o].outer; outer != noOperand && t.enter() {
 		t.depth++
-		of, ok := t.lookup(outer, 0, qualifier, name)
+		of = of.or(t.lookup(outer, 0, qualifier, name))
 		t.depth--
 		of.whole = of.whole && !t.hasTable(o)
-		return of, ok
 	}
-	return flow{}, false
+	return of.flow, of.ok
 }
 
 func (t *tracer) hasTable(o int32) bool {
@@ -562,13 +617,6 @@ func (t *tracer) expression(o int32, i int, item span) flow {
 	}
 	of.whole = false
 	return of
-}
-
-func (t *tracer) fold(name string) string {
-	if t.lex.lexicon.foldsUpper {
-		return name
-	}
-	return strings.ToLower(name)
 }
 
 // significant returns the significant tokens of a span. The slice is valid until the next call.

@@ -25,7 +25,7 @@ type parser struct {
 	frames []frame
 	scopes []scope
 	bounds []bound
-	ctes   []cte // in sight
+	ctes   cteSet
 	tables tableSet
 	frozen []Literal
 
@@ -358,7 +358,7 @@ func (p *parser) open(f *frame, closer byte, wantedTable bool) {
 	switch around := &p.operands[p.scopes[f.scope].lastOperand]; child.role {
 	case roleCTE:
 		if f.recursive {
-			p.ctes = append(p.ctes, cte{name: p.name(f.name), scope: child.scope, opaque: f.renames})
+			p.ctes.add(cte{name: p.fold(p.name(f.name)), scope: child.scope, opaque: f.renames})
 		}
 	case roleOperand:
 		around.child = child.scope
@@ -371,7 +371,7 @@ func (p *parser) open(f *frame, closer byte, wantedTable bool) {
 		child.isCall = wantedTable || f.callsTable
 		f.callsTable = false
 	}
-	child.ctes = len(p.ctes)
+	child.ctes = len(p.ctes.list)
 	f.prev2, f.prev = f.prev, p.cur
 	p.frames = append(p.frames, child)
 }
@@ -408,12 +408,12 @@ func (p *parser) close(f *frame) {
 	if f.query && f.role == roleExpression {
 		p.endSubquery(f)
 	}
-	p.ctes = p.ctes[:f.ctes]
+	p.ctes.truncate(f.ctes)
 	p.frames = p.frames[:len(p.frames)-1]
 	outer := &p.frames[len(p.frames)-1]
 	if f.role == roleCTE {
 		outer.clause = clauseWithNext
-		p.ctes = append(p.ctes, cte{name: p.name(outer.name), scope: f.scope, opaque: outer.renames})
+		p.ctes.add(cte{name: p.fold(p.name(outer.name)), scope: f.scope, opaque: outer.renames})
 		outer.renames = false
 	}
 	outer.afterRelation = f.role == roleRelation || f.isCall

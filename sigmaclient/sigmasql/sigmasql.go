@@ -76,7 +76,7 @@ func Prepare(text string, opts Options) (*Query, error) {
 		text: text[:p.end], dialect: opts.Dialect, bounds: p.bounds, request: p.request, hash: p.digest.sum(),
 		tables: p.tables.list, frozen: p.frozen,
 	}
-	q.outputs, q.listed, q.broken = p.trace()
+	q.outputs, q.listed, q.broken = newTracer(p).trace()
 	q.own, q.wrap = p.outermostBound()
 	return q, nil
 }

@@ -1,9 +1,6 @@
 package sigmasql
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // tableSet holds the tables of a query in the order of their first mention.
 type tableSet struct {
@@ -62,19 +59,56 @@ func (p *parser) table(f *frame) {
 
 // cte is a common table expression that a query can select from.
 type cte struct {
-	name   string
+	name   string // folded
 	scope  int32
 	opaque bool // its column names are given behind its name
+	hides  int  // the index in cteSet.list of the one of the same name around it, or -1
+}
+
+// cteSet holds the common table expressions in sight.
+type cteSet struct {
+	list   []cte
+	byName map[string]int // the index of the innermost one
+}
+
+func (s *cteSet) add(c cte) {
+	if s.byName == nil {
+		s.byName = make(map[string]int)
+	}
+	c.hides = -1
+	if i, ok := s.byName[c.name]; ok {
+		c.hides = i
+	}
+	s.byName[c.name] = len(s.list)
+	s.list = append(s.list, c)
+}
+
+// truncate leaves the first n in sight.
+func (s *cteSet) truncate(n int) {
+	for i := len(s.list) - 1; i >= n; i-- {
+		if c := s.list[i]; c.hides >= 0 {
+			s.byName[c.name] = c.hides
+		} else {
+			delete(s.byName, c.name)
+		}
+	}
+	s.list = s.list[:n]
 }
 
 // cteNamed returns the innermost common table expression of the name, or nil.
 func (p *parser) cteNamed(name string) *cte {
-	for i := range slices.Backward(p.ctes) {
-		if p.sameName(p.ctes[i].name, name) {
-			return &p.ctes[i]
-		}
+	if i, ok := p.ctes.byName[p.fold(name)]; ok {
+		return &p.ctes.list[i]
 	}
 	return nil
+}
+
+// fold returns the form of a name in which two names of the same thing are equal.
+func (p *parser) fold(name string) string {
+	if p.lex.lexicon.foldsUpper {
+		return name
+	}
+	return strings.ToLower(name)
 }
 
 // sameName reports whether two names, in the form in which the warehouse stores them, name the same thing.
