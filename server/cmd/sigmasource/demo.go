@@ -157,7 +157,7 @@ func (d *demonstration) walk(ctx context.Context, conn *grpc.ClientConn) error {
 	}
 
 	d.say("\n3. Preview %d rows of the model `Orders`, through Snowflake's own driver", demoRows)
-	return d.client.preview(ctx, conn, d.model(), demoRows, d.out, d.out)
+	return d.client.preview(ctx, conn, &pb.PreviewModelRequest{Name: d.model(), RowLimit: demoRows}, d.out, d.out)
 }
 
 func (d *demonstration) model() string {

@@ -119,6 +119,7 @@ func (c *client) newModelsGet() *cobra.Command {
 func (c *client) newModelsCheck() *cobra.Command {
 	var key []string
 	var compare bool
+	var policy readPolicy
 	cmd := &cobra.Command{
 		Use:   "check NAME",
 		Short: "Find out whether a model can be read, without reading it; exits 2 if it cannot",
@@ -126,8 +127,13 @@ func (c *client) newModelsCheck() *cobra.Command {
 			"statements that would grant it, and with --key counts rows, distinct keys and nulls over the whole model.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			codes, limits, err := policy.parse()
+			if err != nil {
+				return err
+			}
+			request := &pb.CheckModelRequest{Name: args[0], KeyColumns: key, CompareWithSigma: compare, RefuseFindings: codes, LimitPolicy: limits}
 			return c.withConn(func(conn *grpc.ClientConn) error {
-				answer, err := pb.NewModelQueryClient(conn).CheckModel(cmd.Context(), &pb.CheckModelRequest{Name: args[0], KeyColumns: key, CompareWithSigma: compare})
+				answer, err := pb.NewModelQueryClient(conn).CheckModel(cmd.Context(), request)
 				if err != nil {
 					return err
 				}
@@ -143,6 +149,7 @@ func (c *client) newModelsCheck() *cobra.Command {
 			})
 		},
 	}
+	policy.register(cmd)
 	cmd.Flags().StringArrayVar(&key, "key", nil, "a column of the key to count, by id or label; repeatable")
 	cmd.Flags().BoolVar(&compare, "compare", false, "have Sigma run the element by itself, and compare columns and row counts")
 	return cmd

@@ -23,6 +23,7 @@ import (
 func newPreviewCommand() *cobra.Command {
 	c := &client{}
 	var rows int32
+	var policy readPolicy
 	cmd := &cobra.Command{
 		Use:   "preview MODEL",
 		Short: "Show the first rows of a model",
@@ -30,22 +31,28 @@ func newPreviewCommand() *cobra.Command {
 			"Fails if the rows are not proven to be complete. Interrupting cancels the query in the warehouse.\n\n" + jsonHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			codes, limits, err := policy.parse()
+			if err != nil {
+				return err
+			}
+			request := &pb.PreviewModelRequest{Name: args[0], RowLimit: rows, RefuseFindings: codes, LimitPolicy: limits}
 			return c.withConn(func(conn *grpc.ClientConn) error {
-				return c.preview(cmd.Context(), conn, args[0], rows, cmd.OutOrStdout(), cmd.ErrOrStderr())
+				return c.preview(cmd.Context(), conn, request, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			})
 		},
 	}
 	c.register(cmd)
-	cmd.Flags().Int32Var(&rows, "rows", 100, "how many rows at the most")
+	cmd.Flags().Int32Var(&rows, "rows", 100, "the maximum number of rows")
+	policy.register(cmd)
 	return cmd
 }
 
-func (c *client) preview(ctx context.Context, conn *grpc.ClientConn, model string, limit int32, out, messages io.Writer) error {
+func (c *client) preview(ctx context.Context, conn *grpc.ClientConn, request *pb.PreviewModelRequest, out, messages io.Writer) error {
 	var sink rowSink = &tableSink{w: out}
 	if c.output == "json" {
 		sink = &jsonSink{w: out}
 	}
-	statistics, err := readPreview(ctx, conn, &pb.PreviewModelRequest{Name: model, RowLimit: limit}, sink)
+	statistics, err := readPreview(ctx, conn, request, sink)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func play(t *testing.T, output string, messages ...*pb.PreviewModelResponse) (st
 		}
 	}()
 	var out, messagesOut bytes.Buffer
-	err = (&client{output: output}).preview(t.Context(), conn, "any", 10, &out, &messagesOut)
+	err = (&client{output: output}).preview(t.Context(), conn, &pb.PreviewModelRequest{Name: "any", RowLimit: 10}, &out, &messagesOut)
 	return out.String(), err
 }
 

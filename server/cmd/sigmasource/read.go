@@ -20,6 +20,7 @@ import (
 func newReadCommand() *cobra.Command {
 	c := &client{}
 	var columns []string
+	var policy readPolicy
 	cmd := &cobra.Command{
 		Use:   "read MODEL",
 		Short: "Read all rows of a model",
@@ -27,12 +28,18 @@ func newReadCommand() *cobra.Command {
 			"are not proven to be complete. What was written until then is not the whole model.\n\n" + jsonHelp + "\n\n" + csvHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			codes, limits, err := policy.parse()
+			if err != nil {
+				return err
+			}
+			request := &pb.CreateReadSessionRequest{Name: args[0], Columns: columns, RefuseFindings: codes, LimitPolicy: limits}
 			return c.withConn(func(conn *grpc.ClientConn) error {
-				return c.read(cmd.Context(), conn, &pb.CreateReadSessionRequest{Name: args[0], Columns: columns}, cmd.OutOrStdout(), cmd.ErrOrStderr())
+				return c.read(cmd.Context(), conn, request, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			})
 		},
 	}
 	c.register(cmd)
+	policy.register(cmd)
 	cmd.Flags().StringArrayVar(&columns, "column", nil, "a column to read, by Sigma's column id or label; repeatable (default: all)")
 	cmd.Flags().StringVar(&c.null, "null", "", "the text for nulls in CSV (default: an empty field, see above)")
 	output := cmd.PersistentFlags().Lookup("output")

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+)
+
+// readPolicy are the flags of the commands that read or check a model.
+type readPolicy struct {
+	refuse []string
+	limits string
+}
+
+func (p *readPolicy) register(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&p.refuse, "refuse", nil, "a finding that refuses the read before any row, such as COLUMN_CONSTANT; repeatable")
+	cmd.Flags().StringVar(&p.limits, "limit-policy", "", "what becomes of limits that can be Sigma's or the author's: keep or lift (default: by number and place)")
+}
+
+// findings returns the codes of --refuse.
+func (p *readPolicy) findings() ([]pb.FindingCode, error) {
+	var codes []pb.FindingCode
+	for _, name := range p.refuse {
+		code, ok := pb.FindingCode_value["FINDING_CODE_"+strings.ToUpper(strings.TrimSpace(name))]
+		if !ok || code == 0 {
+			return nil, fmt.Errorf("--refuse %s: no finding has this code; allowed are %s", name, strings.Join(findingNames(), ", "))
+		}
+		if !slices.Contains(codes, pb.FindingCode(code)) {
+			codes = append(codes, pb.FindingCode(code))
+		}
+	}
+	return codes, nil
+}
+
+// limitPolicy returns the policy of --limit-policy.
+func (p *readPolicy) limitPolicy() (pb.LimitPolicy, error) {
+	switch p.limits {
+	case "":
+		return pb.LimitPolicy_LIMIT_POLICY_UNSPECIFIED, nil
+	case "keep":
+		return pb.LimitPolicy_LIMIT_POLICY_KEEP_AMBIGUOUS, nil
+	case "lift":
+		return pb.LimitPolicy_LIMIT_POLICY_LIFT_AMBIGUOUS, nil
+	}
+	return 0, fmt.Errorf("--limit-policy %s: allowed are keep and lift", p.limits)
+}
+
+// parse returns what both flags say.
+func (p *readPolicy) parse() ([]pb.FindingCode, pb.LimitPolicy, error) {
+	codes, err := p.findings()
+	if err != nil {
+		return nil, 0, err
+	}
+	limits, err := p.limitPolicy()
+	return codes, limits, err
+}
+
+func findingNames() []string {
+	var names []string
+	for number := range int32(len(pb.FindingCode_name)) {
+		if name, ok := pb.FindingCode_name[number]; ok && number != 0 {
+			names = append(names, enumName(name, "FINDING_CODE_"))
+		}
+	}
+	return names
+}
