@@ -736,6 +736,8 @@ func (t *tracer) bodyOf(tokens []lexeme) shape {
 		return shape{kind: shapeConstant, constant: Literal{Offset: l.Start, Value: t.unescape(t.text[l.Start+1 : l.End-1])}}
 	case len(tokens) == 1 && tokens[0].kw == kwNull:
 		return shape{kind: shapeNull}
+	case len(tokens) == 1 && (t.isWord(tokens[0], "true") || t.isWord(tokens[0], "false")): // no names in any dialect
+		return shape{}
 	}
 	for n, token := range tokens {
 		if n%2 == 0 && !token.isName() || n%2 == 1 && token.c != '.' {
