@@ -63,7 +63,7 @@ func findingNames() []string {
 	var names []string
 	for number := range int32(len(pb.FindingCode_name)) {
 		if name, ok := pb.FindingCode_name[number]; ok && number != 0 {
-			names = append(names, enumName(name, "FINDING_CODE_"))
+			names = append(names, strings.TrimPrefix(name, "FINDING_CODE_"))
 		}
 	}
 	return names
