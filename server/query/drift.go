@@ -15,6 +15,7 @@ import (
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/model"
 	"github.com/sigmasource/sigmasource/server/store"
 )
 
@@ -67,13 +68,42 @@ func (s *Service) checkDrift(ctx context.Context, p *plan, schema *pb.Schema, ex
 	case !errors.Is(err, store.ErrNotFound):
 		return err
 	}
+	cause, explanation := causeOfDrift(before, schema, p.columns)
 	return &errmap.Error{
 		Reason:   pb.ErrorReason_ERROR_REASON_SCHEMA_DRIFT,
 		Resource: p.name.String(),
-		Message:  message,
-		Metadata: map[string]string{"expected_fingerprint": expected, "fingerprint": schema.GetFingerprint()},
+		Message:  message + explanation,
+		Metadata: map[string]string{"expected_fingerprint": expected, "fingerprint": schema.GetFingerprint(), "cause": cause},
 		Details:  []proto.Message{drift},
 	}
+}
+
+// causeOfDrift returns the cause of a drift that is not a change in Sigma or in the warehouse, or nothing. The schema
+// before is nil where it is not stored.
+func causeOfDrift(before, now *pb.Schema, columns model.Columns) (cause, explanation string) {
+	switch {
+	case hasFoldedNames(before, now):
+		return "upgrade", ". Earlier versions of this service read the names in upper case and without Sigma's ids, as the account's parameter QUOTED_IDENTIFIERS_IGNORE_CASE asks; expect the new fingerprint"
+	case columns.Err != nil && columns.Origin != model.LastScan:
+		return "columns_unknown", ". Sigma refuses to list the element's columns at present, so that they have no ids; try again later"
+	}
+	return "", ""
+}
+
+// hasFoldedNames reports whether a stored schema has the present columns with their names in upper case and without ids.
+func hasFoldedNames(before, now *pb.Schema) bool {
+	if len(before.GetColumns()) == 0 || len(before.GetColumns()) != len(now.GetColumns()) {
+		return false
+	}
+	isFolded := false
+	for i, c := range before.GetColumns() {
+		name := now.GetColumns()[i].GetName()
+		if c.GetName() != strings.ToUpper(name) || c.GetColumnId() != "" || typeName(c) != typeName(now.GetColumns()[i]) {
+			return false
+		}
+		isFolded = isFolded || c.GetName() != name
+	}
+	return isFolded
 }
 
 // isEarlier reports whether the present columns are those of a stored schema without the helpers of Sigma's screen, which

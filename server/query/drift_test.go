@@ -1,6 +1,7 @@
 package query
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -9,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/model"
 )
 
 const (
@@ -113,5 +115,27 @@ func TestFingerprintDoesNotDependOnWhatIsNoPartOfIt(t *testing.T) {
 	b.Columns[0].Formula, b.Columns[0].SigmaType, b.Columns[0].WarehouseType = "[X]", "number", "NUMBER(38,0)"
 	if fingerprint(a) != fingerprint(b) {
 		t.Error("the fingerprint changed with a formula, a Sigma type, or the warehouse's name of a type")
+	}
+}
+
+// An upgrade, and a refusal of Sigma's, are named as what they are.
+func TestTheCauseOfADrift(t *testing.T) {
+	now := schemaOf(col("a", "Id", integer), col("b", "Full Name", text))
+	refused := model.Columns{Origin: model.ElementList, Err: errors.New("refused")}
+	for name, test := range map[string]struct {
+		before  *pb.Schema
+		columns model.Columns
+		want    string
+	}{
+		"folded names":        {schemaOf(col("", "ID", integer), col("", "FULL NAME", text)), model.Columns{Origin: model.Current}, "upgrade"},
+		"folded and retyped":  {schemaOf(col("", "ID", text), col("", "FULL NAME", text)), model.Columns{Origin: model.Current}, ""},
+		"upper case with ids": {schemaOf(col("a", "ID", integer), col("b", "FULL NAME", text)), model.Columns{Origin: model.Current}, ""},
+		"fewer":               {schemaOf(col("", "ID", integer)), model.Columns{Origin: model.Current}, ""},
+		"not stored":          {nil, model.Columns{Origin: model.Current}, ""},
+		"columns refused":     {schemaOf(col("a", "Id", integer), col("b", "Full Name", text)), refused, "columns_unknown"},
+	} {
+		if got, explanation := causeOfDrift(test.before, now, test.columns); got != test.want || (explanation == "") != (got == "") {
+			t.Errorf("%s: %q, %q", name, got, explanation)
+		}
 	}
 }

@@ -133,7 +133,10 @@ const (
 	// Metadata: `organization_id`, `expected_organization_id`.
 	ErrorReason_ERROR_REASON_SIGMA_ORGANIZATION_CHANGED ErrorReason = 38
 	// FAILED_PRECONDITION: the columns are not those of the expected fingerprint.
-	// The details hold a SchemaDrift with the differences.
+	// The details hold a SchemaDrift with the differences. Metadata:
+	// `expected_fingerprint`, `fingerprint`, and `cause` where neither Sigma nor the
+	// warehouse changed: `upgrade` (this service reads names or ids that an earlier
+	// version did not), `columns_unknown` (Sigma refuses to list the columns).
 	ErrorReason_ERROR_REASON_SCHEMA_DRIFT ErrorReason = 39
 	// INVALID_ARGUMENT: a column that the call names is not, or no longer, in the
 	// model, or several have the label; google.rpc.BadRequest names the field.
