@@ -40,7 +40,7 @@ func TestTheLimitOfCustomSQLIsKept(t *testing.T) {
 	for name, isKnown := range map[string]bool{
 		modelName(snowflakeName, "wb", "written"): true, modelName(snowflakeName, "wb", "onmodel"): true, modelName(snowflakeName, "wb", "onmodels"): true,
 		modelName(snowflakeName, groundID, "base"): true, modelName(snowflakeName, floorID, "above"): true,
-		modelName(snowflakeName, "other", "plain"): false, // the same text, which nobody wrote as custom SQL
+		modelName(snowflakeName, "other", "plain"): false, // the same text, that is no custom SQL
 	} {
 		m := models[name]
 		if isReady := m.GetState() == pb.ModelState_MODEL_STATE_READY; isReady != isKnown {

@@ -100,7 +100,7 @@ func (f formula) isLiteral() bool {
 	return f.isKnown && len(f.references) == 0 && len(f.functions) == 0
 }
 
-// isContext reports whether the formula depends on who asks or when, so that Sigma writes its value as a constant.
+// isContext reports whether the formula depends on the user or the moment, so that Sigma writes its value as a constant.
 func (f formula) isContext() bool {
 	for _, name := range f.functions {
 		if strings.HasPrefix(name, "current") || name == "today" || name == "now" {

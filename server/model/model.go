@@ -1,7 +1,7 @@
 // Package model decides what a model is: from Sigma's answers about one element to its state, its findings, its columns
 // and the statement that reads it. Scans and reads both call [Assess], so that the catalog and a read agree.
 //
-// It uses sigmasql for the text, sigmaclient for the form of Sigma's answers, and errmap for reasons. It calls nobody, and
+// It uses sigmasql for the text, sigmaclient for the form of Sigma's answers, and errmap for reasons. It makes no calls, and
 // must not import a warehouse, the store, or the packages that serve RPCs.
 package model
 

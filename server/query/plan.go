@@ -145,7 +145,7 @@ func (p *plan) compareWarehouses(ctx context.Context, link *connections.Link, co
 	return p.refuseMismatch(match)
 }
 
-// fetchAnswers fetches Sigma's answers about the element, from a workbook or a data model: only a scan tells which.
+// fetchAnswers fetches Sigma's answers about the element, from a workbook or a data model: only a scan shows which.
 func (s *Service) fetchAnswers(ctx context.Context, p *plan, link *connections.Link) (answers, error) {
 	d := document{
 		connection: p.name.Connection.String(), etag: link.Connection.GetEtag(), id: p.name.WorkbookID, element: p.name.ElementID,
