@@ -112,7 +112,7 @@ func (s *scanner) assess(m *pb.Model, element sigmaclient.Element, answer queryA
 		m.SqlFingerprint = assessed.Query.Hash()
 		s.setWarehouse(m, element, r, &assessed.Findings)
 	}
-	state, problem, findings := assessed.CatalogState()
+	state, findings, problem := assessed.CatalogState()
 	m.State, m.Findings = state, findings
 	if problem != nil {
 		m.Error = errmap.Problem(problem, m.GetName())

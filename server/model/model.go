@@ -97,19 +97,20 @@ func (m *Model) DependsOnCustomSQL() bool {
 	return len(m.Query.BrokenLiterals()) > 0
 }
 
-// CatalogState returns the state, the problem and the findings under which the catalog keeps the model.
-func (m *Model) CatalogState() (pb.ModelState, error, []*pb.Finding) {
+// CatalogState returns the state and the findings under which the catalog keeps the model, and the problem as an error where
+// the model as a whole cannot be read.
+func (m *Model) CatalogState() (pb.ModelState, []*pb.Finding, error) {
 	if m.problem != nil {
-		return m.State, m.problem, m.Findings.All()
+		return m.State, m.Findings.All(), m.problem
 	}
 	if labels, complete := m.outputLabels(); complete {
 		m.CompareOutputs(labels)
 	}
 	if !m.broken.any() {
-		return m.State, nil, m.Findings.All()
+		return m.State, m.Findings.All(), nil
 	}
 	m.Findings.addBroken(m.broken)
-	return pb.ModelState_MODEL_STATE_BROKEN, m.refusal(nil), m.Findings.All()
+	return pb.ModelState_MODEL_STATE_BROKEN, m.Findings.All(), m.refusal(nil)
 }
 
 // outputLabels returns the labels of the text's outermost columns, and whether they are all of them.

@@ -32,7 +32,7 @@ func assess(sql string, c model.Columns, custom ...string) *model.Model {
 
 // codes returns the codes of a model's findings, as the catalog stores them, without those about limits.
 func codes(m *model.Model) []string {
-	_, _, findings := m.CatalogState()
+	_, findings, _ := m.CatalogState()
 	list := []string{}
 	for _, f := range findings {
 		if name := strings.TrimPrefix(f.GetCode().String(), "FINDING_CODE_"); !strings.Contains(name, "LIMIT") {
@@ -220,7 +220,7 @@ func TestCustomSQLIsTheAuthors(t *testing.T) {
 	const sql = `select A "A", NOTE "Note" from (` + custom + `) Q1 limit 1000`
 	list := columns("A=[Custom SQL/A]", "Note=[Custom SQL/NOTE]")
 	m := assess(sql, list, custom)
-	if state, problem, findings := m.CatalogState(); state != pb.ModelState_MODEL_STATE_READY {
+	if state, findings, problem := m.CatalogState(); state != pb.ModelState_MODEL_STATE_READY {
 		t.Errorf("%s: %v, %v", state, problem, findings)
 	}
 	if full := m.Query.Full(); !strings.Contains(full, custom) {

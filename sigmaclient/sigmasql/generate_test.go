@@ -386,7 +386,9 @@ func (g *generator) item(relations []relationTruth, before []column, depth int, 
 	switch g.intN(9) {
 	case 0:
 		message := g.message()
-		g.messages[message] = g.messages[message]
+		if _, known := g.messages[message]; !known {
+			g.messages[message] = false
+		}
 		text, c := g.wrapped(tokens(quoted(message)), column{messages: []string{message}, constants: []string{message}, isConstant: true})
 		return text, c
 	case 1:

@@ -377,7 +377,7 @@ func snowflakeReserved(t *testing.T) map[string]map[place]bool {
 	reserved := map[string]map[place]bool{}
 	for _, line := range wordLines(t, "testdata/snowflake-reserved.txt") {
 		fields := strings.Fields(line)
-		places := map[place]bool{}
+		var places map[place]bool
 		switch fields[1] {
 		case "all":
 			places = map[place]bool{tablePlace: true, aliasPlace: true, ctePlace: true, columnPlace: true, labelPlace: true}
