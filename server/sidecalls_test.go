@@ -230,6 +230,9 @@ func (w *world) wantRetries(books []refusedBook) {
 			w.t.Errorf("%s lost nothing, and the calls %v were made", b.id, made)
 		case !b.isRemembered():
 		case isMended(i):
+			if b.call == sigmatest.CallColumns {
+				w.wantNoColumnChange(modelName(snowflakeName, b.id, "table"))
+			}
 			m := models[modelName(snowflakeName, b.id, "table")]
 			if len(workbooks[b.id].GetRefusedCalls()) != 0 || m.GetColumns()[0].GetColumnId() != "c1" || m.GetSigmaWarehouse().GetAccount() != snowflakeAccount || len(m.GetFindings()) != 0 {
 				w.t.Errorf("%s is answered, and is %v with %v", b.id, workbooks[b.id], m)
@@ -313,5 +316,18 @@ func TestAShortListOfWorkbooksMarksTheScan(t *testing.T) {
 	}
 	if got := w.workbooksByID(); len(got) != 2 || got["removed"] != nil {
 		t.Errorf("the workbooks are %v", got)
+	}
+}
+
+// wantNoColumnChange makes sure that a model's columns have not changed for those who follow the changes: that Sigma did not
+// list their ids for a while is no change of theirs.
+func (w *world) wantNoColumnChange(model string) {
+	w.t.Helper()
+	list, err := w.catalog.ListChanges(w.ctx, &pb.ListChangesRequest{Parent: snowflakeName, PageSize: 1000})
+	w.must(err)
+	for _, c := range list.GetChanges() {
+		if c.GetResource() == model && strings.Contains(c.GetKind().String(), "COLUMN") {
+			w.t.Errorf("%s has the change %v", model, c)
+		}
 	}
 }

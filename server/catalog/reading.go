@@ -282,7 +282,11 @@ func retryInterval(attempts int32) time.Duration {
 // whether Sigma answered one, so that the workbook is worth reading; if not, it returns the workbook's refused calls as
 // they are now.
 func (s *scanner) retryRefused(ctx context.Context, d document) (isAnswered bool, calls []*pb.RefusedCall, err error) {
-	for _, refused := range s.known[d.described.GetName()].Workbook.GetRefusedCalls() {
+	known := s.known[d.described.GetName()]
+	if known.Scan == s.claim.Scan { // an earlier run of this scan has read the workbook
+		return false, known.Workbook.GetRefusedCalls(), nil
+	}
+	for _, refused := range known.Workbook.GetRefusedCalls() {
 		if refused.GetRetryTime().AsTime().After(s.now.AsTime()) {
 			calls = append(calls, refused)
 			continue
