@@ -19,7 +19,7 @@ func stateOf(e Element) (pb.ModelState, *errmap.Error) {
 		return stateOfReason(problem.Reason), problem
 	case e.Query.Error != "":
 		return pb.ModelState_MODEL_STATE_BROKEN, errmap.New(pb.ErrorReason_ERROR_REASON_MODEL_BROKEN, e.Name,
-			"Sigma cannot produce the element's query; open the workbook in Sigma and mend the element")
+			"Sigma cannot produce the element's query; open the workbook in Sigma and correct the element")
 	case e.Query.SQL == "":
 		return pb.ModelState_MODEL_STATE_WITHOUT_SQL, errmap.New(pb.ErrorReason_ERROR_REASON_MODEL_WITHOUT_SQL, e.Name,
 			"Sigma answers without SQL for this element; an element on a retired dataset has to be moved to a data model")

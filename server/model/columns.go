@@ -97,13 +97,18 @@ func (m *Model) RequireUnbroken(wanted []string) error {
 		left := slices.DeleteFunc(slices.Clone(m.broken.labels), func(label string) bool { return slices.Contains(wanted, label) })
 		if len(left) > 0 {
 			m.Findings.Warn(pb.FindingCode_FINDING_CODE_COLUMN_LEFT_OUT,
-				"Columns whose formulas have errors in Sigma were left out: %s.", QuoteAll(left))
+				"Columns whose formulas have errors in Sigma were left out: %s. To read them, correct the formulas in Sigma.", QuoteAll(left))
 		}
 	}
-	if refusal := m.refusal(wanted); refusal != nil {
-		return refusal
+	refusal := m.refusal(wanted)
+	if refusal == nil {
+		return nil
 	}
-	return nil
+	if labels, complete := m.outputLabels(); complete {
+		m.CompareOutputs(labels)
+	}
+	m.Findings.addBroken(m.broken)
+	return refusal
 }
 
 // refusal returns the error about broken columns among those wanted, or nil.
@@ -116,12 +121,12 @@ func (m *Model) refusal(wanted []string) error {
 	case len(labels) > 0:
 		return &errmap.Error{
 			Reason: pb.ErrorReason_ERROR_REASON_MODEL_BROKEN, Resource: m.Name,
-			Message:  fmt.Sprintf("formulas have errors, and Sigma would put its messages into every row of the columns %s; mend them in Sigma, or name the other columns in `columns`", QuoteAll(labels)),
+			Message:  fmt.Sprintf("formulas have errors, and Sigma would put its messages into every row of the columns %s; correct them in Sigma, or name the other columns in `columns`", QuoteAll(labels)),
 			Metadata: map[string]string{"columns": QuoteAll(labels)},
 		}
 	case m.broken.rows:
 		return errmap.New(pb.ErrorReason_ERROR_REASON_MODEL_BROKEN, m.Name,
-			"a formula of the element has an error, and Sigma's message stands in a column that cannot be told, or decides about the rows; open the workbook in Sigma and mend the formula")
+			"a formula of the element has an error, and Sigma's message stands in a column that cannot be told, or decides about the rows; open the workbook in Sigma and correct the formula")
 	}
 	return nil
 }

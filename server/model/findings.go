@@ -65,25 +65,29 @@ func sigmaFacts(err error) map[string]string {
 	return facts
 }
 
-// Refuse returns an error if a finding has one of the codes.
-func (f *Findings) Refuse(model string, codes ...[]pb.FindingCode) error {
-	var refused []string
-	var messages []string
+// Refuse returns an error if a finding has a code that the request or the connection refuses. An uncertain limit about
+// which the request decides refuses nothing.
+func (f *Findings) Refuse(model string, request, connection []pb.FindingCode) error {
+	var names, texts []string
+	refuser := "connection"
 	for _, finding := range f.list {
-		for _, list := range codes {
-			if slices.Contains(list, finding.GetCode()) && !slices.Contains(refused, codeName(finding.GetCode())) {
-				refused = append(refused, codeName(finding.GetCode()))
-				messages = append(messages, finding.GetMessage())
-			}
+		isDecided := finding.GetCode() == pb.FindingCode_FINDING_CODE_LIMIT_AMBIGUOUS && finding.GetSeverity() == pb.FindingSeverity_FINDING_SEVERITY_INFO
+		byRequest := slices.Contains(request, finding.GetCode())
+		if isDecided || !byRequest && !slices.Contains(connection, finding.GetCode()) {
+			continue
 		}
+		if byRequest {
+			refuser = "request"
+		}
+		names, texts = append(names, codeName(finding.GetCode())), append(texts, codeName(finding.GetCode())+": "+finding.GetMessage())
 	}
-	if len(refused) == 0 {
+	if len(names) == 0 {
 		return nil
 	}
 	return &errmap.Error{
 		Reason: pb.ErrorReason_ERROR_REASON_FINDING_REFUSED, Resource: model,
-		Message:  fmt.Sprintf("the read has the finding %s, which the request or the connection refuses: %s", strings.Join(refused, ", "), messages[0]),
-		Metadata: map[string]string{"finding": refused[0], "findings": strings.Join(refused, ",")},
+		Message:  fmt.Sprintf("refuse_findings of the %s refuses the read because of its findings: %s Correct the cause, or remove the code from refuse_findings.", refuser, strings.Join(texts, " ")),
+		Metadata: map[string]string{"finding": names[0], "findings": strings.Join(names, ","), "refused_by": refuser},
 	}
 }
 
@@ -91,30 +95,31 @@ func (f *Findings) Refuse(model string, codes ...[]pb.FindingCode) error {
 func codeName(code pb.FindingCode) string { return strings.TrimPrefix(code.String(), "FINDING_CODE_") }
 
 // addText adds what Sigma's SQL shows about the model, however it is read.
-func (f *Findings) addText(query *sigmasql.Query) {
-	f.addLimits(query.Limits())
+func (f *Findings) addText(query *sigmasql.Query, policy sigmasql.LimitPolicy) {
+	f.addLimits(query.Limits(), policy)
 	if frozen := query.FrozenLiterals(); len(frozen) > 0 {
 		f.Info(pb.FindingCode_FINDING_CODE_LITERAL_FROZEN,
 			"The element's SQL holds %d dates that Sigma wrote out as constants, as it does with relative dates. They are as of the moment of a read: each read fetches the SQL again.", len(frozen))
 	}
 }
 
-// addLimits adds what is known of the limits in the text: one finding for all that are uncertain, one for the author's.
-func (f *Findings) addLimits(limits []sigmasql.Limit) {
+// addLimits adds what is known of the limits in the text: one finding for all that are uncertain, one for the author's. Where
+// the request decides about uncertain limits, their finding is an info.
+func (f *Findings) addLimits(limits []sigmasql.Limit, policy sigmasql.LimitPolicy) {
 	var uncertain []string
-	add := func(text string) {
-		if !slices.Contains(uncertain, text) {
+	add := func(limit sigmasql.Limit, outcome string) {
+		if text := place(limit) + " (" + outcome + ")"; !slices.Contains(uncertain, text) {
 			uncertain = append(uncertain, text)
 		}
 	}
 	for _, limit := range limits {
 		switch {
 		case limit.Ambiguous && limit.Preview:
-			add(fmt.Sprintf("a limit of %d rows counts as Sigma's own preview limit and is lifted (to keep it, read with limit_policy KEEP_AMBIGUOUS)", limit.Rows))
+			add(limit, "lifted")
 		case limit.Ambiguous && limit.Liftable:
-			add(fmt.Sprintf("a limit of %d rows counts as the author's own and is kept (to lift it, read with limit_policy LIFT_AMBIGUOUS)", limit.Rows))
+			add(limit, "kept")
 		case limit.Ambiguous:
-			add(fmt.Sprintf("a bound of %d rows has a form that cannot be lifted and is kept (compare the number of rows with Sigma's)", limit.Rows))
+			add(limit, "kept, since its form cannot be lifted")
 		case !limit.Preview && limit.Rows >= 0:
 			f.Info(pb.FindingCode_FINDING_CODE_AUTHOR_LIMIT,
 				"The element's author limits its rows (to %d in one place). That limit is kept.", limit.Rows)
@@ -122,9 +127,15 @@ func (f *Findings) addLimits(limits []sigmasql.Limit) {
 			f.Info(pb.FindingCode_FINDING_CODE_AUTHOR_LIMIT, "The element's author limits its rows. That limit is kept.")
 		}
 	}
-	if len(uncertain) > 0 {
+	list := strings.Join(uncertain[:min(len(uncertain), maxLimitsInText)], ", ")
+	switch {
+	case len(uncertain) == 0:
+	case policy == sigmasql.Likelier:
 		f.Warn(pb.FindingCode_FINDING_CODE_LIMIT_AMBIGUOUS,
-			"The text of Sigma's SQL does not show whose its limits are: %s.", strings.Join(uncertain[:min(len(uncertain), maxLimitsInText)], "; "))
+			"The SQL does not show whether Sigma or the element's author wrote these limits: %s. To decide, set limit_policy to KEEP_AMBIGUOUS or LIFT_AMBIGUOUS (command line: --limit-policy keep or lift).", list)
+	default:
+		f.Info(pb.FindingCode_FINDING_CODE_LIMIT_AMBIGUOUS,
+			"The SQL does not show whether Sigma or the element's author wrote these limits, and the request's limit_policy decides: %s.", list)
 	}
 }
 
@@ -133,30 +144,42 @@ const maxLimitsInText = 10
 
 // AddFull adds what becomes of Sigma's preview limits in a read of all rows.
 func (f *Findings) AddFull(query *sigmasql.Query) {
-	for _, limit := range query.Limits() {
-		if limit.Preview {
-			f.addLifted(limit)
-		}
-	}
+	f.addLifted(slices.DeleteFunc(query.Limits(), func(l sigmasql.Limit) bool { return !l.Preview }))
 }
 
 // AddPreview adds what becomes of Sigma's preview limits in a preview of at most the given rows.
 func (f *Findings) AddPreview(query *sigmasql.Query, rows int64) {
-	for _, limit := range query.Limits() {
-		switch {
-		case !limit.Preview:
-		case rows > limit.Rows:
-			f.addLifted(limit)
-		case limit.Depth > 0:
-			f.Info(pb.FindingCode_FINDING_CODE_PREVIEW_LIMIT_KEPT,
-				"Sigma's SQL looks at %d rows of its tables only. This preview needs no more than that, so the limit was kept to save warehouse time.", limit.Rows)
-		}
+	lifted, kept := query.PreviewLimits(rows)
+	f.addLifted(lifted)
+	if len(kept) > 0 {
+		f.Info(pb.FindingCode_FINDING_CODE_PREVIEW_LIMIT_KEPT,
+			"Sigma's SQL has preview limits: %s. This preview needs no more rows, so the limits are kept to save warehouse time.", places(kept))
 	}
 }
 
-func (f *Findings) addLifted(limit sigmasql.Limit) {
-	f.Info(pb.FindingCode_FINDING_CODE_PREVIEW_LIMIT_LIFTED,
-		"Sigma's SQL stops at %d rows. That is Sigma's preview limit, and it was lifted.", limit.Rows)
+func (f *Findings) addLifted(limits []sigmasql.Limit) {
+	if len(limits) > 0 {
+		f.Info(pb.FindingCode_FINDING_CODE_PREVIEW_LIMIT_LIFTED,
+			"Sigma's SQL has preview limits: %s. They are lifted, because the read needs more rows.", places(limits))
+	}
+}
+
+// places names limits by their rows and places, each once.
+func places(limits []sigmasql.Limit) string {
+	var all []string
+	for _, limit := range limits {
+		if text := place(limit); !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	return strings.Join(all[:min(len(all), maxLimitsInText)], ", ")
+}
+
+func place(limit sigmasql.Limit) string {
+	if limit.Depth == 0 {
+		return fmt.Sprintf("%d rows around the whole query", limit.Rows)
+	}
+	return fmt.Sprintf("%d rows inside the query", limit.Rows)
 }
 
 // addMissing adds what could not be learned because Sigma refused to list it.
@@ -165,19 +188,19 @@ func (f *Findings) addMissing(e Element) {
 	case origin == Current || origin == OtherVersion:
 	case origin == LastScan:
 		f.WarnOf(pb.FindingCode_FINDING_CODE_COLUMNS_UNKNOWN, e.Columns.Err,
-			"Sigma does not list the element's columns at present. Names and ids are those of an earlier scan, and errors in formulas are recognized by Sigma's messages alone.")
+			"Sigma does not list the element's columns at present. Names and ids are those of an earlier scan, and errors in formulas are recognized by Sigma's messages alone. If that stays so, ask Sigma's support with the request id.")
 	default:
 		f.WarnOf(pb.FindingCode_FINDING_CODE_COLUMNS_UNKNOWN, e.Columns.Err,
-			"Sigma does not list the element's columns. They have no ids, so a renamed column counts as another one, and errors in formulas are recognized by Sigma's messages alone.")
+			"Sigma does not list the element's columns. They have no ids, so a renamed column counts as another one, and errors in formulas are recognized by Sigma's messages alone. If that stays so, ask Sigma's support with the request id.")
 	}
 	if e.CustomSQLErr != nil {
 		f.WarnOf(pb.FindingCode_FINDING_CODE_CUSTOM_SQL_UNKNOWN, e.CustomSQLErr,
-			"Sigma does not list the custom SQL that the element may build on, so a limit in it may count as Sigma's. If rows matter that the author cut off, read with limit_policy KEEP_AMBIGUOUS.")
+			"Sigma does not list the custom SQL that the element may build on, so a limit in it may count as Sigma's. To keep a limit that the author may have written, set limit_policy to KEEP_AMBIGUOUS.")
 	}
 }
 
 func (f *Findings) addBroken(b broken) {
-	const text = "Formulas have errors in Sigma (%s), and Sigma would put its messages into every row. Open the workbook in Sigma and mend them, or read the other columns by naming them."
+	const text = "Formulas have errors in Sigma (%s), and Sigma would put its messages into every row. Open the workbook in Sigma and correct them, or read the other columns by naming them."
 	where := QuoteAll(b.labels)
 	if len(b.labels) == 0 {
 		where = "in a column that cannot be told from the text"
@@ -188,7 +211,7 @@ func (f *Findings) addBroken(b broken) {
 func (f *Findings) addConstants(labels []string) {
 	if len(labels) > 0 {
 		f.add(pb.FindingCode_FINDING_CODE_COLUMN_CONSTANT, pb.FindingSeverity_FINDING_SEVERITY_WARNING, columnsFact(labels),
-			"Columns hold one text in every row, and their formulas do not say so: %s. The text may be an error message of Sigma's; look at the columns in Sigma.", QuoteAll(labels))
+			"Columns hold one text in every row, and their formulas are not that constant: %s. The text may be an error message of Sigma's; look at the columns in Sigma.", QuoteAll(labels))
 	}
 }
 
@@ -202,14 +225,14 @@ func (f *Findings) addUnlisted(labels []string) {
 func (f *Findings) addNotInSQL(labels []string) {
 	if len(labels) > 0 {
 		f.add(pb.FindingCode_FINDING_CODE_COLUMN_NOT_IN_SQL, pb.FindingSeverity_FINDING_SEVERITY_INFO, columnsFact(labels),
-			"Sigma lists columns that its SQL does not have: %s. They may be hidden or restricted.", QuoteAll(labels))
+			"Sigma lists columns that its SQL does not have: %s. They cannot be read; check in Sigma whether they are hidden or restricted.", QuoteAll(labels))
 	}
 }
 
 func (f *Findings) addHelpers(labels []string) {
 	if len(labels) > 0 {
 		f.add(pb.FindingCode_FINDING_CODE_COLUMN_HELPER, pb.FindingSeverity_FINDING_SEVERITY_INFO, columnsFact(labels),
-			"Columns that Sigma adds for its own screen were left out: %s.", QuoteAll(labels))
+			"Columns that Sigma adds for display were left out: %s.", QuoteAll(labels))
 	}
 }
 

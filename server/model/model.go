@@ -67,7 +67,7 @@ func Assess(e Element, o Options) *Model {
 		return m
 	}
 	m.Query = query
-	m.Findings.addText(query)
+	m.Findings.addText(query, o.LimitPolicy)
 	m.Findings.addMissing(e)
 	constants := judgeConstants(query, e.Columns)
 	m.broken = constants.broken

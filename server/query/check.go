@@ -80,6 +80,7 @@ func (c *check) run(ctx context.Context) error {
 	if c.answer.Tables, err = tableAccess(ctx, c.link, p.query.Tables(), c.name); err != nil {
 		return err
 	}
+	p.findings.AddFull(p.query)
 	statement, outputs := p.statement(p.query.Full()), &recordedNames{}
 	statement.Choose = outputs.record(statement.Choose)
 	schema, err := c.link.Warehouse.Describe(ctx, statement)

@@ -32,7 +32,7 @@ func (p *plan) choice(names []string) ([]int, error) {
 	for i, label := range p.wanted {
 		switch found := positions[label]; len(found) {
 		case 0:
-			return nil, columnNotFound(p.name, fmt.Sprintf("columns[%d]", i), "the model has no such column")
+			return nil, columnNotFound(p.name, fmt.Sprintf("columns[%d]", i), p.absence(label))
 		case 1:
 			chosen = append(chosen, found[0])
 		default:
@@ -40,6 +40,14 @@ func (p *plan) choice(names []string) ([]int, error) {
 		}
 	}
 	return chosen, nil
+}
+
+// absence says why a column that the caller names is not in the result.
+func (p *plan) absence(label string) string {
+	if _, isListed := p.columns.ByLabel(label); isListed {
+		return fmt.Sprintf("Sigma lists the column %q, and its SQL does not have it; name other columns", label)
+	}
+	return fmt.Sprintf("the model has no column %q", label)
 }
 
 // compareOutputs adds the findings about the columns of a result, given the names of all of them.

@@ -69,7 +69,7 @@ func (p *plan) keyColumns(outputs, names []string) ([]string, error) {
 		quoted := quoteIdentifier(label)
 		switch found := count[label]; {
 		case found == 0:
-			return nil, columnNotFound(p.name, fmt.Sprintf("key_columns[%d]", i), "the model has no such column")
+			return nil, columnNotFound(p.name, fmt.Sprintf("key_columns[%d]", i), p.absence(label))
 		case found > 1:
 			return nil, columnNotFound(p.name, fmt.Sprintf("key_columns[%d]", i), "several columns have this label; rename one of them in Sigma")
 		case slices.Contains(key, quoted):

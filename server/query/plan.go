@@ -19,15 +19,15 @@ type plan struct {
 	name     resource.Model
 	query    *sigmasql.Query
 	columns  model.Columns
-	wanted   []string      // labels, in the caller's order; nil means all
-	stored   *pb.Model     // as the last scan saw it; nil if no scan has
-	assessed *model.Model  // nil until Sigma has answered
-	refused  [2]refusedSet // findings that the request and the connection refuse
+	wanted   []string     // labels, in the caller's order; nil means all
+	stored   *pb.Model    // as the last scan saw it; nil if no scan has
+	assessed *model.Model // nil until Sigma has answered
+	refused  refusedFindings
 	findings *model.Findings
 }
 
-// refusedSet are the codes of findings that refuse a read.
-type refusedSet = []pb.FindingCode
+// refusedFindings are the codes of findings that refuse a read.
+type refusedFindings struct{ request, connection []pb.FindingCode }
 
 // request is what the methods that read a model have in common.
 type request interface {
@@ -56,7 +56,7 @@ func (s *Service) prepare(ctx context.Context, link *connections.Link, name reso
 	}
 	p := &plan{
 		name: name, stored: stored, findings: &model.Findings{},
-		refused: [2]refusedSet{asked.GetRefuseFindings(), link.Connection.GetRefuseFindings()},
+		refused: refusedFindings{request: asked.GetRefuseFindings(), connection: link.Connection.GetRefuseFindings()},
 	}
 	options := model.Options{Dialect: link.Dialect, LimitPolicy: limitPolicies[asked.GetLimitPolicy()]}
 	if err := s.assess(ctx, p, link, options, match); err != nil {
@@ -77,7 +77,7 @@ func (s *Service) prepare(ctx context.Context, link *connections.Link, name reso
 
 // refuseFindings fails where the plan has a finding that the request or the connection refuses.
 func (p *plan) refuseFindings() error {
-	return p.findings.Refuse(p.name.String(), p.refused[:]...)
+	return p.findings.Refuse(p.name.String(), p.refused.request, p.refused.connection)
 }
 
 // refuseMismatch refuses a plan whose warehouses differ, and adds a finding where that is unknown.

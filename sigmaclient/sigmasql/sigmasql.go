@@ -136,15 +136,37 @@ func (q *Query) Preview(n int64) string {
 		full := q.Full()
 		return "select * from (\n" + full + "\n) as PREVIEW\nlimit " + strconv.FormatInt(n, 10)
 	}
-	cheap := false
-	if q.own >= 0 {
-		own := &q.bounds[q.own]
-		cheap = n <= own.Rows
-		if !own.Preview {
-			n = min(n, own.Rows)
+	if q.own >= 0 && !q.bounds[q.own].Preview {
+		n = min(n, q.bounds[q.own].Rows)
+	}
+	return q.edit(n, func(b *bound) bool { return q.liftsInPreview(b, n) })
+}
+
+// liftsInPreview reports whether [Query.Preview] takes a limit out: one of Sigma's, unless it spares work and the preview
+// is within it for certain.
+func (q *Query) liftsInPreview(b *bound, n int64) bool {
+	isCheap := !q.wrap && q.own >= 0 && n <= q.bounds[q.own].Rows
+	return b.Preview && !(isCheap && !b.Ambiguous)
+}
+
+// PreviewLimits returns which of Sigma's limits [Query.Preview] takes out, and which it keeps to spare the warehouse work.
+// The limit around the whole query, in whose place the preview puts its own, is among those taken out if n is beyond it.
+func (q *Query) PreviewLimits(n int64) (lifted, kept []Limit) {
+	for i := range q.bounds {
+		b := &q.bounds[i]
+		switch {
+		case !b.Preview:
+		case i == q.own && !q.wrap:
+			if n > b.Rows {
+				lifted = append(lifted, b.Limit)
+			}
+		case q.liftsInPreview(b, n):
+			lifted = append(lifted, b.Limit)
+		default:
+			kept = append(kept, b.Limit)
 		}
 	}
-	return q.edit(n, func(b *bound) bool { return b.Preview && !(cheap && !b.Ambiguous) })
+	return lifted, kept
 }
 
 // edit returns the text with the limits that lift names taken out. With rows of at least 0 the outermost query gets that

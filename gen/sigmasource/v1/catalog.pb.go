@@ -909,14 +909,16 @@ func (x *Scan) GetWorkbooksIncomplete() int32 {
 	return 0
 }
 
-// ListGap is a list of Sigma's that is not complete.
+// ListGap is a list of Sigma's that is not complete. Check in Sigma that the owner of
+// the credentials may see everything. A gap of the same size in every scan usually
+// means entries that are hidden from the owner.
 type ListGap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The workbook or data model that the list is about, or the connection for the
 	// lists of workbooks and of data models.
 	Resource string `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
-	// What Sigma lists: `workbooks`, `data_models`, `elements`, `columns`, `lineage`
-	// or `queries`.
+	// What Sigma lists: `workbooks`, `data_models`, `elements`, `columns`, `lineage`,
+	// `sources` or `queries`.
 	List string `protobuf:"bytes,2,opt,name=list,proto3" json:"list,omitempty"`
 	// How many entries Sigma declared. 0 where it declared none.
 	DeclaredCount int64 `protobuf:"varint,3,opt,name=declared_count,json=declaredCount,proto3" json:"declared_count,omitempty"`
@@ -1289,7 +1291,10 @@ func (x *Workbook) GetRefusedCalls() []*RefusedCall {
 }
 
 // RefusedCall is a call to Sigma about one workbook that Sigma refuses, or answers
-// with fewer entries than it declares, though it answers other calls.
+// with fewer entries than it declares, though it answers other calls. No action is
+// needed while Sigma may answer later. If `attempts` keeps growing, share the
+// workbook with the owner of the credentials, or open a case with Sigma that names
+// `problem.sigma_request_id`.
 type RefusedCall struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What is asked for: `elements`, `columns`, `lineage` or `sources`.
@@ -1298,8 +1303,9 @@ type RefusedCall struct {
 	Problem *Problem `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`
 	// How often in a row it was refused, at least 1.
 	Attempts int32 `protobuf:"varint,3,opt,name=attempts,proto3" json:"attempts,omitempty"`
-	// The first scan after this time asks again. The interval doubles with every
-	// refusal, from nothing to a week.
+	// The first scan after this time makes the call again. After the first refusal
+	// that is the next scan; after further ones the interval is an hour and doubles,
+	// up to a week.
 	RetryTime     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=retry_time,json=retryTime,proto3" json:"retry_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -144,10 +144,11 @@ func (ReadSessionState) EnumDescriptor() ([]byte, []int) {
 type LimitPolicy int32
 
 const (
-	// By number and place: 1000 and numbers that Sigma is known to write (1000000,
-	// and 101, 201, 1001 and all others that are one more than a multiple of 100)
-	// are lifted, and every other limit is kept. The finding LIMIT_AMBIGUOUS names
-	// each limit that is not certain.
+	// By number and place: 1000 around the whole query and numbers that Sigma is
+	// known to write (1000000, and 101, 201, 1001 and all others that are one more
+	// than a multiple of 100) are lifted, with their copies inside; every other limit
+	// is kept. The finding LIMIT_AMBIGUOUS names each limit that is not certain, as a
+	// copy below a join or a grouping.
 	LimitPolicy_LIMIT_POLICY_UNSPECIFIED LimitPolicy = 0
 	// Keep them: no more rows than the author can have meant.
 	LimitPolicy_LIMIT_POLICY_KEEP_AMBIGUOUS LimitPolicy = 1
@@ -660,10 +661,7 @@ type CreateReadSessionRequest struct {
 	// How long the session is to live. Not set means 6 hours. At least a second, at
 	// most 24 hours.
 	Ttl *durationpb.Duration `protobuf:"bytes,8,opt,name=ttl,proto3" json:"ttl,omitempty"`
-	// Findings that refuse the call: if the read would have a finding with one of
-	// these codes, of any severity, the call fails with FINDING_REFUSED before any
-	// row is sent. The connection's own `refuse_findings` apply as well. Empty means
-	// only the connection's. At most 50, no code twice.
+	// Findings that refuse the call, as in PreviewModelRequest.
 	RefuseFindings []FindingCode `protobuf:"varint,9,rep,packed,name=refuse_findings,json=refuseFindings,proto3,enum=sigmasource.v1.FindingCode" json:"refuse_findings,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -1567,8 +1565,10 @@ type PreviewModelRequest struct {
 	MaxWarehouseTime *durationpb.Duration `protobuf:"bytes,8,opt,name=max_warehouse_time,json=maxWarehouseTime,proto3" json:"max_warehouse_time,omitempty"`
 	// Findings that refuse the call: if the read would have a finding with one of
 	// these codes, of any severity, the call fails with FINDING_REFUSED before any
-	// row is sent. The connection's own `refuse_findings` apply as well. Empty means
-	// only the connection's. At most 50, no code twice.
+	// row is sent. A LIMIT_AMBIGUOUS about which `limit_policy` decides refuses
+	// nothing. KEY_NOT_UNIQUE is found by CheckModel alone, and COLUMN_BROKEN always
+	// refuses. The connection's own `refuse_findings` apply as well. Empty means only
+	// the connection's. At most 50, no code twice.
 	RefuseFindings []FindingCode `protobuf:"varint,9,rep,packed,name=refuse_findings,json=refuseFindings,proto3,enum=sigmasource.v1.FindingCode" json:"refuse_findings,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -2758,10 +2758,9 @@ type CheckModelRequest struct {
 	// Have Sigma run the element by itself, and compare columns and row counts
 	// with the warehouse's. Takes seconds to minutes, and at most 2 minutes.
 	CompareWithSigma bool `protobuf:"varint,6,opt,name=compare_with_sigma,json=compareWithSigma,proto3" json:"compare_with_sigma,omitempty"`
-	// Findings that refuse the call: if the read would have a finding with one of
-	// these codes, of any severity, the call fails with FINDING_REFUSED before any
-	// row is sent. The connection's own `refuse_findings` apply as well. Empty means
-	// only the connection's. At most 50, no code twice.
+	// Findings that refuse the model: if it has a finding with one of these codes,
+	// `readable` is false and `problem` has FINDING_REFUSED. See PreviewModelRequest.
+	// KEY_NOT_UNIQUE is found only with `key_columns`.
 	RefuseFindings []FindingCode `protobuf:"varint,7,rep,packed,name=refuse_findings,json=refuseFindings,proto3,enum=sigmasource.v1.FindingCode" json:"refuse_findings,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache

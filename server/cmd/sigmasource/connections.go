@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -41,7 +43,8 @@ func (c *client) newConnectionsCreate() *cobra.Command {
 		Example: `  sigmasource connections create workspaces/acme/connections/prod -f - <<'EOF'
   {"sigma": {"baseUrl": "https://aws-api.sigmacomputing.com", "clientId": "…", "clientSecret": "…"},
    "warehouse": {"snowflake": {"account": "myorg-myaccount", "user": "SIGMASOURCE", "keyPair": {"privateKeyPem": "…"}}},
-   "scanSchedule": {"cron": "*/15 * * * *", "timeZone": "Europe/Berlin"}}
+   "scanSchedule": {"cron": "*/15 * * * *", "timeZone": "Europe/Berlin"},
+   "refuseFindings": ["COLUMN_CONSTANT"]}
   EOF`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -93,10 +96,54 @@ func readConnection(stdin io.Reader, file string) (*pb.Connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read connection: %w", err)
 	}
+	if file == "-" {
+		file = "standard input"
+	}
+	connection, err := parseConnection(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; see the example in `sigmasource connections create --help`", file, err)
+	}
+	return connection, nil
+}
+
+// parseConnection reads a connection in JSON. Findings may be named without the prefix of their enum. Errors name fields and
+// codes, and never a value, which may be a secret: protojson would quote it.
+func parseConnection(raw []byte) (*pb.Connection, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return nil, errors.New("it is not a JSON object")
+	}
+	known := (&pb.Connection{}).ProtoReflect().Descriptor().Fields()
+	for name, value := range fields {
+		field := known.ByJSONName(name)
+		if field == nil {
+			field = known.ByTextName(name)
+		}
+		if field == nil {
+			return nil, fmt.Errorf("unknown field %q", name)
+		}
+		if field.Name() != "refuse_findings" {
+			continue
+		}
+		var names []string
+		if err := json.Unmarshal(value, &names); err != nil {
+			return nil, fmt.Errorf("%s: want a list of codes of findings", name)
+		}
+		codes, err := (&readPolicy{refuse: names}).findings()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if fields[name], err = json.Marshal(codes); err != nil {
+			return nil, err
+		}
+	}
+	read, err := json.Marshal(fields)
+	if err != nil {
+		return nil, err
+	}
 	connection := &pb.Connection{}
-	if err := protojson.Unmarshal(raw, connection); err != nil {
-		// protojson quotes what it could not read, which may be a secret.
-		return nil, fmt.Errorf("%s is not a connection in JSON; see the example in `sigmasource connections create --help`", file)
+	if err := protojson.Unmarshal(read, connection); err != nil {
+		return nil, errors.New("a field has a value of another type than a connection's")
 	}
 	return connection, nil
 }

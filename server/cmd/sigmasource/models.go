@@ -131,7 +131,7 @@ func (c *client) newModelsCheck() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			request := &pb.CheckModelRequest{Name: args[0], KeyColumns: key, CompareWithSigma: compare, RefuseFindings: codes, LimitPolicy: limits}
+			request := &pb.CheckModelRequest{Name: args[0], KeyColumns: key, CompareWithSigma: compare, Columns: policy.columns, RefuseFindings: codes, LimitPolicy: limits}
 			return c.withConn(func(conn *grpc.ClientConn) error {
 				answer, err := pb.NewModelQueryClient(conn).CheckModel(cmd.Context(), request)
 				if err != nil {

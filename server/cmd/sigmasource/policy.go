@@ -12,11 +12,13 @@ import (
 
 // readPolicy are the flags of the commands that read or check a model.
 type readPolicy struct {
-	refuse []string
-	limits string
+	refuse  []string
+	limits  string
+	columns []string
 }
 
 func (p *readPolicy) register(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&p.columns, "column", nil, "a column to read, by Sigma's column id or label; repeatable (default: all)")
 	cmd.Flags().StringArrayVar(&p.refuse, "refuse", nil, "a finding that refuses the read before any row, such as COLUMN_CONSTANT; repeatable")
 	cmd.Flags().StringVar(&p.limits, "limit-policy", "", "what becomes of limits that can be Sigma's or the author's: keep or lift (default: by number and place)")
 }
@@ -25,9 +27,9 @@ func (p *readPolicy) register(cmd *cobra.Command) {
 func (p *readPolicy) findings() ([]pb.FindingCode, error) {
 	var codes []pb.FindingCode
 	for _, name := range p.refuse {
-		code, ok := pb.FindingCode_value["FINDING_CODE_"+strings.ToUpper(strings.TrimSpace(name))]
+		code, ok := pb.FindingCode_value["FINDING_CODE_"+strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(name)), "FINDING_CODE_")]
 		if !ok || code == 0 {
-			return nil, fmt.Errorf("--refuse %s: no finding has this code; allowed are %s", name, strings.Join(findingNames(), ", "))
+			return nil, fmt.Errorf("no finding has the code %q; allowed are %s", name, strings.Join(findingNames(), ", "))
 		}
 		if !slices.Contains(codes, pb.FindingCode(code)) {
 			codes = append(codes, pb.FindingCode(code))
@@ -38,7 +40,7 @@ func (p *readPolicy) findings() ([]pb.FindingCode, error) {
 
 // limitPolicy returns the policy of --limit-policy.
 func (p *readPolicy) limitPolicy() (pb.LimitPolicy, error) {
-	switch p.limits {
+	switch strings.TrimSuffix(strings.ToLower(p.limits), "_ambiguous") {
 	case "":
 		return pb.LimitPolicy_LIMIT_POLICY_UNSPECIFIED, nil
 	case "keep":

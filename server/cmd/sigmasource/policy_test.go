@@ -20,3 +20,23 @@ func TestThePolicyOfARead(t *testing.T) {
 		}
 	}
 }
+
+func TestAConnectionNamesFindingsByTheirCodes(t *testing.T) {
+	c, err := parseConnection([]byte(`{"displayName": "P", "refuseFindings": ["column_constant", "FINDING_CODE_LIMIT_AMBIGUOUS"]}`))
+	if err != nil || c.GetDisplayName() != "P" || len(c.GetRefuseFindings()) != 2 || c.GetRefuseFindings()[0] != pb.FindingCode_FINDING_CODE_COLUMN_CONSTANT {
+		t.Errorf("the connection is %v, %v", c, err)
+	}
+	for text, want := range map[string]string{
+		`{"refuseFindings": ["NOPE"]}`:                    `"NOPE"`,
+		`{"refuseFindings": "COLUMN_CONSTANT"}`:           "list",
+		`{"refuseFinding": []}`:                           `unknown field "refuseFinding"`,
+		`{"displayName": 7}`:                              "another type",
+		`{"sigma": {"clientSecret": {"a": "s3cret"}}}`:    "another type",
+		`not JSON with a s3cret`:                          "JSON object",
+		`{"sigma": {"clientSecrets": "s3cret"}, "x": "y"`: "JSON object",
+	} {
+		if _, err := parseConnection([]byte(text)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}

@@ -19,7 +19,6 @@ import (
 
 func newReadCommand() *cobra.Command {
 	c := &client{}
-	var columns []string
 	var policy readPolicy
 	cmd := &cobra.Command{
 		Use:   "read MODEL",
@@ -32,7 +31,7 @@ func newReadCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			request := &pb.CreateReadSessionRequest{Name: args[0], Columns: columns, RefuseFindings: codes, LimitPolicy: limits}
+			request := &pb.CreateReadSessionRequest{Name: args[0], Columns: policy.columns, RefuseFindings: codes, LimitPolicy: limits}
 			return c.withConn(func(conn *grpc.ClientConn) error {
 				return c.read(cmd.Context(), conn, request, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			})
@@ -40,7 +39,6 @@ func newReadCommand() *cobra.Command {
 	}
 	c.register(cmd)
 	policy.register(cmd)
-	cmd.Flags().StringArrayVar(&columns, "column", nil, "a column to read, by Sigma's column id or label; repeatable (default: all)")
 	cmd.Flags().StringVar(&c.null, "null", "", "the text for nulls in CSV (default: an empty field, see above)")
 	output := cmd.PersistentFlags().Lookup("output")
 	output.Usage, output.DefValue = "json, csv or arrow", "json"

@@ -111,11 +111,11 @@ func printScan(w io.Writer, scan *pb.Scan) {
 	fmt.Fprintf(w, "  %d calls to Sigma; %d workbooks had not changed; models: %d added, %d changed, %d removed, %d failed\n",
 		scan.GetCalls(), scan.GetWorkbooksUnchanged(), scan.GetModelsAdded(), scan.GetModelsChanged(), scan.GetModelsRemoved(), scan.GetModelsFailed())
 	if incomplete := scan.GetWorkbooksIncomplete(); incomplete > 0 {
-		fmt.Fprintf(w, "  %d workbooks were read without calls that Sigma refuses; findings on their models say what is unknown\n", incomplete)
+		fmt.Fprintf(w, "  %d workbooks were read without calls that Sigma refuses (below); later scans make the calls again\n", incomplete)
 	}
 	for _, gap := range scan.GetListGaps() {
-		fmt.Fprintf(w, "  %s: Sigma declares %d %s and sent %d, of which %d cannot be read; nothing was removed because of it\n",
-			gap.GetResource(), gap.GetDeclaredCount(), gap.GetList(), gap.GetReceivedCount(), gap.GetUnreadableCount())
+		fmt.Fprintf(w, "  %s: the list of %s is incomplete: %d entries of %d declared, %d without an id; nothing was removed because of it\n",
+			gap.GetResource(), gap.GetList(), gap.GetReceivedCount(), gap.GetDeclaredCount(), gap.GetUnreadableCount())
 	}
 	if scan.GetError() != nil {
 		fmt.Fprintf(w, "  %s\n", scan.GetError().GetMessage())

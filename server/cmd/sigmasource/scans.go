@@ -53,12 +53,12 @@ func (c *client) newScansList() *cobra.Command {
 
 func printScans(w io.Writer, scans []*pb.Scan) error {
 	t := table.NewWriter()
-	t.AppendHeader(table.Row{"scan", "begun", "because of", "state", "workbooks", "unchanged", "added", "changed", "removed", "failed"})
+	t.AppendHeader(table.Row{"scan", "begun", "because of", "state", "workbooks", "unchanged", "added", "changed", "removed", "failed", "incomplete"})
 	for _, scan := range scans {
 		t.AppendRow(table.Row{
 			scan.GetName(), scan.GetCreateTime().AsTime().Format(time.RFC3339), enumName(scan.GetTrigger().String(), "SCAN_TRIGGER_"),
 			enumName(scan.GetState().String(), "SCAN_STATE_"), scan.GetWorkbooksDone(), scan.GetWorkbooksUnchanged(),
-			scan.GetModelsAdded(), scan.GetModelsChanged(), scan.GetModelsRemoved(), scan.GetModelsFailed(),
+			scan.GetModelsAdded(), scan.GetModelsChanged(), scan.GetModelsRemoved(), scan.GetModelsFailed(), int(scan.GetWorkbooksIncomplete()) + len(scan.GetListGaps()),
 		})
 	}
 	_, err := fmt.Fprintln(w, t.Render())

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sigmasource/sigmasource/sigmaclient/sigmatest"
@@ -119,7 +120,7 @@ func topCustomers() sigmatest.Element {
 func broken() sigmatest.Element {
 	e := tickets.list("Tickets with a broken formula")
 	e.Columns = append(e.Columns, sigmatest.Column{Label: "Wait", Formula: "[Solved] - [Opened At]", Type: "error"})
-	e.SQL = `select TICKET_ID "Ticket Id", V_12 "Wait" from (select TICKET_ID, 'Unknown column "[Solved]"' V_12 from (select * from ACME.SUPPORT.TICKETS TICKETS limit 1000) Q1) Q2 limit 1000`
+	e.SQL = strings.Replace(strings.Replace(e.SQL, " from (select ", `, V_12 "Wait" from (select `, 1), " from (select * ", `, 'Unknown column "[Solved]"' V_12 from (select * `, 1)
 	return e
 }
 
