@@ -57,11 +57,13 @@ func (s *scanner) read(ctx context.Context, d document) (*contents, error) {
 		found.doubtful = found.doubtful || isKind(answer.err, sigmaclient.KindNotFound, sigmaclient.KindArchived)
 		m := s.describeModel(d.described, element)
 		seen[m.GetName()] = true
+		columns := s.columnsOf(r, element, m.GetName())
+		setColumns(m, columns)
 		if isTransient(answer.err) {
 			m.Error = errmap.Problem(answer.err, m.GetName())
 			found.failed++
 		} else {
-			s.assess(m, element, answer, r)
+			s.assess(m, element, columns, answer, r)
 		}
 		found.models = append(found.models, m)
 	}
@@ -96,15 +98,17 @@ func (s *scanner) unlisted(ctx context.Context, d document, stored map[string]*p
 	return kept, nil
 }
 
-// assess decides how a model can be read, and adds that to it.
-func (s *scanner) assess(m *pb.Model, element sigmaclient.Element, answer queryAnswer, r *reading) {
-	columns := s.columnsOf(r, element, m.GetName())
+func setColumns(m *pb.Model, columns model.Columns) {
 	for _, column := range columns.List {
 		m.Columns = append(m.Columns, &pb.Column{
 			ColumnId: column.ColumnID, Label: column.Label, Formula: column.Formula, SigmaType: column.Type,
 		})
 	}
 	m.ColumnCount = int32(len(m.GetColumns()))
+}
+
+// assess decides how a model can be read, and adds that to it.
+func (s *scanner) assess(m *pb.Model, element sigmaclient.Element, columns model.Columns, answer queryAnswer, r *reading) {
 	of := model.Element{Name: m.GetName(), IsListed: isDataElement(element.Type), Query: answer.query, QueryErr: answer.err, Columns: columns}
 	of.CustomSQL, of.CustomSQLErr = r.lineage.CustomSQL(element.ElementID)
 	assessed := model.Assess(of, model.Options{Dialect: s.link.Dialect})
