@@ -92,32 +92,52 @@ func codeName(code pb.FindingCode) string { return strings.TrimPrefix(code.Strin
 
 // addText adds what Sigma's SQL shows about the model, however it is read.
 func (f *Findings) addText(query *sigmasql.Query) {
-	for _, limit := range query.Limits() {
-		f.addLimit(limit)
-	}
+	f.addLimits(query.Limits())
 	if frozen := query.FrozenLiterals(); len(frozen) > 0 {
 		f.Info(pb.FindingCode_FINDING_CODE_LITERAL_FROZEN,
 			"The element's SQL holds %d dates that Sigma wrote out as constants, as it does with relative dates. They are as of the moment of a read: each read fetches the SQL again.", len(frozen))
 	}
 }
 
-func (f *Findings) addLimit(limit sigmasql.Limit) {
-	switch {
-	case limit.Ambiguous && limit.Preview:
-		f.Warn(pb.FindingCode_FINDING_CODE_LIMIT_AMBIGUOUS,
-			"A limit of %d rows in Sigma's SQL counts as Sigma's own preview limit and is lifted; the text alone does not show whose it is. If the element's author means to have %d rows, read with limit_policy KEEP_AMBIGUOUS.", limit.Rows, limit.Rows)
-	case limit.Ambiguous && limit.Liftable:
-		f.Warn(pb.FindingCode_FINDING_CODE_LIMIT_AMBIGUOUS,
-			"A limit of %d rows in Sigma's SQL counts as the author's own and is kept; the text alone does not show whose it is. If it is Sigma's preview limit, read with limit_policy LIFT_AMBIGUOUS.", limit.Rows)
-	case limit.Ambiguous:
-		f.Warn(pb.FindingCode_FINDING_CODE_LIMIT_AMBIGUOUS,
-			"Sigma's SQL bounds its rows (to %d in one place) in a form that cannot be lifted. The bound is kept; compare the number of rows with Sigma's.", limit.Rows)
-	case !limit.Preview && limit.Rows >= 0:
-		f.Info(pb.FindingCode_FINDING_CODE_AUTHOR_LIMIT,
-			"The element's author limits its rows (to %d in one place). That limit is kept.", limit.Rows)
-	case !limit.Preview:
-		f.Info(pb.FindingCode_FINDING_CODE_AUTHOR_LIMIT, "The element's author limits its rows. That limit is kept.")
+// maxLimitTexts bounds how many different limits one finding describes.
+const maxLimitTexts = 5
+
+// addLimits adds what is known of the limits in Sigma's SQL. A finding describes all limits that have its code.
+func (f *Findings) addLimits(limits []sigmasql.Limit) {
+	var ambiguous, author []string
+	add := func(texts *[]string, format string, args ...any) {
+		text := fmt.Sprintf(format, args...)
+		if len(*texts) <= maxLimitTexts && !slices.Contains(*texts, text) {
+			*texts = append(*texts, text)
+		}
 	}
+	for _, limit := range limits {
+		switch {
+		case limit.Ambiguous && limit.Preview:
+			add(&ambiguous, "A limit of %d rows in Sigma's SQL counts as Sigma's own preview limit and is lifted; the text alone does not show whose it is. If the element's author means to have %d rows, read with limit_policy KEEP_AMBIGUOUS.", limit.Rows, limit.Rows)
+		case limit.Ambiguous && limit.Liftable:
+			add(&ambiguous, "A limit of %d rows in Sigma's SQL counts as the author's own and is kept; the text alone does not show whose it is. If it is Sigma's preview limit, read with limit_policy LIFT_AMBIGUOUS.", limit.Rows)
+		case limit.Ambiguous:
+			add(&ambiguous, "Sigma's SQL bounds its rows (to %d in one place) in a form that cannot be lifted. The bound is kept; compare the number of rows with Sigma's.", limit.Rows)
+		case !limit.Preview && limit.Rows >= 0:
+			add(&author, "The element's author limits its rows (to %d in one place). That limit is kept.", limit.Rows)
+		case !limit.Preview:
+			add(&author, "The element's author limits its rows. That limit is kept.")
+		}
+	}
+	if len(ambiguous) > 0 {
+		f.Warn(pb.FindingCode_FINDING_CODE_LIMIT_AMBIGUOUS, "%s", joinTexts(ambiguous))
+	}
+	if len(author) > 0 {
+		f.Info(pb.FindingCode_FINDING_CODE_AUTHOR_LIMIT, "%s", joinTexts(author))
+	}
+}
+
+func joinTexts(texts []string) string {
+	if len(texts) > maxLimitTexts {
+		return strings.Join(texts[:maxLimitTexts], " ") + " There are further limits."
+	}
+	return strings.Join(texts, " ")
 }
 
 // AddFull adds what becomes of Sigma's preview limits in a read of all rows.

@@ -1,12 +1,14 @@
 package query
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/model"
 	"github.com/sigmasource/sigmasource/server/resource"
 	"github.com/sigmasource/sigmasource/warehouse"
 )
@@ -87,11 +89,15 @@ func (p *plan) statement(sql string) warehouse.Statement {
 	return warehouse.Statement{SQL: sql, Tag: queryTag(p.name), Choose: p.choice}
 }
 
-func columnNotFound(model resource.Model, field, problem string) error {
-	return &errmap.Error{
-		Reason:   pb.ErrorReason_ERROR_REASON_COLUMN_NOT_FOUND,
-		Resource: model.String(),
-		Message:  field + ": " + problem,
-		Fields:   []errmap.Field{{Path: field, Problem: problem}},
+func columnNotFound(of resource.Model, field, problem string) error {
+	return named(model.ColumnNotFound(field, problem), of)
+}
+
+// named adds the model's name to an error about columns that a caller names.
+func named(err error, of resource.Model) error {
+	var failure *errmap.Error
+	if errors.As(err, &failure) && failure.Reason == pb.ErrorReason_ERROR_REASON_COLUMN_NOT_FOUND {
+		failure.Resource = of.String()
 	}
+	return err
 }

@@ -184,7 +184,8 @@ func (c *changer) state(known, seen *pb.Model) {
 	}
 }
 
-// columns compares columns by Sigma's ids, which stay when a column is renamed.
+// columns compares columns by Sigma's ids, which stay when a column is renamed. A column that was stored without an id, when
+// Sigma did not list the columns, is the one of its label.
 func (c *changer) columns(model string, known, seen []*pb.Column) {
 	before := map[string]*pb.Column{}
 	for _, column := range known {
@@ -198,6 +199,10 @@ func (c *changer) columns(model string, known, seen []*pb.Column) {
 		}
 		now[id] = true
 		was := before[id]
+		if unnamed := (&pb.Column{Label: column.GetLabel()}); was == nil && before[identityOf(unnamed)] != nil {
+			now[identityOf(unnamed)] = true
+			continue
+		}
 		if was == nil {
 			c.note(pb.ChangeKind_CHANGE_KIND_COLUMN_ADDED, model, "", column.GetLabel()).ColumnId = column.GetColumnId()
 			continue
