@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -17,7 +18,8 @@ type DocumentLineage struct {
 	SourcesErr error
 
 	definitions []string // of the document's own custom SQL
-	hasUnknown  bool     // custom SQL whose definition is missing
+	// customSQLErr is why custom SQL may exist whose definition is not known, or nil. Refusal in Elements is another reason.
+	customSQLErr error
 }
 
 // CustomSQL returns the definitions of the custom SQL that an element may build on: the document's own, and that of the
@@ -28,27 +30,65 @@ func (l DocumentLineage) CustomSQL(elementID string) ([]string, error) {
 	slices.Sort(definitions)
 	definitions = slices.Compact(definitions)
 	switch {
-	case l.hasUnknown || l.LineageErr != nil:
-		if l.SourcesErr != nil {
-			return definitions, l.SourcesErr
-		}
+	case l.customSQLErr != nil:
+		return definitions, l.customSQLErr
 	case of.CustomSQLRefusal != nil:
 		return definitions, fmt.Errorf("list the custom SQL of a data model: %w", of.CustomSQLRefusal)
+	case of.CustomSQLTruncated, of.Status == DataModelTooDeep:
+		return definitions, errTooMuchCustomSQL
 	}
 	return definitions, nil
+}
+
+// UpstreamErr returns Sigma's error for a data model that an element builds on, or nil.
+func (l DocumentLineage) UpstreamErr() error {
+	for _, id := range slices.Sorted(maps.Keys(l.Elements)) {
+		if refusal := l.Elements[id].Refusal; refusal != nil {
+			return refusal
+		}
+	}
+	return nil
+}
+
+// Reasons why custom SQL is unknown although Sigma refuses nothing.
+var (
+	errIncompleteLineage = &Error{Kind: KindProtocol, Call: "lineage", Err: errors.New("the list has fewer entries than Sigma declares, or lacks the definition of custom SQL")}
+	errTooMuchCustomSQL  = &Error{Kind: KindProtocol, Call: "lineage", Err: errors.New("the element builds on more data models or custom SQL than are read")}
+)
+
+// unknownCustomSQL returns why custom SQL may exist whose definition is not known, or nil. The sources list the document's
+// own custom SQL as well, but not that of the data models which it builds on.
+func (l DocumentLineage) unknownCustomSQL(entries []LineageEntry, sources []Source, isComplete bool) error {
+	isDataModel := func(s Source) bool { return s.DataModelID != "" }
+	switch {
+	case l.SourcesErr != nil && (l.LineageErr != nil || hasUndefined(entries)):
+		return l.SourcesErr
+	case l.LineageErr != nil && slices.ContainsFunc(sources, isDataModel):
+		return l.LineageErr
+	case !isComplete, hasUndefined(entries) && !slices.ContainsFunc(sources, func(s Source) bool { return s.Definition != "" }):
+		return errIncompleteLineage
+	}
+	return nil
+}
+
+// hasUndefined reports whether the lineage has custom SQL without its definition.
+func hasUndefined(entries []LineageEntry) bool {
+	return slices.ContainsFunc(entries, func(e LineageEntry) bool { return e.isCustomSQLEntry() && e.Definition == "" })
 }
 
 // FindDocument returns where the elements of a document read from. Calls that Sigma refuses are part of the result, and so
 // is an outage: the caller decides what it can do without. FindDocument fails only if the context ends.
 func (f *ConnectionFinder) FindDocument(ctx context.Context, d Document) (DocumentLineage, error) {
 	var found DocumentLineage
+	gaps := &IncompleteLists{}
+	defer func(outer *IncompleteLists) { outer.addAll(gaps) }(incompleteListsOf(ctx))
+	ctx = WithIncompleteLists(ctx, gaps)
 	entries, err := d.Lineage(ctx)
 	if found.LineageErr = failure(err); found.LineageErr == nil && err != nil {
 		return found, err
 	}
 	var sources []Source
-	found.hasUnknown = slices.ContainsFunc(entries, func(e LineageEntry) bool { return e.isCustomSQLEntry() && e.Definition == "" })
-	if found.LineageErr != nil || found.hasUnknown || LineageNeedsSources(entries) {
+	if found.LineageErr != nil || hasUndefined(entries) || LineageNeedsSources(entries) {
 		sources, err = d.Sources(ctx)
 		if found.SourcesErr = failure(err); found.SourcesErr == nil && err != nil {
 			return found, err
@@ -69,6 +109,7 @@ func (f *ConnectionFinder) FindDocument(ctx context.Context, d Document) (Docume
 			return found, err
 		}
 	}
+	found.customSQLErr = found.unknownCustomSQL(entries, sources, gaps.Count() == 0)
 	return found, nil
 }
 

@@ -78,6 +78,19 @@ func (l *IncompleteLists) add(list IncompleteList) {
 	}
 }
 
+// addAll adds the lists of another collection. A nil receiver keeps nothing.
+func (l *IncompleteLists) addAll(other *IncompleteLists) {
+	lists := other.Lists()
+	for _, list := range lists {
+		l.add(list)
+	}
+	if l != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.count += other.Count() - len(lists)
+	}
+}
+
 type incompleteListsKey struct{}
 
 // WithIncompleteLists returns a context whose calls add their incomplete lists

@@ -155,16 +155,12 @@ func (s *scanner) columnsOf(r *reading, element sigmaclient.Element, name string
 		if s.tag != "" {
 			origin = model.OtherVersion
 		}
-		return model.Columns{List: listed, Origin: origin, IsPartial: r.short[callColumns]}
+		return model.Columns{List: listed, Origin: origin, IsPartial: r.short[callColumns]}.Complete(r.earlier[name].GetColumns())
+	}
+	if stored := r.earlier[name].GetColumns(); len(stored) > 0 {
+		return model.Columns{List: model.StoredColumns(stored), Origin: model.LastScan, Err: r.columnsErr}
 	}
 	c := model.Columns{Err: r.columnsErr}
-	for _, column := range r.earlier[name].GetColumns() {
-		c.Origin = model.LastScan
-		c.List = append(c.List, sigmaclient.Column{ColumnID: column.GetColumnId(), Label: column.GetLabel(), Formula: column.GetFormula(), Type: column.GetSigmaType()})
-	}
-	if len(c.List) > 0 {
-		return c
-	}
 	for _, label := range element.Columns {
 		c.Origin = model.ElementList
 		c.List = append(c.List, sigmaclient.Column{Label: label})
@@ -243,7 +239,7 @@ func (s *scanner) refusedCalls(d document, r *reading) []*pb.RefusedCall {
 		columnsErr = errNoColumns
 	}
 	add(callColumns, columnsErr)
-	add(callLineage, r.lineage.LineageErr)
+	add(callLineage, cmp.Or(r.lineage.LineageErr, r.lineage.UpstreamErr()))
 	add(callSources, r.lineage.SourcesErr)
 	return calls
 }
@@ -316,7 +312,7 @@ func (s *scanner) makeSideCall(ctx context.Context, d document, call string) (er
 			err = errNoColumns
 		}
 	case callLineage:
-		_, err = d.sigma.Lineage(ctx)
+		err = s.makeLineageCall(ctx, d)
 	case callSources:
 		_, err = d.sigma.Sources(ctx)
 	}
@@ -324,4 +320,14 @@ func (s *scanner) makeSideCall(ctx context.Context, d document, call string) (er
 		err = errShortList
 	}
 	return err
+}
+
+// makeLineageCall asks for the lineage of a document, and of the data models that its elements build on.
+func (s *scanner) makeLineageCall(ctx context.Context, d document) error {
+	entries, err := d.sigma.Lineage(ctx)
+	if err != nil {
+		return err
+	}
+	elements, err := s.finder.Find(ctx, entries, nil)
+	return cmp.Or(err, sigmaclient.DocumentLineage{Elements: elements}.UpstreamErr())
 }

@@ -86,7 +86,9 @@ func (s *scanner) unlisted(ctx context.Context, d document, stored map[string]*p
 			continue
 		}
 		_, err := d.sigma.ElementQuery(ctx, m.GetElementId())
-		if isKind(err, sigmaclient.KindNotFound) {
+		// Of an element that had no query when Sigma listed it, "not found" is no news.
+		hadQuery := m.GetError().GetReason() != pb.ErrorReason_ERROR_REASON_MODEL_WITHOUT_SQL
+		if hadQuery && isKind(err, sigmaclient.KindNotFound) {
 			continue
 		}
 		if err := s.requireRefusal(ctx, err); err != nil {
@@ -140,7 +142,8 @@ func (s *scanner) setWarehouse(m *pb.Model, element sigmaclient.Element, r *read
 			cause = of.Refusal
 		}
 	}
-	if earlier := r.earlier[m.GetName()].GetSigmaWarehouse(); r.lineage.LineageErr != nil && earlier != nil {
+	isRefused := r.lineage.LineageErr != nil || of.Refusal != nil || r.short[callLineage]
+	if earlier := r.earlier[m.GetName()].GetSigmaWarehouse(); isRefused && earlier != nil {
 		m.SigmaWarehouse = earlier
 		why += ". The warehouse is the one that an earlier scan saw"
 	}

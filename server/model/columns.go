@@ -3,6 +3,7 @@ package model
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -35,6 +36,30 @@ const (
 	ElementList                // display names alone, from the list of elements
 )
 
+// StoredColumns returns columns as a scan stored them.
+func StoredColumns(stored []*pb.Column) []sigmaclient.Column {
+	list := make([]sigmaclient.Column, len(stored))
+	for i, c := range stored {
+		list[i] = sigmaclient.Column{ColumnID: c.GetColumnId(), Label: c.GetLabel(), Formula: c.GetFormula(), Type: c.GetSigmaType()}
+	}
+	return list
+}
+
+// Complete adds the stored columns that a list lacks, where Sigma declared more columns than it listed. Columns are equal if
+// their ids are.
+func (c Columns) Complete(stored []*pb.Column) Columns {
+	if !c.IsPartial {
+		return c
+	}
+	isListed := make(map[string]bool, len(c.List))
+	for _, column := range c.List {
+		isListed[column.ColumnID] = true
+	}
+	missing := slices.DeleteFunc(StoredColumns(stored), func(column sigmaclient.Column) bool { return column.ColumnID == "" || isListed[column.ColumnID] })
+	c.List = slices.Concat(c.List, missing)
+	return c
+}
+
 // isCurrent reports whether formulas and types in the list are those of the text that is read.
 func (c Columns) isCurrent() bool { return c.Origin == Current }
 
@@ -50,44 +75,74 @@ func (c Columns) Key() string {
 	return fmt.Sprintf("%t %x", c.areAll(), digest.Sum(nil))
 }
 
-// ByLabel returns the column of a label, unless several share it.
-func (c Columns) ByLabel(label string) (column sigmaclient.Column, ok bool) {
-	for _, candidate := range c.List {
-		if candidate.Label != label {
-			continue
+// ByLabel returns the columns by label, without the labels that several columns share.
+func (c Columns) ByLabel() map[string]sigmaclient.Column {
+	byLabel := make(map[string]sigmaclient.Column, len(c.List))
+	isShared := map[string]bool{}
+	for _, column := range c.List {
+		if _, isTaken := byLabel[column.Label]; isTaken {
+			isShared[column.Label] = true
 		}
-		if ok {
-			return sigmaclient.Column{}, false
-		}
-		column, ok = candidate, true
+		byLabel[column.Label] = column
 	}
-	return column, ok
+	maps.DeleteFunc(byLabel, func(label string, _ sigmaclient.Column) bool { return isShared[label] })
+	return byLabel
 }
 
-// Label returns the label of the column that a caller names by id or label.
-func (c Columns) Label(name string) string {
-	for _, candidate := range c.List {
-		if candidate.ColumnID == name && name != "" {
-			return candidate.Label
-		}
-	}
-	return name
+// labels resolves the names by which callers choose columns.
+type labels struct {
+	byID     map[string]string
+	isShared map[string]bool // labels that several columns have
 }
 
-// Choose returns the labels of the columns that a caller names, in the caller's order, or nil for all. It fails on a column
-// that is named twice.
-func (c Columns) Choose(names []string) ([]string, error) {
-	var labels []string
-	seen := map[string]bool{}
+func (c Columns) labels() labels {
+	l := labels{byID: make(map[string]string, len(c.List)), isShared: map[string]bool{}}
+	seen := make(map[string]bool, len(c.List))
+	for _, column := range c.List {
+		l.isShared[column.Label] = seen[column.Label]
+		seen[column.Label] = true
+		if _, isTaken := l.byID[column.ColumnID]; !isTaken && column.ColumnID != "" {
+			l.byID[column.ColumnID] = column.Label
+		}
+	}
+	return l
+}
+
+// Choose returns the labels of the columns that a caller names by id or label, in the caller's order, or nil for all. It
+// fails on a column that is named twice, and on an id whose label other columns have as well: Sigma's SQL has no ids, so
+// that the column cannot be told from the others. The field is the one that errors name.
+func (c Columns) Choose(field string, names []string) ([]string, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	known := c.labels()
+	chosen := make([]string, 0, len(names))
+	seen := make(map[string]bool, len(names))
 	for i, name := range names {
-		label := c.Label(name)
+		path := fmt.Sprintf("%s[%d]", field, i)
+		label, isID := known.byID[name]
+		switch {
+		case !isID:
+			label = name
+		case known.isShared[label]:
+			return nil, ColumnNotFound(path, "other columns have the label of this one; rename one of them in Sigma")
+		}
 		if seen[label] {
-			return nil, errmap.InvalidField(fmt.Sprintf("columns[%d]", i), "the column is named twice")
+			return nil, errmap.InvalidField(path, "the column is named twice")
 		}
 		seen[label] = true
-		labels = append(labels, label)
+		chosen = append(chosen, label)
 	}
-	return labels, nil
+	return chosen, nil
+}
+
+// ColumnNotFound returns the error about a column that a caller names in a field, and that is not one of the model's.
+func ColumnNotFound(field, problem string) *errmap.Error {
+	return &errmap.Error{
+		Reason:  pb.ErrorReason_ERROR_REASON_COLUMN_NOT_FOUND,
+		Message: field + ": " + problem,
+		Fields:  []errmap.Field{{Path: field, Problem: problem}},
+	}
 }
 
 // RequireUnbroken refuses to read columns that hold Sigma's messages in the place of values. The wanted labels are those

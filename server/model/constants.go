@@ -27,16 +27,18 @@ type constants struct {
 // is one: what it says itself is the author's. Without a formula the form decides alone.
 func judgeConstants(query *sigmasql.Query, columns Columns) constants {
 	var found constants
+	isBroken := map[string]bool{}
 	add := func(label string) {
-		if !slices.Contains(found.broken.labels, label) {
+		if !isBroken[label] {
+			isBroken[label] = true
 			found.broken.labels = append(found.broken.labels, label)
 		}
 	}
-	if columns.isCurrent() {
-		for _, c := range columns.List {
-			if c.Type == "error" {
-				add(c.Label)
-			}
+	listed := make(map[string]bool, len(columns.List))
+	for _, c := range columns.List {
+		listed[c.Label] = true
+		if columns.isCurrent() && c.Type == "error" {
+			add(c.Label)
 		}
 	}
 	formulas := newFormulas(columns)
@@ -50,10 +52,14 @@ func judgeConstants(query *sigmasql.Query, columns Columns) constants {
 	}
 	outputs, _ := query.Outputs()
 	for _, o := range outputs {
-		if !o.IsConstant || o.Label == "" || slices.Contains(found.broken.labels, o.Label) {
+		label, isListed := listedLabel(o.Label, listed)
+		if isListed && isBroken[label] {
+			add(o.Label) // "Name (1)" where a column "Name" is broken
+		}
+		if !o.IsConstant || o.Label == "" || isBroken[o.Label] {
 			continue
 		}
-		f := formulas.own(o.Label)
+		f := formulas.own(label)
 		if f.isKnown && !f.isLiteral() && !f.isContext() && !f.isReference() {
 			found.unexplained = append(found.unexplained, o.Label)
 		}
@@ -76,10 +82,8 @@ func newFormulas(columns Columns) formulas {
 	if !columns.isCurrent() {
 		return f
 	}
-	for _, c := range columns.List {
-		if _, ok := columns.ByLabel(c.Label); ok {
-			f.byLabel[c.Label] = parseFormula(c.Formula)
-		}
+	for label, c := range columns.ByLabel() {
+		f.byLabel[label] = parseFormula(c.Formula)
 	}
 	return f
 }

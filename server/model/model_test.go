@@ -262,3 +262,18 @@ func TestFindingsRefuseAReadByTheirCodes(t *testing.T) {
 		t.Errorf("refused with %v", err)
 	}
 }
+
+// Findings of one code describe all limits that have it.
+func TestAFindingDescribesAllLimits(t *testing.T) {
+	t.Parallel()
+	m := model.Assess(model.Element{Query: sigmaclient.Query{SQL: `select ID "Id" from (select ID from D.S.T limit 500) Q1 limit 100001`}}, model.Options{})
+	var text string
+	for _, f := range m.Findings.All() {
+		if f.GetCode() == pb.FindingCode_FINDING_CODE_LIMIT_AMBIGUOUS {
+			text += f.GetMessage()
+		}
+	}
+	if !strings.Contains(text, "limit of 500 rows") || !strings.Contains(text, "limit of 100001 rows") {
+		t.Errorf("the finding is %q", text)
+	}
+}

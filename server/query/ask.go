@@ -18,7 +18,10 @@ type answers struct {
 	queryErr   error // a refusal; an outage fails the whole
 	columns    []sigmaclient.Column
 	columnsErr error
-	lineage    sigmaclient.DocumentLineage // for the custom SQL, and for the warehouse that the element reads from
+	// areColumnsPartial is set where Sigma declares more columns than it lists.
+	areColumnsPartial bool
+
+	lineage sigmaclient.DocumentLineage // for the custom SQL, and for the warehouse that the element reads from
 }
 
 // document is where an element is: a workbook or a data model of a connection, as it
@@ -59,9 +62,11 @@ func (d document) ask(ctx context.Context, link *connections.Link) (a answers, e
 		return a.queryErr
 	})
 	group.Go(func() (err error) {
-		if a.columns, err = in.ElementColumns(groupCtx, d.element); err != nil {
+		gaps := &sigmaclient.IncompleteLists{}
+		if a.columns, err = in.ElementColumns(sigmaclient.WithIncompleteLists(groupCtx, gaps), d.element); err != nil {
 			a.columns, a.columnsErr = nil, fmt.Errorf("list the columns in Sigma: %w", err)
 		}
+		a.areColumnsPartial = gaps.Count() > 0
 		return nil
 	})
 	group.Go(func() (err error) {

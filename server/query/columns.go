@@ -1,13 +1,16 @@
 package query
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/model"
 	"github.com/sigmasource/sigmasource/server/resource"
+	"github.com/sigmasource/sigmasource/sigmaclient"
 	"github.com/sigmasource/sigmasource/warehouse"
 )
 
@@ -44,7 +47,7 @@ func (p *plan) choice(names []string) ([]int, error) {
 
 // absence says why a column that the caller names is not in the result.
 func (p *plan) absence(label string) string {
-	if _, isListed := p.columns.ByLabel(label); isListed {
+	if slices.ContainsFunc(p.columns.List, func(c sigmaclient.Column) bool { return c.Label == label }) {
 		return fmt.Sprintf("Sigma lists the column %q, and its SQL does not have it; name other columns", label)
 	}
 	return fmt.Sprintf("the model has no column %q", label)
@@ -95,11 +98,15 @@ func (p *plan) statement(sql string) warehouse.Statement {
 	return warehouse.Statement{SQL: sql, Tag: queryTag(p.name), Choose: p.choice}
 }
 
-func columnNotFound(model resource.Model, field, problem string) error {
-	return &errmap.Error{
-		Reason:   pb.ErrorReason_ERROR_REASON_COLUMN_NOT_FOUND,
-		Resource: model.String(),
-		Message:  field + ": " + problem,
-		Fields:   []errmap.Field{{Path: field, Problem: problem}},
+func columnNotFound(of resource.Model, field, problem string) error {
+	return named(model.ColumnNotFound(field, problem), of)
+}
+
+// named adds the model's name to an error about columns that a caller names.
+func named(err error, of resource.Model) error {
+	var failure *errmap.Error
+	if errors.As(err, &failure) && failure.Reason == pb.ErrorReason_ERROR_REASON_COLUMN_NOT_FOUND {
+		failure.Resource = of.String()
 	}
+	return err
 }

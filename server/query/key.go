@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
-	"github.com/sigmasource/sigmasource/server/errmap"
 	"github.com/sigmasource/sigmasource/warehouse"
 )
 
@@ -63,19 +61,19 @@ func (p *plan) keyColumns(outputs, names []string) ([]string, error) {
 	for _, output := range outputs {
 		count[output]++
 	}
+	labels, err := p.columns.Choose("key_columns", names)
+	if err != nil {
+		return nil, named(err, p.name)
+	}
 	var key []string
-	for i, name := range names {
-		label := p.columns.Label(name)
-		quoted := quoteIdentifier(label)
+	for i, label := range labels {
 		switch found := count[label]; {
 		case found == 0:
 			return nil, columnNotFound(p.name, fmt.Sprintf("key_columns[%d]", i), p.absence(label))
 		case found > 1:
 			return nil, columnNotFound(p.name, fmt.Sprintf("key_columns[%d]", i), "several columns have this label; rename one of them in Sigma")
-		case slices.Contains(key, quoted):
-			return nil, errmap.InvalidField(fmt.Sprintf("key_columns[%d]", i), "the column is named twice")
 		}
-		key = append(key, quoted)
+		key = append(key, quoteIdentifier(label))
 	}
 	return key, nil
 }

@@ -62,8 +62,8 @@ func (s *Service) prepare(ctx context.Context, link *connections.Link, name reso
 	if err := s.assess(ctx, p, link, options, match); err != nil {
 		return p, err
 	}
-	if p.wanted, err = p.columns.Choose(asked.GetColumns()); err != nil {
-		return p, err
+	if p.wanted, err = p.columns.Choose("columns", asked.GetColumns()); err != nil {
+		return p, named(err, p.name)
 	}
 	if err := p.assessed.RequireUnbroken(p.wanted); err != nil {
 		return p, err
@@ -175,20 +175,19 @@ func isListedWithoutSQL(stored *pb.Model) bool {
 }
 
 // columnsOf returns the element's columns as Sigma lists them now, or else as the last scan stored them.
-func columnsOf(found answers, stored *pb.Model, versionTag string) model.Columns {
+func columnsOf(found answers, scanned *pb.Model, versionTag string) model.Columns {
+	stored := scanned.GetColumns()
 	switch {
-	case len(found.columns) > 0 && versionTag != "":
-		return model.Columns{List: found.columns, Origin: model.OtherVersion}
 	case len(found.columns) > 0:
-		return model.Columns{List: found.columns, Origin: model.Current}
-	}
-	if found.columnsErr == nil && len(stored.GetColumns()) == 0 {
+		origin := model.Current
+		if versionTag != "" {
+			origin = model.OtherVersion
+		}
+		return model.Columns{List: found.columns, Origin: origin, IsPartial: found.areColumnsPartial}.Complete(stored)
+	case found.columnsErr == nil && len(stored) == 0:
 		return model.Columns{Origin: model.Current}
+	case len(stored) == 0:
+		return model.Columns{Err: found.columnsErr}
 	}
-	c := model.Columns{Err: found.columnsErr}
-	for _, column := range stored.GetColumns() {
-		c.List = append(c.List, sigmaclient.Column{ColumnID: column.GetColumnId(), Label: column.GetLabel(), Formula: column.GetFormula(), Type: column.GetSigmaType()})
-		c.Origin = model.LastScan
-	}
-	return c
+	return model.Columns{List: model.StoredColumns(stored), Origin: model.LastScan, Err: found.columnsErr}
 }

@@ -17,12 +17,13 @@ import (
 // Sigma know them. The IPC message is left out for callers who asked for rows.
 func encodeSchema(schema *arrow.Schema, known model.Columns, format pb.DataFormat) (*pb.Schema, error) {
 	out := &pb.Schema{Columns: make([]*pb.SchemaColumn, schema.NumFields())}
+	listed := known.ByLabel()
 	for i, field := range schema.Fields() {
 		column, err := encodeColumn(field)
 		if err != nil {
 			return nil, fmt.Errorf("column %d: %w", i+1, err)
 		}
-		if of, ok := known.ByLabel(field.Name); ok && len(schema.FieldIndices(field.Name)) == 1 {
+		if of, ok := listed[field.Name]; ok && len(schema.FieldIndices(field.Name)) == 1 {
 			column.ColumnId, column.SigmaType, column.Formula = of.ColumnID, of.Type, of.Formula
 		}
 		out.Columns[i] = column
