@@ -331,3 +331,21 @@ func (w *world) wantNoColumnChange(model string) {
 		}
 	}
 }
+
+// Elements and workbooks whose ids no resource name can hold are left out, and cost nothing else.
+func TestOddIDsCostNothingElse(t *testing.T) {
+	t.Parallel()
+	b := refusedBook{id: "plain"}
+	w := refusalWorld(t, []refusedBook{b}, false)
+	w.sigma.Change(func(o *sigmatest.Organization) {
+		for _, id := range []string{"a/b", "a.b", "é", "a b", "a?b", "a\nb", "..", "%2e", strings.Repeat("x", 200)} {
+			page := &o.Workbook(b.id).Pages[0]
+			page.Elements = append(page.Elements, sigmatest.Element{ID: id, Name: "Odd", Columns: []sigmatest.Column{{ID: "c9", Label: "Id"}}, SQL: `select ID "Id" from SHOP.SALES.T limit 1000`})
+		}
+		o.Workbooks = append(o.Workbooks, sigmatest.Workbook{ID: "odd id", Name: "Odd", Pages: []sigmatest.Page{{}}})
+	})
+	scan := w.mustScan(snowflakeName)
+	if len(w.models(snowflakeName)) != 2 || len(w.workbooks(snowflakeName)) != 1 || len(scan.GetProblems()) != 10 || scan.GetWorkbooksFailed() != 0 {
+		t.Errorf("%d models; the scan is %v", len(w.models(snowflakeName)), scan)
+	}
+}

@@ -18,6 +18,7 @@ import (
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/connections"
 	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/resource"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 )
@@ -150,6 +151,10 @@ func (s *scanner) list(ctx context.Context) (all []document, untagged map[string
 	s.addGaps(s.connection, gaps)
 	untagged = map[string]bool{}
 	add := func(d document) {
+		if _, err := resource.ParseWorkbook(d.described.GetName()); err != nil {
+			s.progress.update(func(scan *pb.Scan) { addProblem(scan, oddID(s.connection, "a workbook or data model")) })
+			return
+		}
 		if s.tag == "" || slices.Contains(d.described.GetTags(), s.tag) {
 			all = append(all, d)
 		} else {

@@ -15,6 +15,7 @@ import (
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
 	"github.com/sigmasource/sigmasource/server/model"
+	"github.com/sigmasource/sigmasource/server/resource"
 	"github.com/sigmasource/sigmasource/sigmaclient"
 )
 
@@ -46,6 +47,10 @@ func (s *scanner) read(ctx context.Context, d document) (*contents, error) {
 	}
 	seen := map[string]bool{}
 	for _, element := range r.elements {
+		if !s.hasName(d.described, s.modelName(d.described, element.ElementID)) {
+			found.workbook.SkippedElementCount++
+			continue
+		}
 		answer, isModel, err := s.query(ctx, r, d.sigma, element)
 		if err != nil {
 			return nil, err
@@ -219,9 +224,31 @@ func (s *scanner) describeDataModel(model sigmaclient.DataModel) document {
 
 func (s *scanner) workbookName(id string) string { return s.connection + "/workbooks/" + id }
 
+func (s *scanner) modelName(workbook *pb.Workbook, elementID string) string {
+	return s.connection + "/models/" + workbook.GetWorkbookId() + "." + elementID
+}
+
+// hasName reports whether a model's name is a resource name. An element whose id is not of the form that Sigma's ids have
+// cannot be addressed: it is a problem of the scan, which goes on.
+func (s *scanner) hasName(workbook *pb.Workbook, name string) bool {
+	_, err := resource.ParseModel(name)
+	if err != nil {
+		s.progress.update(func(scan *pb.Scan) { addProblem(scan, oddID(workbook.GetName(), "an element of this workbook")) })
+	}
+	return err == nil
+}
+
+// oddID returns the problem of something whose id no resource name can hold.
+func oddID(resource, what string) *pb.Problem {
+	return &pb.Problem{
+		Reason: pb.ErrorReason_ERROR_REASON_SIGMA_PROTOCOL, Resource: resource,
+		Message: what + " has an id of an unknown form and is left out; report the form of the id",
+	}
+}
+
 func (s *scanner) describeModel(workbook *pb.Workbook, element sigmaclient.Element) *pb.Model {
 	return &pb.Model{
-		Name:                s.connection + "/models/" + workbook.GetWorkbookId() + "." + element.ElementID,
+		Name:                s.modelName(workbook, element.ElementID),
 		Workbook:            workbook.GetName(),
 		ElementId:           element.ElementID,
 		DisplayName:         displayName(element),

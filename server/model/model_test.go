@@ -273,7 +273,7 @@ func TestAFindingDescribesAllLimits(t *testing.T) {
 			text += f.GetMessage()
 		}
 	}
-	if !strings.Contains(text, "limit of 500 rows") || !strings.Contains(text, "limit of 100001 rows") {
+	if !strings.Contains(text, "500 rows inside the query (kept)") || !strings.Contains(text, "100001 rows around the whole query (lifted)") {
 		t.Errorf("the finding is %q", text)
 	}
 }

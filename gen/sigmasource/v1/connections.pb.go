@@ -1272,9 +1272,10 @@ type UpdateConnectionRequest struct {
 	// concurrent change, the etag. Fields outside the mask may be left out; what
 	// comes of the change must be as valid as a new connection.
 	Connection *Connection `protobuf:"bytes,1,opt,name=connection,proto3" json:"connection,omitempty"`
-	// What to change: `display_name`, `version_tag`, `sigma`, `warehouse`, or a
-	// field of `sigma` such as `sigma.client_secret`. Empty means every field that
-	// is set in `connection`.
+	// What to change: `display_name`, `version_tag`, `refuse_findings`,
+	// `scan_schedule`, `sigma`, `warehouse`, or a field of `sigma` such as
+	// `sigma.client_secret`. Empty means every field that is set in `connection`; to
+	// clear a field, name it here.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Check everything, store nothing.
 	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
