@@ -320,16 +320,17 @@ func TestAModelTellsTheWarehousesTypes(t *testing.T) {
 
 func TestDataModelsAreModelsToo(t *testing.T) {
 	t.Parallel()
+	const dataModelID = "3b9aca00-1111-4222-8333-444455556666"
 	w := newPeopleWorld(t)
 	w.sigma.Change(func(o *sigmatest.Organization) {
-		o.DataModels = append(o.DataModels, sigmatest.DataModel{ID: "dm", Name: "People model", Path: "Models",
+		o.DataModels = append(o.DataModels, sigmatest.DataModel{ID: dataModelID, Name: "People model", Path: "Models",
 			Elements: []sigmatest.Element{{ID: "people", Name: "People", SQL: peopleSQL, Columns: peopleColumns}}})
 	})
-	name := modelName(snowflakeName, "dm", "people")
+	name := modelName(snowflakeName, dataModelID, "people")
 	if got := w.mustReadTable(&pb.PreviewModelRequest{Name: name}); len(got.rows) != 3 {
 		t.Errorf("before any scan came %d rows", len(got.rows))
 	}
-	onTop := w.modelOf(snowflakeName, sigmatest.Element{SQL: peopleSQL, Columns: peopleColumns, DataModel: "dm"})
+	onTop := w.modelOf(snowflakeName, sigmatest.Element{SQL: peopleSQL, Columns: peopleColumns, DataModel: dataModelID})
 	w.mustScan(snowflakeName)
 	answer, err := w.catalog.GetModel(w.ctx, &pb.GetModelRequest{Name: name})
 	w.must(err)
