@@ -1,0 +1,32 @@
+package model_test
+
+import (
+	"testing"
+
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/model"
+	"github.com/sigmasource/sigmasource/sigmaclient"
+)
+
+// FuzzAssess: whatever Sigma answers, an element is a model with a state, and one that cannot be read says why. The catalog
+// and a read agree about that.
+func FuzzAssess(f *testing.F) {
+	f.Add(`select ID "Id", 'Unknown column "[X]"' "Due" from DB.S.T limit 1000`, "Due", `Foo([X])`, "text", "select 1")
+	f.Add(`select 'a' "A (1)" from (select * from T limit 1001) Q1 limit 7`, "A", `"a" & "b"`, "error", "")
+	f.Add("select", "", `"[`, "", "select A from T limit {{n}}")
+	f.Fuzz(func(t *testing.T, sql, label, formula, sigmaType, custom string) {
+		element := model.Element{
+			Name: "m", Query: sigmaclient.Query{SQL: sql}, CustomSQL: []string{custom},
+			Columns: model.Columns{Origin: model.Current, List: []sigmaclient.Column{{ColumnID: "id", Label: label, Formula: formula, Type: sigmaType}}},
+		}
+		read := model.Assess(element, model.Options{})
+		state, _, problem := model.Assess(element, model.Options{}).CatalogState()
+		isReady := state == pb.ModelState_MODEL_STATE_READY
+		if isReady != (problem == nil) || isReady != (read.Problem() == nil) {
+			t.Fatalf("the catalog says %s, %v; a read says %v", state, problem, read.Problem())
+		}
+		if read.Query != nil && isReady && read.RequireUnbroken(nil) != nil {
+			t.Fatal("a model that is ready is refused")
+		}
+	})
+}
