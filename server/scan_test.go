@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
@@ -315,8 +316,16 @@ func TestElementsOfEveryKind(t *testing.T) {
 	if scan.GetModelsUnreadable() != 9 || scan.GetModelsFound() != int32(len(names)) || scan.GetElementsSkipped() != 4 || scan.GetWorkbooksFailed() != 1 {
 		t.Errorf("%d models are listed, the scan counts %v", len(names), scan)
 	}
-	if p := scan.GetProblems(); len(p) != 1 || p[0].GetReason() != pb.ErrorReason_ERROR_REASON_SIGMA_FORBIDDEN || p[0].GetResource() != snowflakeName+"/workbooks/unreadable" {
-		t.Errorf("the problems are %v", p)
+	// The workbook that cannot be read, and the one whose lineage is refused.
+	problems := map[string]pb.ErrorReason{}
+	for _, p := range scan.GetProblems() {
+		problems[p.GetResource()] = p.GetReason()
+	}
+	if diff := cmp.Diff(map[string]pb.ErrorReason{
+		snowflakeName + "/workbooks/unreadable": pb.ErrorReason_ERROR_REASON_SIGMA_FORBIDDEN,
+		snowflakeName + "/workbooks/lineage":    pb.ErrorReason_ERROR_REASON_SIGMA_UNAVAILABLE,
+	}, problems); diff != "" {
+		t.Errorf("the problems (-want +got):\n%s", diff)
 	}
 }
 

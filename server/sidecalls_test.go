@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +55,10 @@ func refusalWorld(t *testing.T, books []refusedBook, fail bool) *world {
 		org.Workbooks = append(org.Workbooks, b.workbook(fail))
 	}
 	w := newWorld(t, org, snowflaketest.Config{})
+	w.sigma.SetFaults(func(rw http.ResponseWriter, _ *http.Request) bool {
+		rw.Header().Set("Retry-After", "0") // so that no attempt waits
+		return false
+	})
 	w.fill(`create table SHOP.SALES.T (ID number(38,0)); insert into SHOP.SALES.T values (1);`, ``)
 	w.create(snowflakeName, w.snowflakeConnection())
 	return w

@@ -216,7 +216,7 @@ func connectionCommands(t *testing.T, connection string) {
 		t.Errorf("a wrong password: %s", told.String())
 	}
 	_, _, err = run(t.Context(), `{"sigma": {"clientSecret": CANARY}}`, "connections", "create", mine+"4", "-f", "-")
-	if err == nil || strings.Contains(err.Error(), "CANARY") || !strings.Contains(err.Error(), "not a connection in JSON") {
+	if err == nil || strings.Contains(err.Error(), "CANARY") || !strings.Contains(err.Error(), "not a JSON object") {
 		t.Errorf("what is no JSON: %v", err)
 	}
 }
