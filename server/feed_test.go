@@ -209,7 +209,7 @@ func TestCursorsBeforeTheStoredChanges(t *testing.T) {
 		whole := w.page(&pb.ListChangesRequest{})
 		w.exec(`DELETE FROM changes WHERE seq <= 3`)
 		for i, c := range whole.GetChanges() {
-			if i < 3 { // of the third nothing is missing after it, but nobody can verify it
+			if i < 3 { // after the third no change is missing, but the server cannot verify its position
 				w.refuses(&pb.ListChangesRequest{Cursor: c.GetCursor()}, cursorExpired)
 			} else if lines, _ := w.after(c.GetCursor()); len(lines) != 6-i {
 				t.Errorf("after the change %d there are %q", i+1, lines)

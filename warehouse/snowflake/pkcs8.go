@@ -111,7 +111,7 @@ func named(names map[string]string, oid string) string {
 	return "the algorithm " + oid
 }
 
-// unsupportedEncryptionError tells which part of a key's encryption is not
+// unsupportedEncryptionError names which part of a key's encryption is not
 // supported.
 type unsupportedEncryptionError struct{ what string }
 
@@ -119,7 +119,7 @@ func (e *unsupportedEncryptionError) Error() string {
 	return "snowflake: the key's encryption is not supported: " + e.what
 }
 
-// hint tells what the conversion needs besides: OpenSSL 3 moved old ciphers to
+// hint returns what else the conversion needs: OpenSSL 3 moved old ciphers to
 // a provider that is not loaded by default.
 func (e *unsupportedEncryptionError) hint() string {
 	for _, old := range []string{"DES", "RC", "MD"} {

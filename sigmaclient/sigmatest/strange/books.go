@@ -41,7 +41,7 @@ func messages() []book {
 	return append(all, strange("Column of the type error", typed.refused(Broken, "MODEL_BROKEN").finds(ColumnBroken)))
 }
 
-// constants are texts that somebody wants.
+// constants are texts that the author of an element wants.
 func constants() []book {
 	written := "select ID, 'Incomplete formula.' NOTE from SHOP.SALES.T limit 1000"
 	custom := on(`select ID "Id", NOTE "Note" from (`+written+`) Q1{n}`, " limit 1000", 1000, idColumn,
