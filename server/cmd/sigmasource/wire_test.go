@@ -48,9 +48,9 @@ type proxy struct {
 	mu    sync.Mutex
 	conns []net.Conn
 	harm  harm
-	at    int      // the message that is harmed
+	at    int      // the index of the message that is harmed; progress counts once
 	times int      // how many streams are harmed, or 0: all
-	kinds []string // of the messages that came last
+	kinds []string // of the last stream's messages; progress counts once
 }
 
 // Accept implements net.Listener.
@@ -120,7 +120,7 @@ func (p *proxy) handle(_ any, caller grpc.ServerStream) error {
 	if rows {
 		do, at = p.next()
 	}
-	for i := 0; ; i++ {
+	for i, progress := 0, false; ; i++ {
 		if err := server.RecvMsg(&message); err == io.EOF {
 			if do == spoil {
 				return status.Error(codes.Unavailable, "the server is gone")
@@ -129,8 +129,15 @@ func (p *proxy) handle(_ any, caller grpc.ServerStream) error {
 		} else if err != nil {
 			return err
 		}
-		if rows {
-			p.note(method, message)
+		if kind := kindOf(method, message); rows && kind == "progress" && progress {
+			i-- // a slow stream has more of them
+			if err := caller.SendMsg(&message); err != nil {
+				return err
+			}
+			continue
+		} else if rows {
+			progress = progress || kind == "progress"
+			p.note(kind)
 		}
 		times := 1
 		if i == at {
@@ -165,18 +172,22 @@ func (p *proxy) next() (harm, int) {
 	return do, at
 }
 
-func (p *proxy) note(method string, message []byte) {
+// kindOf returns the name of a message's field in its oneof.
+func kindOf(method string, message []byte) string {
 	response := proto.Message(&pb.PreviewModelResponse{})
 	if strings.HasSuffix(method, "/ReadRows") {
 		response = &pb.ReadRowsResponse{}
 	}
-	kind := "damaged"
 	if proto.Unmarshal(message, response) == nil {
 		m := response.ProtoReflect()
 		if field := m.WhichOneof(m.Descriptor().Oneofs().ByName("message")); field != nil {
-			kind = string(field.Name())
+			return string(field.Name())
 		}
 	}
+	return "damaged"
+}
+
+func (p *proxy) note(kind string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.kinds = append(p.kinds, kind)
