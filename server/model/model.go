@@ -7,6 +7,7 @@ package model
 
 import (
 	"errors"
+	"time"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
@@ -30,12 +31,57 @@ type Element struct {
 	// them.
 	CustomSQL    []string
 	CustomSQLErr error
+	// UpstreamFormulas are the formulas of the columns of what the element is made of, such as a data model, as far as Sigma
+	// lists them. UpstreamErr is set where Sigma refused to list some.
+	UpstreamFormulas []string
+	UpstreamErr      error
+	// Controls are the names of the controls of the document, and of the data models that the element builds on.
+	Controls []string
+	// WriteBackSchemas are the schemas in which Sigma keeps tables of its own, such as input tables and materializations:
+	// the parts of each name, database and schema.
+	WriteBackSchemas [][]string
+	// Role is the warehouse role of Sigma's own connection.
+	Role SigmaRole
+}
+
+// SigmaRole is the role with which Sigma queries the warehouse. The zero value is an unknown role.
+type SigmaRole struct {
+	Name string
+	// PerViewer is why the role is another one for each viewer: "oauth", "user_attribute" or "role_switching". Empty where
+	// all viewers have the same.
+	PerViewer string
 }
 
 // Options say how a model is to be read.
 type Options struct {
 	Dialect     sigmasql.Dialect
 	LimitPolicy sigmasql.LimitPolicy
+	// TimeZone is the account time zone of the organization, or nil where it is not set.
+	TimeZone *time.Location
+	// AllowTimeZoneMismatch turns a contradiction to TimeZone into a warning.
+	AllowTimeZoneMismatch bool
+	// VersionTag is the tag whose version is read, or empty.
+	VersionTag string
+	// Namespace is the database and the schema that the connection sets for names without them. Parts may be empty.
+	Namespace [2]string
+	// Session is the warehouse session in which the model is read, or nil where it is not known, as in a scan.
+	Session *Session
+}
+
+// Session is what a warehouse session decides about the rows and values of a query.
+type Session struct {
+	Role           string
+	SecondaryRoles string    // as the warehouse shows them, such as ALL or NONE; empty where it has none
+	Namespace      [2]string // database and schema in use
+	// Parameters are session parameters by name, such as WEEK_START.
+	Parameters map[string]Parameter
+}
+
+// Parameter is the value of a session parameter.
+type Parameter struct {
+	Value string
+	// Level is where the value is set: "ACCOUNT", "USER", "SESSION", or empty for the warehouse's default.
+	Level string
 }
 
 // Model is an element that has been assessed. It is not safe for concurrent use, except for

@@ -378,6 +378,66 @@ const (
 	// A warning: Sigma refused to list the custom SQL that the element builds on, so
 	// that a limit in it may count as Sigma's.
 	FindingCode_FINDING_CODE_CUSTOM_SQL_UNKNOWN FindingCode = 16
+	// An error: dates in Sigma's SQL have an offset that the connection's time zone
+	// does not have on that date, so day boundaries would be wrong. A full read is
+	// refused. A warning where the connection or the operator allows it. Metadata:
+	// `time_zone`, `candidates`.
+	FindingCode_FINDING_CODE_TIME_ZONE_MISMATCH FindingCode = 17
+	// A warning: the result depends on the time zone of the session, and the
+	// connection has no `sigma.time_zone`. The query runs in UTC. Metadata:
+	// `candidates`, where dates in the SQL rule zones out.
+	FindingCode_FINDING_CODE_TIME_ZONE_UNKNOWN FindingCode = 18
+	// A warning: the result has fewer rows than the share `shrunk_ratio` of the last
+	// complete read. Metadata: `row_count`, `last_row_count`, `last_read_time`.
+	FindingCode_FINDING_CODE_RESULT_SHRUNK FindingCode = 19
+	// A warning: rules of row-level security apply, with the owner of the Sigma
+	// credential as the user. Metadata: `evidence` (`email`, `formula`, `custom_sql`).
+	FindingCode_FINDING_CODE_ROWS_OF_OWNER FindingCode = 20
+	// An error, as COLUMN_BROKEN: column-level security hides a column from the
+	// owner of the Sigma credential.
+	FindingCode_FINDING_CODE_COLUMN_RESTRICTED FindingCode = 21
+	// Sigma's connection uses another warehouse role than this connection. A warning
+	// where a policy applies to a table. Metadata: `role`, `sigma_role`.
+	FindingCode_FINDING_CODE_ROLE_DIFFERS FindingCode = 22
+	// A warning: Sigma uses another warehouse role for each viewer. Metadata:
+	// `role`, `cause` (`oauth`, `user_attribute`, `role_switching`).
+	FindingCode_FINDING_CODE_ROLE_PER_VIEWER FindingCode = 23
+	// A warning: the tagged version reads an input table. Sigma gives a tagged version
+	// an empty copy.
+	FindingCode_FINDING_CODE_TAG_INPUT_TABLE FindingCode = 24
+	// A warning: the query joins aggregates back to base rows, so values repeat.
+	// Metadata: `columns`, the repeated ones; `keys`, those of the join.
+	FindingCode_FINDING_CODE_GRAIN_REPEATED FindingCode = 25
+	// The document has controls. Their saved values decide about the rows. Metadata:
+	// `controls`, the first names in quotes.
+	FindingCode_FINDING_CODE_CONTROLS_PRESENT FindingCode = 26
+	// A warning: the SQL names tables without database and schema. An error where only
+	// the account's default namespace decides. Metadata: `names`, `namespace`.
+	FindingCode_FINDING_CODE_NAME_UNQUALIFIED FindingCode = 27
+	// A warning: the SQL calls functions whose value depends on the session, such as
+	// CURRENT_ROLE. Metadata: `functions`.
+	FindingCode_FINDING_CODE_CONTEXT_FUNCTION FindingCode = 28
+	// The first day of weeks depends on session parameters. A warning where the
+	// parameter is set for our user. Metadata: `week_start`, `week_of_year_policy`,
+	// `level`, where the warehouse returns them.
+	FindingCode_FINDING_CODE_WEEK_BY_SESSION FindingCode = 29
+	// A warning: session parameters that can change values are set for the user
+	// of this connection. Metadata: `parameters`.
+	FindingCode_FINDING_CODE_SESSION_PARAMETER FindingCode = 30
+	// A warning: values of columns can change from read to read, as those of a window
+	// function without an order. Such a column is refused as a key. Metadata:
+	// `columns`, `functions`.
+	FindingCode_FINDING_CODE_VALUES_UNSTABLE FindingCode = 31
+	// A warning: a lookup may have several matches for a row. Metadata: `columns`.
+	FindingCode_FINDING_CODE_LOOKUP_AMBIGUOUS FindingCode = 32
+	// The SQL reads a materialization of Sigma's, which is as old as its last run.
+	// Metadata: `tables`, `last_altered` where the warehouse returns it.
+	FindingCode_FINDING_CODE_MATERIALIZED_SOURCE FindingCode = 33
+	// The SQL reads an input table of Sigma's. Metadata: `tables`.
+	FindingCode_FINDING_CODE_INPUT_TABLE FindingCode = 34
+	// The result has columns that are hidden in Sigma. They are delivered. Metadata:
+	// `columns`.
+	FindingCode_FINDING_CODE_HIDDEN_COLUMN FindingCode = 35
 )
 
 // Enum value maps for FindingCode.
@@ -400,6 +460,25 @@ var (
 		14: "FINDING_CODE_COLUMN_HELPER",
 		15: "FINDING_CODE_COLUMNS_UNKNOWN",
 		16: "FINDING_CODE_CUSTOM_SQL_UNKNOWN",
+		17: "FINDING_CODE_TIME_ZONE_MISMATCH",
+		18: "FINDING_CODE_TIME_ZONE_UNKNOWN",
+		19: "FINDING_CODE_RESULT_SHRUNK",
+		20: "FINDING_CODE_ROWS_OF_OWNER",
+		21: "FINDING_CODE_COLUMN_RESTRICTED",
+		22: "FINDING_CODE_ROLE_DIFFERS",
+		23: "FINDING_CODE_ROLE_PER_VIEWER",
+		24: "FINDING_CODE_TAG_INPUT_TABLE",
+		25: "FINDING_CODE_GRAIN_REPEATED",
+		26: "FINDING_CODE_CONTROLS_PRESENT",
+		27: "FINDING_CODE_NAME_UNQUALIFIED",
+		28: "FINDING_CODE_CONTEXT_FUNCTION",
+		29: "FINDING_CODE_WEEK_BY_SESSION",
+		30: "FINDING_CODE_SESSION_PARAMETER",
+		31: "FINDING_CODE_VALUES_UNSTABLE",
+		32: "FINDING_CODE_LOOKUP_AMBIGUOUS",
+		33: "FINDING_CODE_MATERIALIZED_SOURCE",
+		34: "FINDING_CODE_INPUT_TABLE",
+		35: "FINDING_CODE_HIDDEN_COLUMN",
 	}
 	FindingCode_value = map[string]int32{
 		"FINDING_CODE_UNSPECIFIED":          0,
@@ -419,6 +498,25 @@ var (
 		"FINDING_CODE_COLUMN_HELPER":        14,
 		"FINDING_CODE_COLUMNS_UNKNOWN":      15,
 		"FINDING_CODE_CUSTOM_SQL_UNKNOWN":   16,
+		"FINDING_CODE_TIME_ZONE_MISMATCH":   17,
+		"FINDING_CODE_TIME_ZONE_UNKNOWN":    18,
+		"FINDING_CODE_RESULT_SHRUNK":        19,
+		"FINDING_CODE_ROWS_OF_OWNER":        20,
+		"FINDING_CODE_COLUMN_RESTRICTED":    21,
+		"FINDING_CODE_ROLE_DIFFERS":         22,
+		"FINDING_CODE_ROLE_PER_VIEWER":      23,
+		"FINDING_CODE_TAG_INPUT_TABLE":      24,
+		"FINDING_CODE_GRAIN_REPEATED":       25,
+		"FINDING_CODE_CONTROLS_PRESENT":     26,
+		"FINDING_CODE_NAME_UNQUALIFIED":     27,
+		"FINDING_CODE_CONTEXT_FUNCTION":     28,
+		"FINDING_CODE_WEEK_BY_SESSION":      29,
+		"FINDING_CODE_SESSION_PARAMETER":    30,
+		"FINDING_CODE_VALUES_UNSTABLE":      31,
+		"FINDING_CODE_LOOKUP_AMBIGUOUS":     32,
+		"FINDING_CODE_MATERIALIZED_SOURCE":  33,
+		"FINDING_CODE_INPUT_TABLE":          34,
+		"FINDING_CODE_HIDDEN_COLUMN":        35,
 	}
 )
 
@@ -1411,7 +1509,10 @@ type Model struct {
 	// itself is not kept. Empty where there never was one.
 	SqlFingerprint string `protobuf:"bytes,17,opt,name=sql_fingerprint,json=sqlFingerprint,proto3" json:"sql_fingerprint,omitempty"`
 	// Whether the element is one of a workbook or of a data model.
-	DocumentKind  DocumentKind `protobuf:"varint,18,opt,name=document_kind,json=documentKind,proto3,enum=sigmasource.v1.DocumentKind" json:"document_kind,omitempty"`
+	DocumentKind DocumentKind `protobuf:"varint,18,opt,name=document_kind,json=documentKind,proto3,enum=sigmasource.v1.DocumentKind" json:"document_kind,omitempty"`
+	// The last complete read for each limit policy and bookmark, the newest first, at
+	// most 10. Only GetModel fills them.
+	LastReads     []*CompletedRead `protobuf:"bytes,19,rep,name=last_reads,json=lastReads,proto3" json:"last_reads,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1572,6 +1673,105 @@ func (x *Model) GetDocumentKind() DocumentKind {
 	return DocumentKind_DOCUMENT_KIND_UNSPECIFIED
 }
 
+func (x *Model) GetLastReads() []*CompletedRead {
+	if x != nil {
+		return x.LastReads
+	}
+	return nil
+}
+
+// CompletedRead is a read session whose rows were all read from the warehouse.
+type CompletedRead struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Rows of the result.
+	RowCount int64 `protobuf:"varint,1,opt,name=row_count,json=rowCount,proto3" json:"row_count,omitempty"`
+	// Bytes of the result as Arrow, without compression.
+	ByteCount int64 `protobuf:"varint,2,opt,name=byte_count,json=byteCount,proto3" json:"byte_count,omitempty"`
+	// Time from the start of the query until the last row.
+	Duration *durationpb.Duration `protobuf:"bytes,3,opt,name=duration,proto3" json:"duration,omitempty"`
+	// When the last row was read.
+	CompleteTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=complete_time,json=completeTime,proto3" json:"complete_time,omitempty"`
+	// The name of the request's limit policy, such as `KEEP_AMBIGUOUS`. Empty for
+	// the default.
+	LimitPolicy string `protobuf:"bytes,5,opt,name=limit_policy,json=limitPolicy,proto3" json:"limit_policy,omitempty"`
+	// The bookmark whose state applied. Empty for the published state.
+	BookmarkId    string `protobuf:"bytes,6,opt,name=bookmark_id,json=bookmarkId,proto3" json:"bookmark_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompletedRead) Reset() {
+	*x = CompletedRead{}
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompletedRead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompletedRead) ProtoMessage() {}
+
+func (x *CompletedRead) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompletedRead.ProtoReflect.Descriptor instead.
+func (*CompletedRead) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *CompletedRead) GetRowCount() int64 {
+	if x != nil {
+		return x.RowCount
+	}
+	return 0
+}
+
+func (x *CompletedRead) GetByteCount() int64 {
+	if x != nil {
+		return x.ByteCount
+	}
+	return 0
+}
+
+func (x *CompletedRead) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+func (x *CompletedRead) GetCompleteTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CompleteTime
+	}
+	return nil
+}
+
+func (x *CompletedRead) GetLimitPolicy() string {
+	if x != nil {
+		return x.LimitPolicy
+	}
+	return ""
+}
+
+func (x *CompletedRead) GetBookmarkId() string {
+	if x != nil {
+		return x.BookmarkId
+	}
+	return ""
+}
+
 // Column is a column of a model.
 type Column struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1593,7 +1793,7 @@ type Column struct {
 
 func (x *Column) Reset() {
 	*x = Column{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[6]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1605,7 +1805,7 @@ func (x *Column) String() string {
 func (*Column) ProtoMessage() {}
 
 func (x *Column) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[6]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1618,7 +1818,7 @@ func (x *Column) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Column.ProtoReflect.Descriptor instead.
 func (*Column) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{6}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Column) GetColumnId() string {
@@ -1674,7 +1874,7 @@ type SigmaWarehouse struct {
 
 func (x *SigmaWarehouse) Reset() {
 	*x = SigmaWarehouse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[7]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1686,7 +1886,7 @@ func (x *SigmaWarehouse) String() string {
 func (*SigmaWarehouse) ProtoMessage() {}
 
 func (x *SigmaWarehouse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[7]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1699,7 +1899,7 @@ func (x *SigmaWarehouse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SigmaWarehouse.ProtoReflect.Descriptor instead.
 func (*SigmaWarehouse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{7}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SigmaWarehouse) GetConnectionId() string {
@@ -1749,7 +1949,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[8]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1761,7 +1961,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[8]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1774,7 +1974,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{8}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Finding) GetCode() FindingCode {
@@ -1818,7 +2018,7 @@ type StartScanRequest struct {
 
 func (x *StartScanRequest) Reset() {
 	*x = StartScanRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[9]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1830,7 +2030,7 @@ func (x *StartScanRequest) String() string {
 func (*StartScanRequest) ProtoMessage() {}
 
 func (x *StartScanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[9]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1843,7 +2043,7 @@ func (x *StartScanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartScanRequest.ProtoReflect.Descriptor instead.
 func (*StartScanRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{9}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StartScanRequest) GetParent() string {
@@ -1871,7 +2071,7 @@ type StartScanResponse struct {
 
 func (x *StartScanResponse) Reset() {
 	*x = StartScanResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[10]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1883,7 +2083,7 @@ func (x *StartScanResponse) String() string {
 func (*StartScanResponse) ProtoMessage() {}
 
 func (x *StartScanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[10]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1896,7 +2096,7 @@ func (x *StartScanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartScanResponse.ProtoReflect.Descriptor instead.
 func (*StartScanResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{10}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StartScanResponse) GetScan() *Scan {
@@ -1917,7 +2117,7 @@ type GetScanRequest struct {
 
 func (x *GetScanRequest) Reset() {
 	*x = GetScanRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[11]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1929,7 +2129,7 @@ func (x *GetScanRequest) String() string {
 func (*GetScanRequest) ProtoMessage() {}
 
 func (x *GetScanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[11]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1942,7 +2142,7 @@ func (x *GetScanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetScanRequest.ProtoReflect.Descriptor instead.
 func (*GetScanRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{11}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetScanRequest) GetName() string {
@@ -1963,7 +2163,7 @@ type GetScanResponse struct {
 
 func (x *GetScanResponse) Reset() {
 	*x = GetScanResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[12]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1975,7 +2175,7 @@ func (x *GetScanResponse) String() string {
 func (*GetScanResponse) ProtoMessage() {}
 
 func (x *GetScanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[12]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1988,7 +2188,7 @@ func (x *GetScanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetScanResponse.ProtoReflect.Descriptor instead.
 func (*GetScanResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{12}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetScanResponse) GetScan() *Scan {
@@ -2009,7 +2209,7 @@ type WatchScanRequest struct {
 
 func (x *WatchScanRequest) Reset() {
 	*x = WatchScanRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[13]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2021,7 +2221,7 @@ func (x *WatchScanRequest) String() string {
 func (*WatchScanRequest) ProtoMessage() {}
 
 func (x *WatchScanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[13]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2034,7 +2234,7 @@ func (x *WatchScanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchScanRequest.ProtoReflect.Descriptor instead.
 func (*WatchScanRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{13}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WatchScanRequest) GetName() string {
@@ -2055,7 +2255,7 @@ type WatchScanResponse struct {
 
 func (x *WatchScanResponse) Reset() {
 	*x = WatchScanResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[14]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2067,7 +2267,7 @@ func (x *WatchScanResponse) String() string {
 func (*WatchScanResponse) ProtoMessage() {}
 
 func (x *WatchScanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[14]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2080,7 +2280,7 @@ func (x *WatchScanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchScanResponse.ProtoReflect.Descriptor instead.
 func (*WatchScanResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{14}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WatchScanResponse) GetScan() *Scan {
@@ -2124,7 +2324,7 @@ type ListWorkbooksRequest struct {
 
 func (x *ListWorkbooksRequest) Reset() {
 	*x = ListWorkbooksRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[15]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2136,7 +2336,7 @@ func (x *ListWorkbooksRequest) String() string {
 func (*ListWorkbooksRequest) ProtoMessage() {}
 
 func (x *ListWorkbooksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[15]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2149,7 +2349,7 @@ func (x *ListWorkbooksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkbooksRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkbooksRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{15}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListWorkbooksRequest) GetParent() string {
@@ -2214,7 +2414,7 @@ type ListWorkbooksResponse struct {
 
 func (x *ListWorkbooksResponse) Reset() {
 	*x = ListWorkbooksResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[16]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2226,7 +2426,7 @@ func (x *ListWorkbooksResponse) String() string {
 func (*ListWorkbooksResponse) ProtoMessage() {}
 
 func (x *ListWorkbooksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[16]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2239,7 +2439,7 @@ func (x *ListWorkbooksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkbooksResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkbooksResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{16}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListWorkbooksResponse) GetWorkbooks() []*Workbook {
@@ -2326,7 +2526,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[17]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2338,7 +2538,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[17]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2351,7 +2551,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{17}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListModelsRequest) GetParent() string {
@@ -2423,7 +2623,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[18]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2435,7 +2635,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[18]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2448,7 +2648,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{18}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListModelsResponse) GetModels() []*Model {
@@ -2476,7 +2676,7 @@ type GetModelRequest struct {
 
 func (x *GetModelRequest) Reset() {
 	*x = GetModelRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[19]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2488,7 +2688,7 @@ func (x *GetModelRequest) String() string {
 func (*GetModelRequest) ProtoMessage() {}
 
 func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[19]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2501,7 +2701,7 @@ func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelRequest.ProtoReflect.Descriptor instead.
 func (*GetModelRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{19}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetModelRequest) GetName() string {
@@ -2522,7 +2722,7 @@ type GetModelResponse struct {
 
 func (x *GetModelResponse) Reset() {
 	*x = GetModelResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[20]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2534,7 +2734,7 @@ func (x *GetModelResponse) String() string {
 func (*GetModelResponse) ProtoMessage() {}
 
 func (x *GetModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[20]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2547,7 +2747,7 @@ func (x *GetModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelResponse.ProtoReflect.Descriptor instead.
 func (*GetModelResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{20}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetModelResponse) GetModel() *Model {
@@ -2573,7 +2773,7 @@ type ListScansRequest struct {
 
 func (x *ListScansRequest) Reset() {
 	*x = ListScansRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[21]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2585,7 +2785,7 @@ func (x *ListScansRequest) String() string {
 func (*ListScansRequest) ProtoMessage() {}
 
 func (x *ListScansRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[21]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2598,7 +2798,7 @@ func (x *ListScansRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListScansRequest.ProtoReflect.Descriptor instead.
 func (*ListScansRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{21}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListScansRequest) GetParent() string {
@@ -2635,7 +2835,7 @@ type ListScansResponse struct {
 
 func (x *ListScansResponse) Reset() {
 	*x = ListScansResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[22]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2647,7 +2847,7 @@ func (x *ListScansResponse) String() string {
 func (*ListScansResponse) ProtoMessage() {}
 
 func (x *ListScansResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[22]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2660,7 +2860,7 @@ func (x *ListScansResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListScansResponse.ProtoReflect.Descriptor instead.
 func (*ListScansResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{22}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListScansResponse) GetScans() []*Scan {
@@ -2688,7 +2888,7 @@ type CancelScanRequest struct {
 
 func (x *CancelScanRequest) Reset() {
 	*x = CancelScanRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[23]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2700,7 +2900,7 @@ func (x *CancelScanRequest) String() string {
 func (*CancelScanRequest) ProtoMessage() {}
 
 func (x *CancelScanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[23]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2713,7 +2913,7 @@ func (x *CancelScanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelScanRequest.ProtoReflect.Descriptor instead.
 func (*CancelScanRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{23}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CancelScanRequest) GetName() string {
@@ -2734,7 +2934,7 @@ type CancelScanResponse struct {
 
 func (x *CancelScanResponse) Reset() {
 	*x = CancelScanResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[24]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2746,7 +2946,7 @@ func (x *CancelScanResponse) String() string {
 func (*CancelScanResponse) ProtoMessage() {}
 
 func (x *CancelScanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[24]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2759,7 +2959,7 @@ func (x *CancelScanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelScanResponse.ProtoReflect.Descriptor instead.
 func (*CancelScanResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{24}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CancelScanResponse) GetScan() *Scan {
@@ -2793,7 +2993,7 @@ type ListChangesRequest struct {
 
 func (x *ListChangesRequest) Reset() {
 	*x = ListChangesRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[25]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2805,7 +3005,7 @@ func (x *ListChangesRequest) String() string {
 func (*ListChangesRequest) ProtoMessage() {}
 
 func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[25]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2818,7 +3018,7 @@ func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesRequest.ProtoReflect.Descriptor instead.
 func (*ListChangesRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{25}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListChangesRequest) GetParent() string {
@@ -2868,7 +3068,7 @@ type ListChangesResponse struct {
 
 func (x *ListChangesResponse) Reset() {
 	*x = ListChangesResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[26]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2880,7 +3080,7 @@ func (x *ListChangesResponse) String() string {
 func (*ListChangesResponse) ProtoMessage() {}
 
 func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[26]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2893,7 +3093,7 @@ func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesResponse.ProtoReflect.Descriptor instead.
 func (*ListChangesResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{26}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListChangesResponse) GetChanges() []*Change {
@@ -2938,7 +3138,7 @@ type WatchChangesRequest struct {
 
 func (x *WatchChangesRequest) Reset() {
 	*x = WatchChangesRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[27]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2950,7 +3150,7 @@ func (x *WatchChangesRequest) String() string {
 func (*WatchChangesRequest) ProtoMessage() {}
 
 func (x *WatchChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[27]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2963,7 +3163,7 @@ func (x *WatchChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChangesRequest.ProtoReflect.Descriptor instead.
 func (*WatchChangesRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{27}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WatchChangesRequest) GetParent() string {
@@ -3000,7 +3200,7 @@ type WatchChangesResponse struct {
 
 func (x *WatchChangesResponse) Reset() {
 	*x = WatchChangesResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[28]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3012,7 +3212,7 @@ func (x *WatchChangesResponse) String() string {
 func (*WatchChangesResponse) ProtoMessage() {}
 
 func (x *WatchChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[28]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3025,7 +3225,7 @@ func (x *WatchChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChangesResponse.ProtoReflect.Descriptor instead.
 func (*WatchChangesResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{28}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WatchChangesResponse) GetChanges() []*Change {
@@ -3071,7 +3271,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[29]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3083,7 +3283,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[29]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3096,7 +3296,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{29}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Change) GetSequence() int64 {
@@ -3242,7 +3442,7 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\aproblem\x18\x02 \x01(\v2\x17.sigmasource.v1.ProblemR\aproblem\x12\x1a\n" +
 	"\battempts\x18\x03 \x01(\x05R\battempts\x129\n" +
 	"\n" +
-	"retry_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tretryTime\"\xea\x06\n" +
+	"retry_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tretryTime\"\xa8\a\n" +
 	"\x05Model\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1a\n" +
 	"\bworkbook\x18\x02 \x01(\tR\bworkbook\x12\x1d\n" +
@@ -3263,8 +3463,19 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\bfindings\x18\x0f \x03(\v2\x17.sigmasource.v1.FindingR\bfindings\x127\n" +
 	"\tscan_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\bscanTime\x12'\n" +
 	"\x0fsql_fingerprint\x18\x11 \x01(\tR\x0esqlFingerprint\x12A\n" +
-	"\rdocument_kind\x18\x12 \x01(\x0e2\x1c.sigmasource.v1.DocumentKindR\fdocumentKind:e\xeaAb\n" +
-	"\x11sigmasource/Model\x12>workspaces/{workspace}/connections/{connection}/models/{model}*\x06models2\x05model\"\x9b\x01\n" +
+	"\rdocument_kind\x18\x12 \x01(\x0e2\x1c.sigmasource.v1.DocumentKindR\fdocumentKind\x12<\n" +
+	"\n" +
+	"last_reads\x18\x13 \x03(\v2\x1d.sigmasource.v1.CompletedReadR\tlastReads:e\xeaAb\n" +
+	"\x11sigmasource/Model\x12>workspaces/{workspace}/connections/{connection}/models/{model}*\x06models2\x05model\"\x87\x02\n" +
+	"\rCompletedRead\x12\x1b\n" +
+	"\trow_count\x18\x01 \x01(\x03R\browCount\x12\x1d\n" +
+	"\n" +
+	"byte_count\x18\x02 \x01(\x03R\tbyteCount\x125\n" +
+	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12?\n" +
+	"\rcomplete_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\fcompleteTime\x12!\n" +
+	"\flimit_policy\x18\x05 \x01(\tR\vlimitPolicy\x12\x1f\n" +
+	"\vbookmark_id\x18\x06 \x01(\tR\n" +
+	"bookmarkId\"\x9b\x01\n" +
 	"\x06Column\x12\x1b\n" +
 	"\tcolumn_id\x18\x01 \x01(\tR\bcolumnId\x12\x14\n" +
 	"\x05label\x18\x02 \x01(\tR\x05label\x12\x18\n" +
@@ -3397,7 +3608,7 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\x17MODEL_STATE_WITHOUT_SQL\x10\x03\x12\x18\n" +
 	"\x14MODEL_STATE_ARCHIVED\x10\x04\x12\x19\n" +
 	"\x15MODEL_STATE_FORBIDDEN\x10\x05\x12\x14\n" +
-	"\x10MODEL_STATE_GONE\x10\x06*\xcd\x04\n" +
+	"\x10MODEL_STATE_GONE\x10\x06*\xd6\t\n" +
 	"\vFindingCode\x12\x1c\n" +
 	"\x18FINDING_CODE_UNSPECIFIED\x10\x00\x12%\n" +
 	"!FINDING_CODE_PREVIEW_LIMIT_LIFTED\x10\x01\x12#\n" +
@@ -3416,7 +3627,26 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\x1eFINDING_CODE_COLUMN_NOT_IN_SQL\x10\r\x12\x1e\n" +
 	"\x1aFINDING_CODE_COLUMN_HELPER\x10\x0e\x12 \n" +
 	"\x1cFINDING_CODE_COLUMNS_UNKNOWN\x10\x0f\x12#\n" +
-	"\x1fFINDING_CODE_CUSTOM_SQL_UNKNOWN\x10\x10*\x88\x01\n" +
+	"\x1fFINDING_CODE_CUSTOM_SQL_UNKNOWN\x10\x10\x12#\n" +
+	"\x1fFINDING_CODE_TIME_ZONE_MISMATCH\x10\x11\x12\"\n" +
+	"\x1eFINDING_CODE_TIME_ZONE_UNKNOWN\x10\x12\x12\x1e\n" +
+	"\x1aFINDING_CODE_RESULT_SHRUNK\x10\x13\x12\x1e\n" +
+	"\x1aFINDING_CODE_ROWS_OF_OWNER\x10\x14\x12\"\n" +
+	"\x1eFINDING_CODE_COLUMN_RESTRICTED\x10\x15\x12\x1d\n" +
+	"\x19FINDING_CODE_ROLE_DIFFERS\x10\x16\x12 \n" +
+	"\x1cFINDING_CODE_ROLE_PER_VIEWER\x10\x17\x12 \n" +
+	"\x1cFINDING_CODE_TAG_INPUT_TABLE\x10\x18\x12\x1f\n" +
+	"\x1bFINDING_CODE_GRAIN_REPEATED\x10\x19\x12!\n" +
+	"\x1dFINDING_CODE_CONTROLS_PRESENT\x10\x1a\x12!\n" +
+	"\x1dFINDING_CODE_NAME_UNQUALIFIED\x10\x1b\x12!\n" +
+	"\x1dFINDING_CODE_CONTEXT_FUNCTION\x10\x1c\x12 \n" +
+	"\x1cFINDING_CODE_WEEK_BY_SESSION\x10\x1d\x12\"\n" +
+	"\x1eFINDING_CODE_SESSION_PARAMETER\x10\x1e\x12 \n" +
+	"\x1cFINDING_CODE_VALUES_UNSTABLE\x10\x1f\x12!\n" +
+	"\x1dFINDING_CODE_LOOKUP_AMBIGUOUS\x10 \x12$\n" +
+	" FINDING_CODE_MATERIALIZED_SOURCE\x10!\x12\x1c\n" +
+	"\x18FINDING_CODE_INPUT_TABLE\x10\"\x12\x1e\n" +
+	"\x1aFINDING_CODE_HIDDEN_COLUMN\x10#*\x88\x01\n" +
 	"\x0fFindingSeverity\x12 \n" +
 	"\x1cFINDING_SEVERITY_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15FINDING_SEVERITY_INFO\x10\x01\x12\x1c\n" +
@@ -3470,7 +3700,7 @@ func file_sigmasource_v1_catalog_proto_rawDescGZIP() []byte {
 }
 
 var file_sigmasource_v1_catalog_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_sigmasource_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_sigmasource_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_sigmasource_v1_catalog_proto_goTypes = []any{
 	(ScanTrigger)(0),              // 0: sigmasource.v1.ScanTrigger
 	(ScanState)(0),                // 1: sigmasource.v1.ScanState
@@ -3486,103 +3716,107 @@ var file_sigmasource_v1_catalog_proto_goTypes = []any{
 	(*Workbook)(nil),              // 11: sigmasource.v1.Workbook
 	(*RefusedCall)(nil),           // 12: sigmasource.v1.RefusedCall
 	(*Model)(nil),                 // 13: sigmasource.v1.Model
-	(*Column)(nil),                // 14: sigmasource.v1.Column
-	(*SigmaWarehouse)(nil),        // 15: sigmasource.v1.SigmaWarehouse
-	(*Finding)(nil),               // 16: sigmasource.v1.Finding
-	(*StartScanRequest)(nil),      // 17: sigmasource.v1.StartScanRequest
-	(*StartScanResponse)(nil),     // 18: sigmasource.v1.StartScanResponse
-	(*GetScanRequest)(nil),        // 19: sigmasource.v1.GetScanRequest
-	(*GetScanResponse)(nil),       // 20: sigmasource.v1.GetScanResponse
-	(*WatchScanRequest)(nil),      // 21: sigmasource.v1.WatchScanRequest
-	(*WatchScanResponse)(nil),     // 22: sigmasource.v1.WatchScanResponse
-	(*ListWorkbooksRequest)(nil),  // 23: sigmasource.v1.ListWorkbooksRequest
-	(*ListWorkbooksResponse)(nil), // 24: sigmasource.v1.ListWorkbooksResponse
-	(*ListModelsRequest)(nil),     // 25: sigmasource.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 26: sigmasource.v1.ListModelsResponse
-	(*GetModelRequest)(nil),       // 27: sigmasource.v1.GetModelRequest
-	(*GetModelResponse)(nil),      // 28: sigmasource.v1.GetModelResponse
-	(*ListScansRequest)(nil),      // 29: sigmasource.v1.ListScansRequest
-	(*ListScansResponse)(nil),     // 30: sigmasource.v1.ListScansResponse
-	(*CancelScanRequest)(nil),     // 31: sigmasource.v1.CancelScanRequest
-	(*CancelScanResponse)(nil),    // 32: sigmasource.v1.CancelScanResponse
-	(*ListChangesRequest)(nil),    // 33: sigmasource.v1.ListChangesRequest
-	(*ListChangesResponse)(nil),   // 34: sigmasource.v1.ListChangesResponse
-	(*WatchChangesRequest)(nil),   // 35: sigmasource.v1.WatchChangesRequest
-	(*WatchChangesResponse)(nil),  // 36: sigmasource.v1.WatchChangesResponse
-	(*Change)(nil),                // 37: sigmasource.v1.Change
-	nil,                           // 38: sigmasource.v1.Finding.MetadataEntry
-	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 40: google.protobuf.Duration
-	(ErrorReason)(0),              // 41: sigmasource.v1.ErrorReason
+	(*CompletedRead)(nil),         // 14: sigmasource.v1.CompletedRead
+	(*Column)(nil),                // 15: sigmasource.v1.Column
+	(*SigmaWarehouse)(nil),        // 16: sigmasource.v1.SigmaWarehouse
+	(*Finding)(nil),               // 17: sigmasource.v1.Finding
+	(*StartScanRequest)(nil),      // 18: sigmasource.v1.StartScanRequest
+	(*StartScanResponse)(nil),     // 19: sigmasource.v1.StartScanResponse
+	(*GetScanRequest)(nil),        // 20: sigmasource.v1.GetScanRequest
+	(*GetScanResponse)(nil),       // 21: sigmasource.v1.GetScanResponse
+	(*WatchScanRequest)(nil),      // 22: sigmasource.v1.WatchScanRequest
+	(*WatchScanResponse)(nil),     // 23: sigmasource.v1.WatchScanResponse
+	(*ListWorkbooksRequest)(nil),  // 24: sigmasource.v1.ListWorkbooksRequest
+	(*ListWorkbooksResponse)(nil), // 25: sigmasource.v1.ListWorkbooksResponse
+	(*ListModelsRequest)(nil),     // 26: sigmasource.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 27: sigmasource.v1.ListModelsResponse
+	(*GetModelRequest)(nil),       // 28: sigmasource.v1.GetModelRequest
+	(*GetModelResponse)(nil),      // 29: sigmasource.v1.GetModelResponse
+	(*ListScansRequest)(nil),      // 30: sigmasource.v1.ListScansRequest
+	(*ListScansResponse)(nil),     // 31: sigmasource.v1.ListScansResponse
+	(*CancelScanRequest)(nil),     // 32: sigmasource.v1.CancelScanRequest
+	(*CancelScanResponse)(nil),    // 33: sigmasource.v1.CancelScanResponse
+	(*ListChangesRequest)(nil),    // 34: sigmasource.v1.ListChangesRequest
+	(*ListChangesResponse)(nil),   // 35: sigmasource.v1.ListChangesResponse
+	(*WatchChangesRequest)(nil),   // 36: sigmasource.v1.WatchChangesRequest
+	(*WatchChangesResponse)(nil),  // 37: sigmasource.v1.WatchChangesResponse
+	(*Change)(nil),                // 38: sigmasource.v1.Change
+	nil,                           // 39: sigmasource.v1.Finding.MetadataEntry
+	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 41: google.protobuf.Duration
+	(ErrorReason)(0),              // 42: sigmasource.v1.ErrorReason
 }
 var file_sigmasource_v1_catalog_proto_depIdxs = []int32{
 	1,  // 0: sigmasource.v1.Scan.state:type_name -> sigmasource.v1.ScanState
 	2,  // 1: sigmasource.v1.Scan.phase:type_name -> sigmasource.v1.ScanPhase
-	39, // 2: sigmasource.v1.Scan.create_time:type_name -> google.protobuf.Timestamp
-	39, // 3: sigmasource.v1.Scan.end_time:type_name -> google.protobuf.Timestamp
+	40, // 2: sigmasource.v1.Scan.create_time:type_name -> google.protobuf.Timestamp
+	40, // 3: sigmasource.v1.Scan.end_time:type_name -> google.protobuf.Timestamp
 	10, // 4: sigmasource.v1.Scan.error:type_name -> sigmasource.v1.Problem
 	10, // 5: sigmasource.v1.Scan.problems:type_name -> sigmasource.v1.Problem
-	40, // 6: sigmasource.v1.Scan.throttled_time:type_name -> google.protobuf.Duration
-	40, // 7: sigmasource.v1.Scan.remaining_time:type_name -> google.protobuf.Duration
+	41, // 6: sigmasource.v1.Scan.throttled_time:type_name -> google.protobuf.Duration
+	41, // 7: sigmasource.v1.Scan.remaining_time:type_name -> google.protobuf.Duration
 	0,  // 8: sigmasource.v1.Scan.trigger:type_name -> sigmasource.v1.ScanTrigger
 	9,  // 9: sigmasource.v1.Scan.list_gaps:type_name -> sigmasource.v1.ListGap
-	41, // 10: sigmasource.v1.Problem.reason:type_name -> sigmasource.v1.ErrorReason
-	39, // 11: sigmasource.v1.Workbook.create_time:type_name -> google.protobuf.Timestamp
-	39, // 12: sigmasource.v1.Workbook.update_time:type_name -> google.protobuf.Timestamp
-	39, // 13: sigmasource.v1.Workbook.scan_time:type_name -> google.protobuf.Timestamp
+	42, // 10: sigmasource.v1.Problem.reason:type_name -> sigmasource.v1.ErrorReason
+	40, // 11: sigmasource.v1.Workbook.create_time:type_name -> google.protobuf.Timestamp
+	40, // 12: sigmasource.v1.Workbook.update_time:type_name -> google.protobuf.Timestamp
+	40, // 13: sigmasource.v1.Workbook.scan_time:type_name -> google.protobuf.Timestamp
 	10, // 14: sigmasource.v1.Workbook.error:type_name -> sigmasource.v1.Problem
 	3,  // 15: sigmasource.v1.Workbook.document_kind:type_name -> sigmasource.v1.DocumentKind
-	39, // 16: sigmasource.v1.Workbook.gone_time:type_name -> google.protobuf.Timestamp
+	40, // 16: sigmasource.v1.Workbook.gone_time:type_name -> google.protobuf.Timestamp
 	12, // 17: sigmasource.v1.Workbook.refused_calls:type_name -> sigmasource.v1.RefusedCall
 	10, // 18: sigmasource.v1.RefusedCall.problem:type_name -> sigmasource.v1.Problem
-	39, // 19: sigmasource.v1.RefusedCall.retry_time:type_name -> google.protobuf.Timestamp
+	40, // 19: sigmasource.v1.RefusedCall.retry_time:type_name -> google.protobuf.Timestamp
 	4,  // 20: sigmasource.v1.Model.state:type_name -> sigmasource.v1.ModelState
 	10, // 21: sigmasource.v1.Model.error:type_name -> sigmasource.v1.Problem
-	14, // 22: sigmasource.v1.Model.columns:type_name -> sigmasource.v1.Column
-	15, // 23: sigmasource.v1.Model.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
-	16, // 24: sigmasource.v1.Model.findings:type_name -> sigmasource.v1.Finding
-	39, // 25: sigmasource.v1.Model.scan_time:type_name -> google.protobuf.Timestamp
+	15, // 22: sigmasource.v1.Model.columns:type_name -> sigmasource.v1.Column
+	16, // 23: sigmasource.v1.Model.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
+	17, // 24: sigmasource.v1.Model.findings:type_name -> sigmasource.v1.Finding
+	40, // 25: sigmasource.v1.Model.scan_time:type_name -> google.protobuf.Timestamp
 	3,  // 26: sigmasource.v1.Model.document_kind:type_name -> sigmasource.v1.DocumentKind
-	5,  // 27: sigmasource.v1.Finding.code:type_name -> sigmasource.v1.FindingCode
-	6,  // 28: sigmasource.v1.Finding.severity:type_name -> sigmasource.v1.FindingSeverity
-	38, // 29: sigmasource.v1.Finding.metadata:type_name -> sigmasource.v1.Finding.MetadataEntry
-	8,  // 30: sigmasource.v1.StartScanResponse.scan:type_name -> sigmasource.v1.Scan
-	8,  // 31: sigmasource.v1.GetScanResponse.scan:type_name -> sigmasource.v1.Scan
-	8,  // 32: sigmasource.v1.WatchScanResponse.scan:type_name -> sigmasource.v1.Scan
-	11, // 33: sigmasource.v1.ListWorkbooksResponse.workbooks:type_name -> sigmasource.v1.Workbook
-	13, // 34: sigmasource.v1.ListModelsResponse.models:type_name -> sigmasource.v1.Model
-	13, // 35: sigmasource.v1.GetModelResponse.model:type_name -> sigmasource.v1.Model
-	8,  // 36: sigmasource.v1.ListScansResponse.scans:type_name -> sigmasource.v1.Scan
-	8,  // 37: sigmasource.v1.CancelScanResponse.scan:type_name -> sigmasource.v1.Scan
-	37, // 38: sigmasource.v1.ListChangesResponse.changes:type_name -> sigmasource.v1.Change
-	37, // 39: sigmasource.v1.WatchChangesResponse.changes:type_name -> sigmasource.v1.Change
-	39, // 40: sigmasource.v1.Change.time:type_name -> google.protobuf.Timestamp
-	7,  // 41: sigmasource.v1.Change.kind:type_name -> sigmasource.v1.ChangeKind
-	17, // 42: sigmasource.v1.ModelCatalog.StartScan:input_type -> sigmasource.v1.StartScanRequest
-	19, // 43: sigmasource.v1.ModelCatalog.GetScan:input_type -> sigmasource.v1.GetScanRequest
-	21, // 44: sigmasource.v1.ModelCatalog.WatchScan:input_type -> sigmasource.v1.WatchScanRequest
-	29, // 45: sigmasource.v1.ModelCatalog.ListScans:input_type -> sigmasource.v1.ListScansRequest
-	31, // 46: sigmasource.v1.ModelCatalog.CancelScan:input_type -> sigmasource.v1.CancelScanRequest
-	33, // 47: sigmasource.v1.ModelCatalog.ListChanges:input_type -> sigmasource.v1.ListChangesRequest
-	35, // 48: sigmasource.v1.ModelCatalog.WatchChanges:input_type -> sigmasource.v1.WatchChangesRequest
-	23, // 49: sigmasource.v1.ModelCatalog.ListWorkbooks:input_type -> sigmasource.v1.ListWorkbooksRequest
-	25, // 50: sigmasource.v1.ModelCatalog.ListModels:input_type -> sigmasource.v1.ListModelsRequest
-	27, // 51: sigmasource.v1.ModelCatalog.GetModel:input_type -> sigmasource.v1.GetModelRequest
-	18, // 52: sigmasource.v1.ModelCatalog.StartScan:output_type -> sigmasource.v1.StartScanResponse
-	20, // 53: sigmasource.v1.ModelCatalog.GetScan:output_type -> sigmasource.v1.GetScanResponse
-	22, // 54: sigmasource.v1.ModelCatalog.WatchScan:output_type -> sigmasource.v1.WatchScanResponse
-	30, // 55: sigmasource.v1.ModelCatalog.ListScans:output_type -> sigmasource.v1.ListScansResponse
-	32, // 56: sigmasource.v1.ModelCatalog.CancelScan:output_type -> sigmasource.v1.CancelScanResponse
-	34, // 57: sigmasource.v1.ModelCatalog.ListChanges:output_type -> sigmasource.v1.ListChangesResponse
-	36, // 58: sigmasource.v1.ModelCatalog.WatchChanges:output_type -> sigmasource.v1.WatchChangesResponse
-	24, // 59: sigmasource.v1.ModelCatalog.ListWorkbooks:output_type -> sigmasource.v1.ListWorkbooksResponse
-	26, // 60: sigmasource.v1.ModelCatalog.ListModels:output_type -> sigmasource.v1.ListModelsResponse
-	28, // 61: sigmasource.v1.ModelCatalog.GetModel:output_type -> sigmasource.v1.GetModelResponse
-	52, // [52:62] is the sub-list for method output_type
-	42, // [42:52] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	14, // 27: sigmasource.v1.Model.last_reads:type_name -> sigmasource.v1.CompletedRead
+	41, // 28: sigmasource.v1.CompletedRead.duration:type_name -> google.protobuf.Duration
+	40, // 29: sigmasource.v1.CompletedRead.complete_time:type_name -> google.protobuf.Timestamp
+	5,  // 30: sigmasource.v1.Finding.code:type_name -> sigmasource.v1.FindingCode
+	6,  // 31: sigmasource.v1.Finding.severity:type_name -> sigmasource.v1.FindingSeverity
+	39, // 32: sigmasource.v1.Finding.metadata:type_name -> sigmasource.v1.Finding.MetadataEntry
+	8,  // 33: sigmasource.v1.StartScanResponse.scan:type_name -> sigmasource.v1.Scan
+	8,  // 34: sigmasource.v1.GetScanResponse.scan:type_name -> sigmasource.v1.Scan
+	8,  // 35: sigmasource.v1.WatchScanResponse.scan:type_name -> sigmasource.v1.Scan
+	11, // 36: sigmasource.v1.ListWorkbooksResponse.workbooks:type_name -> sigmasource.v1.Workbook
+	13, // 37: sigmasource.v1.ListModelsResponse.models:type_name -> sigmasource.v1.Model
+	13, // 38: sigmasource.v1.GetModelResponse.model:type_name -> sigmasource.v1.Model
+	8,  // 39: sigmasource.v1.ListScansResponse.scans:type_name -> sigmasource.v1.Scan
+	8,  // 40: sigmasource.v1.CancelScanResponse.scan:type_name -> sigmasource.v1.Scan
+	38, // 41: sigmasource.v1.ListChangesResponse.changes:type_name -> sigmasource.v1.Change
+	38, // 42: sigmasource.v1.WatchChangesResponse.changes:type_name -> sigmasource.v1.Change
+	40, // 43: sigmasource.v1.Change.time:type_name -> google.protobuf.Timestamp
+	7,  // 44: sigmasource.v1.Change.kind:type_name -> sigmasource.v1.ChangeKind
+	18, // 45: sigmasource.v1.ModelCatalog.StartScan:input_type -> sigmasource.v1.StartScanRequest
+	20, // 46: sigmasource.v1.ModelCatalog.GetScan:input_type -> sigmasource.v1.GetScanRequest
+	22, // 47: sigmasource.v1.ModelCatalog.WatchScan:input_type -> sigmasource.v1.WatchScanRequest
+	30, // 48: sigmasource.v1.ModelCatalog.ListScans:input_type -> sigmasource.v1.ListScansRequest
+	32, // 49: sigmasource.v1.ModelCatalog.CancelScan:input_type -> sigmasource.v1.CancelScanRequest
+	34, // 50: sigmasource.v1.ModelCatalog.ListChanges:input_type -> sigmasource.v1.ListChangesRequest
+	36, // 51: sigmasource.v1.ModelCatalog.WatchChanges:input_type -> sigmasource.v1.WatchChangesRequest
+	24, // 52: sigmasource.v1.ModelCatalog.ListWorkbooks:input_type -> sigmasource.v1.ListWorkbooksRequest
+	26, // 53: sigmasource.v1.ModelCatalog.ListModels:input_type -> sigmasource.v1.ListModelsRequest
+	28, // 54: sigmasource.v1.ModelCatalog.GetModel:input_type -> sigmasource.v1.GetModelRequest
+	19, // 55: sigmasource.v1.ModelCatalog.StartScan:output_type -> sigmasource.v1.StartScanResponse
+	21, // 56: sigmasource.v1.ModelCatalog.GetScan:output_type -> sigmasource.v1.GetScanResponse
+	23, // 57: sigmasource.v1.ModelCatalog.WatchScan:output_type -> sigmasource.v1.WatchScanResponse
+	31, // 58: sigmasource.v1.ModelCatalog.ListScans:output_type -> sigmasource.v1.ListScansResponse
+	33, // 59: sigmasource.v1.ModelCatalog.CancelScan:output_type -> sigmasource.v1.CancelScanResponse
+	35, // 60: sigmasource.v1.ModelCatalog.ListChanges:output_type -> sigmasource.v1.ListChangesResponse
+	37, // 61: sigmasource.v1.ModelCatalog.WatchChanges:output_type -> sigmasource.v1.WatchChangesResponse
+	25, // 62: sigmasource.v1.ModelCatalog.ListWorkbooks:output_type -> sigmasource.v1.ListWorkbooksResponse
+	27, // 63: sigmasource.v1.ModelCatalog.ListModels:output_type -> sigmasource.v1.ListModelsResponse
+	29, // 64: sigmasource.v1.ModelCatalog.GetModel:output_type -> sigmasource.v1.GetModelResponse
+	55, // [55:65] is the sub-list for method output_type
+	45, // [45:55] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_sigmasource_v1_catalog_proto_init() }
@@ -3597,7 +3831,7 @@ func file_sigmasource_v1_catalog_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sigmasource_v1_catalog_proto_rawDesc), len(file_sigmasource_v1_catalog_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// SnowflakeSecondaryRoles names the secondary roles of a session.
+type SnowflakeSecondaryRoles int32
+
+const (
+	// The user's default.
+	SnowflakeSecondaryRoles_SNOWFLAKE_SECONDARY_ROLES_UNSPECIFIED SnowflakeSecondaryRoles = 0
+	// No secondary roles: only the grants of the role count.
+	SnowflakeSecondaryRoles_SNOWFLAKE_SECONDARY_ROLES_NONE SnowflakeSecondaryRoles = 1
+	// All roles that are granted to the user.
+	SnowflakeSecondaryRoles_SNOWFLAKE_SECONDARY_ROLES_ALL SnowflakeSecondaryRoles = 2
+)
+
+// Enum value maps for SnowflakeSecondaryRoles.
+var (
+	SnowflakeSecondaryRoles_name = map[int32]string{
+		0: "SNOWFLAKE_SECONDARY_ROLES_UNSPECIFIED",
+		1: "SNOWFLAKE_SECONDARY_ROLES_NONE",
+		2: "SNOWFLAKE_SECONDARY_ROLES_ALL",
+	}
+	SnowflakeSecondaryRoles_value = map[string]int32{
+		"SNOWFLAKE_SECONDARY_ROLES_UNSPECIFIED": 0,
+		"SNOWFLAKE_SECONDARY_ROLES_NONE":        1,
+		"SNOWFLAKE_SECONDARY_ROLES_ALL":         2,
+	}
+)
+
+func (x SnowflakeSecondaryRoles) Enum() *SnowflakeSecondaryRoles {
+	p := new(SnowflakeSecondaryRoles)
+	*p = x
+	return p
+}
+
+func (x SnowflakeSecondaryRoles) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SnowflakeSecondaryRoles) Descriptor() protoreflect.EnumDescriptor {
+	return file_sigmasource_v1_connections_proto_enumTypes[0].Descriptor()
+}
+
+func (SnowflakeSecondaryRoles) Type() protoreflect.EnumType {
+	return &file_sigmasource_v1_connections_proto_enumTypes[0]
+}
+
+func (x SnowflakeSecondaryRoles) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SnowflakeSecondaryRoles.Descriptor instead.
+func (SnowflakeSecondaryRoles) EnumDescriptor() ([]byte, []int) {
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{0}
+}
+
 // SnowflakeAuthenticationMethod names a way to sign in to Snowflake.
 type SnowflakeAuthenticationMethod int32
 
@@ -70,11 +123,11 @@ func (x SnowflakeAuthenticationMethod) String() string {
 }
 
 func (SnowflakeAuthenticationMethod) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_connections_proto_enumTypes[0].Descriptor()
+	return file_sigmasource_v1_connections_proto_enumTypes[1].Descriptor()
 }
 
 func (SnowflakeAuthenticationMethod) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_connections_proto_enumTypes[0]
+	return &file_sigmasource_v1_connections_proto_enumTypes[1]
 }
 
 func (x SnowflakeAuthenticationMethod) Number() protoreflect.EnumNumber {
@@ -83,7 +136,7 @@ func (x SnowflakeAuthenticationMethod) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SnowflakeAuthenticationMethod.Descriptor instead.
 func (SnowflakeAuthenticationMethod) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{0}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{1}
 }
 
 // CheckKind names a check.
@@ -105,6 +158,13 @@ const (
 	// A query runs in the warehouse's compute, which wakes a virtual warehouse that
 	// is suspended, as any read would.
 	CheckKind_CHECK_KIND_WAREHOUSE_QUERY CheckKind = 6
+	// The time zone of the connection agrees with the dates in Sigma's SQL that the
+	// last scans have seen. Facts: `time_zone`, `candidates` (zones that agree with
+	// all dates, the most common first, separated by commas), `dates` (their count).
+	CheckKind_CHECK_KIND_SIGMA_TIME_ZONE CheckKind = 7
+	// Parameters and roles of the warehouse session. Facts: `role`,
+	// `secondary_roles`, and each session parameter whose value the user sets.
+	CheckKind_CHECK_KIND_WAREHOUSE_SESSION CheckKind = 8
 )
 
 // Enum value maps for CheckKind.
@@ -117,6 +177,8 @@ var (
 		4: "CHECK_KIND_WAREHOUSE_SIGN_IN",
 		5: "CHECK_KIND_WAREHOUSE_MATCH",
 		6: "CHECK_KIND_WAREHOUSE_QUERY",
+		7: "CHECK_KIND_SIGMA_TIME_ZONE",
+		8: "CHECK_KIND_WAREHOUSE_SESSION",
 	}
 	CheckKind_value = map[string]int32{
 		"CHECK_KIND_UNSPECIFIED":        0,
@@ -126,6 +188,8 @@ var (
 		"CHECK_KIND_WAREHOUSE_SIGN_IN":  4,
 		"CHECK_KIND_WAREHOUSE_MATCH":    5,
 		"CHECK_KIND_WAREHOUSE_QUERY":    6,
+		"CHECK_KIND_SIGMA_TIME_ZONE":    7,
+		"CHECK_KIND_WAREHOUSE_SESSION":  8,
 	}
 )
 
@@ -140,11 +204,11 @@ func (x CheckKind) String() string {
 }
 
 func (CheckKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_connections_proto_enumTypes[1].Descriptor()
+	return file_sigmasource_v1_connections_proto_enumTypes[2].Descriptor()
 }
 
 func (CheckKind) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_connections_proto_enumTypes[1]
+	return &file_sigmasource_v1_connections_proto_enumTypes[2]
 }
 
 func (x CheckKind) Number() protoreflect.EnumNumber {
@@ -153,7 +217,7 @@ func (x CheckKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckKind.Descriptor instead.
 func (CheckKind) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{1}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{2}
 }
 
 // CheckOutcome tells how a check went.
@@ -201,11 +265,11 @@ func (x CheckOutcome) String() string {
 }
 
 func (CheckOutcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_sigmasource_v1_connections_proto_enumTypes[2].Descriptor()
+	return file_sigmasource_v1_connections_proto_enumTypes[3].Descriptor()
 }
 
 func (CheckOutcome) Type() protoreflect.EnumType {
-	return &file_sigmasource_v1_connections_proto_enumTypes[2]
+	return &file_sigmasource_v1_connections_proto_enumTypes[3]
 }
 
 func (x CheckOutcome) Number() protoreflect.EnumNumber {
@@ -214,7 +278,7 @@ func (x CheckOutcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckOutcome.Descriptor instead.
 func (CheckOutcome) EnumDescriptor() ([]byte, []int) {
-	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{2}
+	return file_sigmasource_v1_connections_proto_rawDescGZIP(), []int{3}
 }
 
 // Connection is one Sigma organization, seen with one API credential, and the
@@ -243,6 +307,19 @@ type Connection struct {
 	// documents that carry the tag are cataloged, and all SQL comes from their
 	// tagged versions. Empty means the newest published versions of all.
 	VersionTag string `protobuf:"bytes,9,opt,name=version_tag,json=versionTag,proto3" json:"version_tag,omitempty"`
+	// Turns the error TIME_ZONE_MISMATCH into a warning: reads go on although the
+	// dates in Sigma's SQL contradict `sigma.time_zone`.
+	AllowTimeZoneMismatch bool `protobuf:"varint,13,opt,name=allow_time_zone_mismatch,json=allowTimeZoneMismatch,proto3" json:"allow_time_zone_mismatch,omitempty"`
+	// Accept empty results of models that had rows before, as `allow_empty` of
+	// CreateReadSessionRequest does for one session.
+	AllowEmpty bool `protobuf:"varint,14,opt,name=allow_empty,json=allowEmpty,proto3" json:"allow_empty,omitempty"`
+	// The share of the rows of the last complete read below which a result has the
+	// finding RESULT_SHRUNK. Not set means 0.5. 0 turns the finding off.
+	ShrunkRatio *float64 `protobuf:"fixed64,15,opt,name=shrunk_ratio,json=shrunkRatio,proto3,oneof" json:"shrunk_ratio,omitempty"`
+	// Saved views of Sigma: for a workbook's id, the id of the bookmark whose filters
+	// and controls apply to all reads of its elements. A read of a workbook without
+	// an entry uses the published state. At most 1,000 entries.
+	BookmarkIds map[string]string `protobuf:"bytes,16,rep,name=bookmark_ids,json=bookmarkIds,proto3" json:"bookmark_ids,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// When the connection is scanned by itself. Not set means only when somebody
 	// asks.
 	ScanSchedule *ScanSchedule `protobuf:"bytes,10,opt,name=scan_schedule,json=scanSchedule,proto3" json:"scan_schedule,omitempty"`
@@ -349,6 +426,34 @@ func (x *Connection) GetVersionTag() string {
 	return ""
 }
 
+func (x *Connection) GetAllowTimeZoneMismatch() bool {
+	if x != nil {
+		return x.AllowTimeZoneMismatch
+	}
+	return false
+}
+
+func (x *Connection) GetAllowEmpty() bool {
+	if x != nil {
+		return x.AllowEmpty
+	}
+	return false
+}
+
+func (x *Connection) GetShrunkRatio() float64 {
+	if x != nil && x.ShrunkRatio != nil {
+		return *x.ShrunkRatio
+	}
+	return 0
+}
+
+func (x *Connection) GetBookmarkIds() map[string]string {
+	if x != nil {
+		return x.BookmarkIds
+	}
+	return nil
+}
+
 func (x *Connection) GetScanSchedule() *ScanSchedule {
 	if x != nil {
 		return x.ScanSchedule
@@ -447,7 +552,12 @@ type SigmaCredentials struct {
 	// The API client's id. Not a secret.
 	ClientId string `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
 	// The API client's secret. Never returned.
-	ClientSecret  string `protobuf:"bytes,3,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
+	ClientSecret string `protobuf:"bytes,3,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
+	// The account time zone of the Sigma organization (in Sigma: Administration,
+	// Account, Time zone) as an IANA name such as `America/New_York`. Every query of
+	// the connection runs in this zone. Empty, the default, means that it is not
+	// known; queries then run in UTC.
+	TimeZone      string `protobuf:"bytes,4,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -499,6 +609,13 @@ func (x *SigmaCredentials) GetClientId() string {
 func (x *SigmaCredentials) GetClientSecret() string {
 	if x != nil {
 		return x.ClientSecret
+	}
+	return ""
+}
+
+func (x *SigmaCredentials) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
 	}
 	return ""
 }
@@ -623,8 +740,16 @@ type SnowflakeWarehouse struct {
 	Authentication isSnowflakeWarehouse_Authentication `protobuf_oneof:"authentication"`
 	// The way to sign in that is stored.
 	AuthenticationMethod SnowflakeAuthenticationMethod `protobuf:"varint,12,opt,name=authentication_method,json=authenticationMethod,proto3,enum=sigmasource.v1.SnowflakeAuthenticationMethod" json:"authentication_method,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// The secondary roles of the session. Unspecified means the user's default.
+	SecondaryRoles SnowflakeSecondaryRoles `protobuf:"varint,13,opt,name=secondary_roles,json=secondaryRoles,proto3,enum=sigmasource.v1.SnowflakeSecondaryRoles" json:"secondary_roles,omitempty"`
+	// The session parameter WEEK_START, 0 to 7. Not set means the account's or the
+	// user's value.
+	WeekStart *int32 `protobuf:"varint,14,opt,name=week_start,json=weekStart,proto3,oneof" json:"week_start,omitempty"`
+	// The session parameter WEEK_OF_YEAR_POLICY, 0 or 1. Not set means the account's
+	// or the user's value.
+	WeekOfYearPolicy *int32 `protobuf:"varint,15,opt,name=week_of_year_policy,json=weekOfYearPolicy,proto3,oneof" json:"week_of_year_policy,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *SnowflakeWarehouse) Reset() {
@@ -754,6 +879,27 @@ func (x *SnowflakeWarehouse) GetAuthenticationMethod() SnowflakeAuthenticationMe
 		return x.AuthenticationMethod
 	}
 	return SnowflakeAuthenticationMethod_SNOWFLAKE_AUTHENTICATION_METHOD_UNSPECIFIED
+}
+
+func (x *SnowflakeWarehouse) GetSecondaryRoles() SnowflakeSecondaryRoles {
+	if x != nil {
+		return x.SecondaryRoles
+	}
+	return SnowflakeSecondaryRoles_SNOWFLAKE_SECONDARY_ROLES_UNSPECIFIED
+}
+
+func (x *SnowflakeWarehouse) GetWeekStart() int32 {
+	if x != nil && x.WeekStart != nil {
+		return *x.WeekStart
+	}
+	return 0
+}
+
+func (x *SnowflakeWarehouse) GetWeekOfYearPolicy() int32 {
+	if x != nil && x.WeekOfYearPolicy != nil {
+		return *x.WeekOfYearPolicy
+	}
+	return 0
 }
 
 type isSnowflakeWarehouse_Authentication interface {
@@ -1273,6 +1419,7 @@ type UpdateConnectionRequest struct {
 	// comes of the change must be as valid as a new connection.
 	Connection *Connection `protobuf:"bytes,1,opt,name=connection,proto3" json:"connection,omitempty"`
 	// What to change: `display_name`, `version_tag`, `refuse_findings`,
+	// `allow_time_zone_mismatch`, `allow_empty`, `shrunk_ratio`, `bookmark_ids`,
 	// `scan_schedule`, `sigma`, `warehouse`, or a field of `sigma` such as
 	// `sigma.client_secret`. Empty means every field that is set in `connection`; to
 	// clear a field, name it here.
@@ -1659,7 +1806,7 @@ var File_sigmasource_v1_connections_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_connections_proto_rawDesc = "" +
 	"\n" +
-	" sigmasource/v1/connections.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csigmasource/v1/catalog.proto\x1a\x1bsigmasource/v1/errors.proto\"\x96\x06\n" +
+	" sigmasource/v1/connections.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csigmasource/v1/catalog.proto\x1a\x1bsigmasource/v1/errors.proto\"\x96\t\n" +
 	"\n" +
 	"Connection\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
@@ -1673,24 +1820,34 @@ const file_sigmasource_v1_connections_proto_rawDesc = "" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12)\n" +
 	"\vversion_tag\x18\t \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\n" +
-	"versionTag\x12A\n" +
+	"versionTag\x127\n" +
+	"\x18allow_time_zone_mismatch\x18\r \x01(\bR\x15allowTimeZoneMismatch\x12\x1f\n" +
+	"\vallow_empty\x18\x0e \x01(\bR\n" +
+	"allowEmpty\x12?\n" +
+	"\fshrunk_ratio\x18\x0f \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\vshrunkRatio\x88\x01\x01\x12\x91\x01\n" +
+	"\fbookmark_ids\x18\x10 \x03(\v2+.sigmasource.v1.Connection.BookmarkIdsEntryBA\xbaH>\x9a\x01;\x10\xe8\a\"\x1ar\x182\x16^[A-Za-z0-9_-]{1,128}$*\x1ar\x182\x16^[A-Za-z0-9_-]{1,128}$R\vbookmarkIds\x12A\n" +
 	"\rscan_schedule\x18\n" +
 	" \x01(\v2\x1c.sigmasource.v1.ScanScheduleR\fscanSchedule\x12E\n" +
 	"\x0enext_scan_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\fnextScanTime\x12Y\n" +
-	"\x0frefuse_findings\x18\f \x03(\x0e2\x1b.sigmasource.v1.FindingCodeB\x13\xbaH\x10\x92\x01\r\x102\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x0erefuseFindings:e\xeaAb\n" +
+	"\x0frefuse_findings\x18\f \x03(\x0e2\x1b.sigmasource.v1.FindingCodeB\x13\xbaH\x10\x92\x01\r\x102\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x0erefuseFindings\x1a>\n" +
+	"\x10BookmarkIdsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:e\xeaAb\n" +
 	"\x16sigmasource/Connection\x12/workspaces/{workspace}/connections/{connection}*\vconnections2\n" +
-	"connection\"V\n" +
+	"connectionB\x0f\n" +
+	"\r_shrunk_ratio\"V\n" +
 	"\fScanSchedule\x12 \n" +
 	"\x04cron\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18dR\x04cron\x12$\n" +
-	"\ttime_zone\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\btimeZone\"\x9d\x01\n" +
+	"\ttime_zone\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\btimeZone\"\xc3\x01\n" +
 	"\x10SigmaCredentials\x12(\n" +
 	"\bbase_url\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xac\x02R\abaseUrl\x12*\n" +
 	"\tclient_id\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xac\x02R\bclientId\x123\n" +
-	"\rclient_secret\x18\x03 \x01(\tB\x0e\xe0A\x04\xbaH\x05r\x03\x18\xe8\a\x80\x01\x01R\fclientSecret\"\x99\x01\n" +
+	"\rclient_secret\x18\x03 \x01(\tB\x0e\xe0A\x04\xbaH\x05r\x03\x18\xe8\a\x80\x01\x01R\fclientSecret\x12$\n" +
+	"\ttime_zone\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18dR\btimeZone\"\x99\x01\n" +
 	"\tWarehouse\x12B\n" +
 	"\tsnowflake\x18\x01 \x01(\v2\".sigmasource.v1.SnowflakeWarehouseH\x00R\tsnowflake\x129\n" +
 	"\x06duckdb\x18\x02 \x01(\v2\x1f.sigmasource.v1.DuckDbWarehouseH\x00R\x06duckdbB\r\n" +
-	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xf8\x04\n" +
+	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xe9\x06\n" +
 	"\x12SnowflakeWarehouse\x12'\n" +
 	"\aaccount\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xac\x02R\aaccount\x12\x1a\n" +
 	"\x03url\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xac\x02R\x03url\x12!\n" +
@@ -1705,8 +1862,14 @@ const file_sigmasource_v1_connections_proto_rawDesc = "" +
 	" \x01(\tB\x0e\xe0A\x04\xbaH\x05r\x03\x18\x90N\x80\x01\x01H\x00R\x17programmaticAccessToken\x121\n" +
 	"\voauth_token\x18\v \x01(\tB\x0e\xe0A\x04\xbaH\x05r\x03\x18\x90N\x80\x01\x01H\x00R\n" +
 	"oauthToken\x12g\n" +
-	"\x15authentication_method\x18\f \x01(\x0e2-.sigmasource.v1.SnowflakeAuthenticationMethodB\x03\xe0A\x03R\x14authenticationMethodB\x10\n" +
-	"\x0eauthentication\"{\n" +
+	"\x15authentication_method\x18\f \x01(\x0e2-.sigmasource.v1.SnowflakeAuthenticationMethodB\x03\xe0A\x03R\x14authenticationMethod\x12Z\n" +
+	"\x0fsecondary_roles\x18\r \x01(\x0e2'.sigmasource.v1.SnowflakeSecondaryRolesB\b\xbaH\x05\x82\x01\x02\x10\x01R\x0esecondaryRoles\x12-\n" +
+	"\n" +
+	"week_start\x18\x0e \x01(\x05B\t\xbaH\x06\x1a\x04\x18\a(\x00H\x01R\tweekStart\x88\x01\x01\x12=\n" +
+	"\x13week_of_year_policy\x18\x0f \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x01(\x00H\x02R\x10weekOfYearPolicy\x88\x01\x01B\x10\n" +
+	"\x0eauthenticationB\r\n" +
+	"\v_week_startB\x16\n" +
+	"\x14_week_of_year_policy\"{\n" +
 	"\x10SnowflakeKeyPair\x127\n" +
 	"\x0fprivate_key_pem\x18\x01 \x01(\tB\x0f\xe0A\x04\xbaH\x06r\x04\x18\xa0\x9c\x01\x80\x01\x01R\rprivateKeyPem\x12.\n" +
 	"\n" +
@@ -1775,13 +1938,17 @@ const file_sigmasource_v1_connections_proto_rawDesc = "" +
 	"\n" +
 	"FactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x9c\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x8b\x01\n" +
+	"\x17SnowflakeSecondaryRoles\x12)\n" +
+	"%SNOWFLAKE_SECONDARY_ROLES_UNSPECIFIED\x10\x00\x12\"\n" +
+	"\x1eSNOWFLAKE_SECONDARY_ROLES_NONE\x10\x01\x12!\n" +
+	"\x1dSNOWFLAKE_SECONDARY_ROLES_ALL\x10\x02*\x9c\x02\n" +
 	"\x1dSnowflakeAuthenticationMethod\x12/\n" +
 	"+SNOWFLAKE_AUTHENTICATION_METHOD_UNSPECIFIED\x10\x00\x12,\n" +
 	"(SNOWFLAKE_AUTHENTICATION_METHOD_KEY_PAIR\x10\x01\x12,\n" +
 	"(SNOWFLAKE_AUTHENTICATION_METHOD_PASSWORD\x10\x02\x12=\n" +
 	"9SNOWFLAKE_AUTHENTICATION_METHOD_PROGRAMMATIC_ACCESS_TOKEN\x10\x03\x12/\n" +
-	"+SNOWFLAKE_AUTHENTICATION_METHOD_OAUTH_TOKEN\x10\x04*\xee\x01\n" +
+	"+SNOWFLAKE_AUTHENTICATION_METHOD_OAUTH_TOKEN\x10\x04*\xb0\x02\n" +
 	"\tCheckKind\x12\x1a\n" +
 	"\x16CHECK_KIND_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cCHECK_KIND_SIGMA_CREDENTIALS\x10\x01\x12!\n" +
@@ -1789,7 +1956,9 @@ const file_sigmasource_v1_connections_proto_rawDesc = "" +
 	"\x1aCHECK_KIND_SIGMA_WORKBOOKS\x10\x03\x12 \n" +
 	"\x1cCHECK_KIND_WAREHOUSE_SIGN_IN\x10\x04\x12\x1e\n" +
 	"\x1aCHECK_KIND_WAREHOUSE_MATCH\x10\x05\x12\x1e\n" +
-	"\x1aCHECK_KIND_WAREHOUSE_QUERY\x10\x06*\x90\x01\n" +
+	"\x1aCHECK_KIND_WAREHOUSE_QUERY\x10\x06\x12\x1e\n" +
+	"\x1aCHECK_KIND_SIGMA_TIME_ZONE\x10\a\x12 \n" +
+	"\x1cCHECK_KIND_WAREHOUSE_SESSION\x10\b*\x90\x01\n" +
 	"\fCheckOutcome\x12\x1d\n" +
 	"\x19CHECK_OUTCOME_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12CHECK_OUTCOME_PASS\x10\x01\x12\x16\n" +
@@ -1816,79 +1985,83 @@ func file_sigmasource_v1_connections_proto_rawDescGZIP() []byte {
 	return file_sigmasource_v1_connections_proto_rawDescData
 }
 
-var file_sigmasource_v1_connections_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_sigmasource_v1_connections_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_sigmasource_v1_connections_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_sigmasource_v1_connections_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_sigmasource_v1_connections_proto_goTypes = []any{
-	(SnowflakeAuthenticationMethod)(0), // 0: sigmasource.v1.SnowflakeAuthenticationMethod
-	(CheckKind)(0),                     // 1: sigmasource.v1.CheckKind
-	(CheckOutcome)(0),                  // 2: sigmasource.v1.CheckOutcome
-	(*Connection)(nil),                 // 3: sigmasource.v1.Connection
-	(*ScanSchedule)(nil),               // 4: sigmasource.v1.ScanSchedule
-	(*SigmaCredentials)(nil),           // 5: sigmasource.v1.SigmaCredentials
-	(*Warehouse)(nil),                  // 6: sigmasource.v1.Warehouse
-	(*SnowflakeWarehouse)(nil),         // 7: sigmasource.v1.SnowflakeWarehouse
-	(*SnowflakeKeyPair)(nil),           // 8: sigmasource.v1.SnowflakeKeyPair
-	(*DuckDbWarehouse)(nil),            // 9: sigmasource.v1.DuckDbWarehouse
-	(*CreateConnectionRequest)(nil),    // 10: sigmasource.v1.CreateConnectionRequest
-	(*CreateConnectionResponse)(nil),   // 11: sigmasource.v1.CreateConnectionResponse
-	(*GetConnectionRequest)(nil),       // 12: sigmasource.v1.GetConnectionRequest
-	(*GetConnectionResponse)(nil),      // 13: sigmasource.v1.GetConnectionResponse
-	(*ListConnectionsRequest)(nil),     // 14: sigmasource.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),    // 15: sigmasource.v1.ListConnectionsResponse
-	(*UpdateConnectionRequest)(nil),    // 16: sigmasource.v1.UpdateConnectionRequest
-	(*UpdateConnectionResponse)(nil),   // 17: sigmasource.v1.UpdateConnectionResponse
-	(*DeleteConnectionRequest)(nil),    // 18: sigmasource.v1.DeleteConnectionRequest
-	(*DeleteConnectionResponse)(nil),   // 19: sigmasource.v1.DeleteConnectionResponse
-	(*CheckConnectionRequest)(nil),     // 20: sigmasource.v1.CheckConnectionRequest
-	(*CheckConnectionResponse)(nil),    // 21: sigmasource.v1.CheckConnectionResponse
-	(*Check)(nil),                      // 22: sigmasource.v1.Check
-	nil,                                // 23: sigmasource.v1.Check.FactsEntry
-	(*timestamppb.Timestamp)(nil),      // 24: google.protobuf.Timestamp
-	(FindingCode)(0),                   // 25: sigmasource.v1.FindingCode
-	(*fieldmaskpb.FieldMask)(nil),      // 26: google.protobuf.FieldMask
-	(ErrorReason)(0),                   // 27: sigmasource.v1.ErrorReason
+	(SnowflakeSecondaryRoles)(0),       // 0: sigmasource.v1.SnowflakeSecondaryRoles
+	(SnowflakeAuthenticationMethod)(0), // 1: sigmasource.v1.SnowflakeAuthenticationMethod
+	(CheckKind)(0),                     // 2: sigmasource.v1.CheckKind
+	(CheckOutcome)(0),                  // 3: sigmasource.v1.CheckOutcome
+	(*Connection)(nil),                 // 4: sigmasource.v1.Connection
+	(*ScanSchedule)(nil),               // 5: sigmasource.v1.ScanSchedule
+	(*SigmaCredentials)(nil),           // 6: sigmasource.v1.SigmaCredentials
+	(*Warehouse)(nil),                  // 7: sigmasource.v1.Warehouse
+	(*SnowflakeWarehouse)(nil),         // 8: sigmasource.v1.SnowflakeWarehouse
+	(*SnowflakeKeyPair)(nil),           // 9: sigmasource.v1.SnowflakeKeyPair
+	(*DuckDbWarehouse)(nil),            // 10: sigmasource.v1.DuckDbWarehouse
+	(*CreateConnectionRequest)(nil),    // 11: sigmasource.v1.CreateConnectionRequest
+	(*CreateConnectionResponse)(nil),   // 12: sigmasource.v1.CreateConnectionResponse
+	(*GetConnectionRequest)(nil),       // 13: sigmasource.v1.GetConnectionRequest
+	(*GetConnectionResponse)(nil),      // 14: sigmasource.v1.GetConnectionResponse
+	(*ListConnectionsRequest)(nil),     // 15: sigmasource.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),    // 16: sigmasource.v1.ListConnectionsResponse
+	(*UpdateConnectionRequest)(nil),    // 17: sigmasource.v1.UpdateConnectionRequest
+	(*UpdateConnectionResponse)(nil),   // 18: sigmasource.v1.UpdateConnectionResponse
+	(*DeleteConnectionRequest)(nil),    // 19: sigmasource.v1.DeleteConnectionRequest
+	(*DeleteConnectionResponse)(nil),   // 20: sigmasource.v1.DeleteConnectionResponse
+	(*CheckConnectionRequest)(nil),     // 21: sigmasource.v1.CheckConnectionRequest
+	(*CheckConnectionResponse)(nil),    // 22: sigmasource.v1.CheckConnectionResponse
+	(*Check)(nil),                      // 23: sigmasource.v1.Check
+	nil,                                // 24: sigmasource.v1.Connection.BookmarkIdsEntry
+	nil,                                // 25: sigmasource.v1.Check.FactsEntry
+	(*timestamppb.Timestamp)(nil),      // 26: google.protobuf.Timestamp
+	(FindingCode)(0),                   // 27: sigmasource.v1.FindingCode
+	(*fieldmaskpb.FieldMask)(nil),      // 28: google.protobuf.FieldMask
+	(ErrorReason)(0),                   // 29: sigmasource.v1.ErrorReason
 }
 var file_sigmasource_v1_connections_proto_depIdxs = []int32{
-	5,  // 0: sigmasource.v1.Connection.sigma:type_name -> sigmasource.v1.SigmaCredentials
-	6,  // 1: sigmasource.v1.Connection.warehouse:type_name -> sigmasource.v1.Warehouse
-	24, // 2: sigmasource.v1.Connection.create_time:type_name -> google.protobuf.Timestamp
-	24, // 3: sigmasource.v1.Connection.update_time:type_name -> google.protobuf.Timestamp
-	4,  // 4: sigmasource.v1.Connection.scan_schedule:type_name -> sigmasource.v1.ScanSchedule
-	24, // 5: sigmasource.v1.Connection.next_scan_time:type_name -> google.protobuf.Timestamp
-	25, // 6: sigmasource.v1.Connection.refuse_findings:type_name -> sigmasource.v1.FindingCode
-	7,  // 7: sigmasource.v1.Warehouse.snowflake:type_name -> sigmasource.v1.SnowflakeWarehouse
-	9,  // 8: sigmasource.v1.Warehouse.duckdb:type_name -> sigmasource.v1.DuckDbWarehouse
-	8,  // 9: sigmasource.v1.SnowflakeWarehouse.key_pair:type_name -> sigmasource.v1.SnowflakeKeyPair
-	0,  // 10: sigmasource.v1.SnowflakeWarehouse.authentication_method:type_name -> sigmasource.v1.SnowflakeAuthenticationMethod
-	3,  // 11: sigmasource.v1.CreateConnectionRequest.connection:type_name -> sigmasource.v1.Connection
-	3,  // 12: sigmasource.v1.CreateConnectionResponse.connection:type_name -> sigmasource.v1.Connection
-	3,  // 13: sigmasource.v1.GetConnectionResponse.connection:type_name -> sigmasource.v1.Connection
-	3,  // 14: sigmasource.v1.ListConnectionsResponse.connections:type_name -> sigmasource.v1.Connection
-	3,  // 15: sigmasource.v1.UpdateConnectionRequest.connection:type_name -> sigmasource.v1.Connection
-	26, // 16: sigmasource.v1.UpdateConnectionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	3,  // 17: sigmasource.v1.UpdateConnectionResponse.connection:type_name -> sigmasource.v1.Connection
-	22, // 18: sigmasource.v1.CheckConnectionResponse.checks:type_name -> sigmasource.v1.Check
-	1,  // 19: sigmasource.v1.Check.kind:type_name -> sigmasource.v1.CheckKind
-	2,  // 20: sigmasource.v1.Check.outcome:type_name -> sigmasource.v1.CheckOutcome
-	27, // 21: sigmasource.v1.Check.reason:type_name -> sigmasource.v1.ErrorReason
-	23, // 22: sigmasource.v1.Check.facts:type_name -> sigmasource.v1.Check.FactsEntry
-	10, // 23: sigmasource.v1.SigmaConnections.CreateConnection:input_type -> sigmasource.v1.CreateConnectionRequest
-	12, // 24: sigmasource.v1.SigmaConnections.GetConnection:input_type -> sigmasource.v1.GetConnectionRequest
-	14, // 25: sigmasource.v1.SigmaConnections.ListConnections:input_type -> sigmasource.v1.ListConnectionsRequest
-	16, // 26: sigmasource.v1.SigmaConnections.UpdateConnection:input_type -> sigmasource.v1.UpdateConnectionRequest
-	18, // 27: sigmasource.v1.SigmaConnections.DeleteConnection:input_type -> sigmasource.v1.DeleteConnectionRequest
-	20, // 28: sigmasource.v1.SigmaConnections.CheckConnection:input_type -> sigmasource.v1.CheckConnectionRequest
-	11, // 29: sigmasource.v1.SigmaConnections.CreateConnection:output_type -> sigmasource.v1.CreateConnectionResponse
-	13, // 30: sigmasource.v1.SigmaConnections.GetConnection:output_type -> sigmasource.v1.GetConnectionResponse
-	15, // 31: sigmasource.v1.SigmaConnections.ListConnections:output_type -> sigmasource.v1.ListConnectionsResponse
-	17, // 32: sigmasource.v1.SigmaConnections.UpdateConnection:output_type -> sigmasource.v1.UpdateConnectionResponse
-	19, // 33: sigmasource.v1.SigmaConnections.DeleteConnection:output_type -> sigmasource.v1.DeleteConnectionResponse
-	21, // 34: sigmasource.v1.SigmaConnections.CheckConnection:output_type -> sigmasource.v1.CheckConnectionResponse
-	29, // [29:35] is the sub-list for method output_type
-	23, // [23:29] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	6,  // 0: sigmasource.v1.Connection.sigma:type_name -> sigmasource.v1.SigmaCredentials
+	7,  // 1: sigmasource.v1.Connection.warehouse:type_name -> sigmasource.v1.Warehouse
+	26, // 2: sigmasource.v1.Connection.create_time:type_name -> google.protobuf.Timestamp
+	26, // 3: sigmasource.v1.Connection.update_time:type_name -> google.protobuf.Timestamp
+	24, // 4: sigmasource.v1.Connection.bookmark_ids:type_name -> sigmasource.v1.Connection.BookmarkIdsEntry
+	5,  // 5: sigmasource.v1.Connection.scan_schedule:type_name -> sigmasource.v1.ScanSchedule
+	26, // 6: sigmasource.v1.Connection.next_scan_time:type_name -> google.protobuf.Timestamp
+	27, // 7: sigmasource.v1.Connection.refuse_findings:type_name -> sigmasource.v1.FindingCode
+	8,  // 8: sigmasource.v1.Warehouse.snowflake:type_name -> sigmasource.v1.SnowflakeWarehouse
+	10, // 9: sigmasource.v1.Warehouse.duckdb:type_name -> sigmasource.v1.DuckDbWarehouse
+	9,  // 10: sigmasource.v1.SnowflakeWarehouse.key_pair:type_name -> sigmasource.v1.SnowflakeKeyPair
+	1,  // 11: sigmasource.v1.SnowflakeWarehouse.authentication_method:type_name -> sigmasource.v1.SnowflakeAuthenticationMethod
+	0,  // 12: sigmasource.v1.SnowflakeWarehouse.secondary_roles:type_name -> sigmasource.v1.SnowflakeSecondaryRoles
+	4,  // 13: sigmasource.v1.CreateConnectionRequest.connection:type_name -> sigmasource.v1.Connection
+	4,  // 14: sigmasource.v1.CreateConnectionResponse.connection:type_name -> sigmasource.v1.Connection
+	4,  // 15: sigmasource.v1.GetConnectionResponse.connection:type_name -> sigmasource.v1.Connection
+	4,  // 16: sigmasource.v1.ListConnectionsResponse.connections:type_name -> sigmasource.v1.Connection
+	4,  // 17: sigmasource.v1.UpdateConnectionRequest.connection:type_name -> sigmasource.v1.Connection
+	28, // 18: sigmasource.v1.UpdateConnectionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	4,  // 19: sigmasource.v1.UpdateConnectionResponse.connection:type_name -> sigmasource.v1.Connection
+	23, // 20: sigmasource.v1.CheckConnectionResponse.checks:type_name -> sigmasource.v1.Check
+	2,  // 21: sigmasource.v1.Check.kind:type_name -> sigmasource.v1.CheckKind
+	3,  // 22: sigmasource.v1.Check.outcome:type_name -> sigmasource.v1.CheckOutcome
+	29, // 23: sigmasource.v1.Check.reason:type_name -> sigmasource.v1.ErrorReason
+	25, // 24: sigmasource.v1.Check.facts:type_name -> sigmasource.v1.Check.FactsEntry
+	11, // 25: sigmasource.v1.SigmaConnections.CreateConnection:input_type -> sigmasource.v1.CreateConnectionRequest
+	13, // 26: sigmasource.v1.SigmaConnections.GetConnection:input_type -> sigmasource.v1.GetConnectionRequest
+	15, // 27: sigmasource.v1.SigmaConnections.ListConnections:input_type -> sigmasource.v1.ListConnectionsRequest
+	17, // 28: sigmasource.v1.SigmaConnections.UpdateConnection:input_type -> sigmasource.v1.UpdateConnectionRequest
+	19, // 29: sigmasource.v1.SigmaConnections.DeleteConnection:input_type -> sigmasource.v1.DeleteConnectionRequest
+	21, // 30: sigmasource.v1.SigmaConnections.CheckConnection:input_type -> sigmasource.v1.CheckConnectionRequest
+	12, // 31: sigmasource.v1.SigmaConnections.CreateConnection:output_type -> sigmasource.v1.CreateConnectionResponse
+	14, // 32: sigmasource.v1.SigmaConnections.GetConnection:output_type -> sigmasource.v1.GetConnectionResponse
+	16, // 33: sigmasource.v1.SigmaConnections.ListConnections:output_type -> sigmasource.v1.ListConnectionsResponse
+	18, // 34: sigmasource.v1.SigmaConnections.UpdateConnection:output_type -> sigmasource.v1.UpdateConnectionResponse
+	20, // 35: sigmasource.v1.SigmaConnections.DeleteConnection:output_type -> sigmasource.v1.DeleteConnectionResponse
+	22, // 36: sigmasource.v1.SigmaConnections.CheckConnection:output_type -> sigmasource.v1.CheckConnectionResponse
+	31, // [31:37] is the sub-list for method output_type
+	25, // [25:31] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_sigmasource_v1_connections_proto_init() }
@@ -1898,6 +2071,7 @@ func file_sigmasource_v1_connections_proto_init() {
 	}
 	file_sigmasource_v1_catalog_proto_init()
 	file_sigmasource_v1_errors_proto_init()
+	file_sigmasource_v1_connections_proto_msgTypes[0].OneofWrappers = []any{}
 	file_sigmasource_v1_connections_proto_msgTypes[3].OneofWrappers = []any{
 		(*Warehouse_Snowflake)(nil),
 		(*Warehouse_Duckdb)(nil),
@@ -1913,8 +2087,8 @@ func file_sigmasource_v1_connections_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sigmasource_v1_connections_proto_rawDesc), len(file_sigmasource_v1_connections_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   21,
+			NumEnums:      4,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

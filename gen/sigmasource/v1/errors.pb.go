@@ -206,6 +206,27 @@ const (
 	// reason that is none of the others. Metadata: `sigma_call`, `sigma_status`,
 	// `sigma_code`, `sigma_request_id`.
 	ErrorReason_ERROR_REASON_SIGMA_REQUEST_REFUSED ErrorReason = 81
+	// FAILED_PRECONDITION: the result is empty, and the last complete read of the model
+	// had rows; or rules of row-level security leave the owner of the Sigma credential
+	// no row. A sync that mirrors it would delete everything. Metadata:
+	// `last_row_count`, `last_read_time`, `cause` (`rows_of_owner`), where known.
+	ErrorReason_ERROR_REASON_RESULT_EMPTY ErrorReason = 90
+	// FAILED_PRECONDITION: the result has fewer rows than `expected_min_rows`. Metadata:
+	// `row_count`, `expected_min_rows`.
+	ErrorReason_ERROR_REASON_RESULT_TOO_SMALL ErrorReason = 91
+	// FAILED_PRECONDITION: dates in Sigma's SQL contradict the connection's
+	// `sigma.time_zone`. Metadata: `time_zone`, `candidates`.
+	ErrorReason_ERROR_REASON_TIME_ZONE_MISMATCH ErrorReason = 92
+	// FAILED_PRECONDITION: a key occurs in several rows, or is null. Metadata:
+	// `row_count`, `distinct_count`, `null_count`.
+	ErrorReason_ERROR_REASON_KEY_NOT_UNIQUE ErrorReason = 93
+	// FAILED_PRECONDITION: a column of the key has values that can change from read to
+	// read. Metadata: `columns`.
+	ErrorReason_ERROR_REASON_KEY_UNSTABLE ErrorReason = 94
+	// FAILED_PRECONDITION: the SQL names tables without database and schema, and the
+	// connection has neither, so that only the default of the warehouse account would
+	// decide. Metadata: `names`.
+	ErrorReason_ERROR_REASON_NAME_UNQUALIFIED ErrorReason = 95
 )
 
 // Enum value maps for ErrorReason.
@@ -271,6 +292,12 @@ var (
 		73: "ERROR_REASON_CHANGE_CURSOR_EXPIRED",
 		80: "ERROR_REASON_FINDING_REFUSED",
 		81: "ERROR_REASON_SIGMA_REQUEST_REFUSED",
+		90: "ERROR_REASON_RESULT_EMPTY",
+		91: "ERROR_REASON_RESULT_TOO_SMALL",
+		92: "ERROR_REASON_TIME_ZONE_MISMATCH",
+		93: "ERROR_REASON_KEY_NOT_UNIQUE",
+		94: "ERROR_REASON_KEY_UNSTABLE",
+		95: "ERROR_REASON_NAME_UNQUALIFIED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                     0,
@@ -333,6 +360,12 @@ var (
 		"ERROR_REASON_CHANGE_CURSOR_EXPIRED":           73,
 		"ERROR_REASON_FINDING_REFUSED":                 80,
 		"ERROR_REASON_SIGMA_REQUEST_REFUSED":           81,
+		"ERROR_REASON_RESULT_EMPTY":                    90,
+		"ERROR_REASON_RESULT_TOO_SMALL":                91,
+		"ERROR_REASON_TIME_ZONE_MISMATCH":              92,
+		"ERROR_REASON_KEY_NOT_UNIQUE":                  93,
+		"ERROR_REASON_KEY_UNSTABLE":                    94,
+		"ERROR_REASON_NAME_UNQUALIFIED":                95,
 	}
 )
 
@@ -367,7 +400,7 @@ var File_sigmasource_v1_errors_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsigmasource/v1/errors.proto\x12\x0esigmasource.v1*\x87\x11\n" +
+	"\x1bsigmasource/v1/errors.proto\x12\x0esigmasource.v1*\xd1\x12\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12\x1e\n" +
@@ -429,7 +462,13 @@ const file_sigmasource_v1_errors_proto_rawDesc = "" +
 	"%ERROR_REASON_CHANGE_CURSOR_BEYOND_END\x10H\x12&\n" +
 	"\"ERROR_REASON_CHANGE_CURSOR_EXPIRED\x10I\x12 \n" +
 	"\x1cERROR_REASON_FINDING_REFUSED\x10P\x12&\n" +
-	"\"ERROR_REASON_SIGMA_REQUEST_REFUSED\x10QBEZCgithub.com/sigmasource/sigmasource/gen/sigmasource/v1;sigmasourcev1b\x06proto3"
+	"\"ERROR_REASON_SIGMA_REQUEST_REFUSED\x10Q\x12\x1d\n" +
+	"\x19ERROR_REASON_RESULT_EMPTY\x10Z\x12!\n" +
+	"\x1dERROR_REASON_RESULT_TOO_SMALL\x10[\x12#\n" +
+	"\x1fERROR_REASON_TIME_ZONE_MISMATCH\x10\\\x12\x1f\n" +
+	"\x1bERROR_REASON_KEY_NOT_UNIQUE\x10]\x12\x1d\n" +
+	"\x19ERROR_REASON_KEY_UNSTABLE\x10^\x12!\n" +
+	"\x1dERROR_REASON_NAME_UNQUALIFIED\x10_BEZCgithub.com/sigmasource/sigmasource/gen/sigmasource/v1;sigmasourcev1b\x06proto3"
 
 var (
 	file_sigmasource_v1_errors_proto_rawDescOnce sync.Once

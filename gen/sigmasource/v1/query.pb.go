@@ -663,8 +663,29 @@ type CreateReadSessionRequest struct {
 	Ttl *durationpb.Duration `protobuf:"bytes,8,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	// Findings that refuse the call, as in PreviewModelRequest.
 	RefuseFindings []FindingCode `protobuf:"varint,9,rep,packed,name=refuse_findings,json=refuseFindings,proto3,enum=sigmasource.v1.FindingCode" json:"refuse_findings,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The columns that the caller takes for the key, by id or label. The warehouse
+	// counts rows, distinct keys and nulls before any row is sent. The call fails with
+	// KEY_NOT_UNIQUE where a key occurs twice or is null, and with KEY_UNSTABLE where a
+	// column has the finding VALUES_UNSTABLE. Empty means no check.
+	KeyColumns []string `protobuf:"bytes,10,rep,name=key_columns,json=keyColumns,proto3" json:"key_columns,omitempty"`
+	// The maximum time of the warehouse, key counts included, as in
+	// PreviewModelRequest.
+	MaxWarehouseTime *durationpb.Duration `protobuf:"bytes,11,opt,name=max_warehouse_time,json=maxWarehouseTime,proto3" json:"max_warehouse_time,omitempty"`
+	// Accept an empty result. Without it, an empty result of a model whose last
+	// complete read had rows fails with RESULT_EMPTY.
+	AllowEmpty bool `protobuf:"varint,12,opt,name=allow_empty,json=allowEmpty,proto3" json:"allow_empty,omitempty"`
+	// The minimum count of rows. A smaller result fails with RESULT_TOO_SMALL. 0 means
+	// no minimum.
+	ExpectedMinRows int64 `protobuf:"varint,13,opt,name=expected_min_rows,json=expectedMinRows,proto3" json:"expected_min_rows,omitempty"`
+	// Read the distinct rows of the columns of the group, for a model with the finding
+	// GRAIN_REPEATED. `columns` must be empty. Fails with REQUEST_INVALID for other
+	// models.
+	DistinctGroup bool `protobuf:"varint,14,opt,name=distinct_group,json=distinctGroup,proto3" json:"distinct_group,omitempty"`
+	// The id of a saved view (bookmark) of the workbook, whose filters and controls
+	// apply. Empty means the connection's `bookmark_ids`, or else the published state.
+	BookmarkId    string `protobuf:"bytes,15,opt,name=bookmark_id,json=bookmarkId,proto3" json:"bookmark_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateReadSessionRequest) Reset() {
@@ -760,6 +781,48 @@ func (x *CreateReadSessionRequest) GetRefuseFindings() []FindingCode {
 	return nil
 }
 
+func (x *CreateReadSessionRequest) GetKeyColumns() []string {
+	if x != nil {
+		return x.KeyColumns
+	}
+	return nil
+}
+
+func (x *CreateReadSessionRequest) GetMaxWarehouseTime() *durationpb.Duration {
+	if x != nil {
+		return x.MaxWarehouseTime
+	}
+	return nil
+}
+
+func (x *CreateReadSessionRequest) GetAllowEmpty() bool {
+	if x != nil {
+		return x.AllowEmpty
+	}
+	return false
+}
+
+func (x *CreateReadSessionRequest) GetExpectedMinRows() int64 {
+	if x != nil {
+		return x.ExpectedMinRows
+	}
+	return 0
+}
+
+func (x *CreateReadSessionRequest) GetDistinctGroup() bool {
+	if x != nil {
+		return x.DistinctGroup
+	}
+	return false
+}
+
+func (x *CreateReadSessionRequest) GetBookmarkId() string {
+	if x != nil {
+		return x.BookmarkId
+	}
+	return ""
+}
+
 // CreateReadSessionResponse holds the new session.
 type CreateReadSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -840,7 +903,10 @@ type ReadSession struct {
 	// What a user should know about the rows.
 	Findings []*Finding `protobuf:"bytes,14,rep,name=findings,proto3" json:"findings,omitempty"`
 	// Why it failed. Set only if it did.
-	Problem       *Problem `protobuf:"bytes,15,opt,name=problem,proto3" json:"problem,omitempty"`
+	Problem *Problem `protobuf:"bytes,15,opt,name=problem,proto3" json:"problem,omitempty"`
+	// The count of the key. Set only if the request had `key_columns`, or the model
+	// has the finding GRAIN_REPEATED and had no complete read before.
+	Key           *KeyReport `protobuf:"bytes,16,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -976,6 +1042,13 @@ func (x *ReadSession) GetFindings() []*Finding {
 func (x *ReadSession) GetProblem() *Problem {
 	if x != nil {
 		return x.Problem
+	}
+	return nil
+}
+
+func (x *ReadSession) GetKey() *KeyReport {
+	if x != nil {
+		return x.Key
 	}
 	return nil
 }
@@ -1443,7 +1516,10 @@ type StreamStatistics struct {
 	// The warehouse's id of the query, where it has one.
 	QueryId string `protobuf:"bytes,7,opt,name=query_id,json=queryId,proto3" json:"query_id,omitempty"`
 	// Time of the whole call.
-	TotalTime     *durationpb.Duration `protobuf:"bytes,8,opt,name=total_time,json=totalTime,proto3" json:"total_time,omitempty"`
+	TotalTime *durationpb.Duration `protobuf:"bytes,8,opt,name=total_time,json=totalTime,proto3" json:"total_time,omitempty"`
+	// What a user should know about the rows. Complete once the count of the rows is
+	// known, so that it may have more findings than the session had at its creation.
+	Findings      []*Finding `protobuf:"bytes,9,rep,name=findings,proto3" json:"findings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1534,6 +1610,13 @@ func (x *StreamStatistics) GetTotalTime() *durationpb.Duration {
 	return nil
 }
 
+func (x *StreamStatistics) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
 // PreviewModelRequest asks for the first rows of a model.
 type PreviewModelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1570,8 +1653,11 @@ type PreviewModelRequest struct {
 	// refuses. The connection's own `refuse_findings` apply as well. Empty means only
 	// the connection's. At most 50, no code twice.
 	RefuseFindings []FindingCode `protobuf:"varint,9,rep,packed,name=refuse_findings,json=refuseFindings,proto3,enum=sigmasource.v1.FindingCode" json:"refuse_findings,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The id of a saved view (bookmark) of the workbook, whose filters and controls
+	// apply. Empty means the connection's `bookmark_ids`, or else the published state.
+	BookmarkId    string `protobuf:"bytes,10,opt,name=bookmark_id,json=bookmarkId,proto3" json:"bookmark_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PreviewModelRequest) Reset() {
@@ -1665,6 +1751,13 @@ func (x *PreviewModelRequest) GetRefuseFindings() []FindingCode {
 		return x.RefuseFindings
 	}
 	return nil
+}
+
+func (x *PreviewModelRequest) GetBookmarkId() string {
+	if x != nil {
+		return x.BookmarkId
+	}
+	return ""
 }
 
 // PreviewModelResponse is one message of the stream.
@@ -1948,7 +2041,12 @@ type SchemaColumn struct {
 	// Sigma's type, such as `text` or `number`. Empty where Sigma does not tell.
 	SigmaType string `protobuf:"bytes,7,opt,name=sigma_type,json=sigmaType,proto3" json:"sigma_type,omitempty"`
 	// Sigma's formula, such as `[ORDERS/Amount]`.
-	Formula       string `protobuf:"bytes,8,opt,name=formula,proto3" json:"formula,omitempty"`
+	Formula string `protobuf:"bytes,8,opt,name=formula,proto3" json:"formula,omitempty"`
+	// For TIMESTAMP values of the session's local zone: the zone in which the
+	// warehouse and Sigma read them, by its IANA name. `timestamp_value` is an instant
+	// all the same; Arrow has `timestamp[us, tz=time_zone]`. Empty for other types, and
+	// in UTC.
+	TimeZone      string `protobuf:"bytes,9,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2035,6 +2133,13 @@ func (x *SchemaColumn) GetSigmaType() string {
 func (x *SchemaColumn) GetFormula() string {
 	if x != nil {
 		return x.Formula
+	}
+	return ""
+}
+
+func (x *SchemaColumn) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
 	}
 	return ""
 }
@@ -2762,8 +2867,11 @@ type CheckModelRequest struct {
 	// `readable` is false and `problem` has FINDING_REFUSED. See PreviewModelRequest.
 	// KEY_NOT_UNIQUE is found only with `key_columns`.
 	RefuseFindings []FindingCode `protobuf:"varint,7,rep,packed,name=refuse_findings,json=refuseFindings,proto3,enum=sigmasource.v1.FindingCode" json:"refuse_findings,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The id of a saved view (bookmark) of the workbook, whose filters and controls
+	// apply. Empty means the connection's `bookmark_ids`, or else the published state.
+	BookmarkId    string `protobuf:"bytes,8,opt,name=bookmark_id,json=bookmarkId,proto3" json:"bookmark_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CheckModelRequest) Reset() {
@@ -2843,6 +2951,13 @@ func (x *CheckModelRequest) GetRefuseFindings() []FindingCode {
 		return x.RefuseFindings
 	}
 	return nil
+}
+
+func (x *CheckModelRequest) GetBookmarkId() string {
+	if x != nil {
+		return x.BookmarkId
+	}
+	return ""
 }
 
 // CheckModelResponse tells what is known about reading a model.
@@ -2982,7 +3097,10 @@ type Comparison struct {
 	// Columns that only the model has.
 	OnlyInWarehouse []string `protobuf:"bytes,5,rep,name=only_in_warehouse,json=onlyInWarehouse,proto3" json:"only_in_warehouse,omitempty"`
 	// For people: what the verdict rests on and what to do.
-	Message       string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	// The values of the columns that both have, in the model's order. At most 200
+	// columns. Empty where Sigma's export was cut off or has another shape.
+	Columns       []*ColumnComparison `protobuf:"bytes,7,rep,name=columns,proto3" json:"columns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3059,6 +3177,88 @@ func (x *Comparison) GetMessage() string {
 	return ""
 }
 
+func (x *Comparison) GetColumns() []*ColumnComparison {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+// ColumnComparison holds what Sigma exports of a column against what the warehouse
+// returns. It holds no values.
+type ColumnComparison struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The column's label.
+	Label string `protobuf:"bytes,1,opt,name=label,proto3" json:"label,omitempty"`
+	// How it ended.
+	Verdict ComparisonVerdict `protobuf:"varint,2,opt,name=verdict,proto3,enum=sigmasource.v1.ComparisonVerdict" json:"verdict,omitempty"`
+	// The measures that differ, of `nulls`, `distinct`, `min`, `max`, `sum`.
+	Differences []string `protobuf:"bytes,3,rep,name=differences,proto3" json:"differences,omitempty"`
+	// The likely cause, where the verdict is DIFFERENT: `time_zone`, `role`, `limit`,
+	// `materialization`, `format`, or empty.
+	Cause         string `protobuf:"bytes,4,opt,name=cause,proto3" json:"cause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ColumnComparison) Reset() {
+	*x = ColumnComparison{}
+	mi := &file_sigmasource_v1_query_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ColumnComparison) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ColumnComparison) ProtoMessage() {}
+
+func (x *ColumnComparison) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_query_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ColumnComparison.ProtoReflect.Descriptor instead.
+func (*ColumnComparison) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ColumnComparison) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *ColumnComparison) GetVerdict() ComparisonVerdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return ComparisonVerdict_COMPARISON_VERDICT_UNSPECIFIED
+}
+
+func (x *ColumnComparison) GetDifferences() []string {
+	if x != nil {
+		return x.Differences
+	}
+	return nil
+}
+
+func (x *ColumnComparison) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
 // TableAccess is a table or view that a model reads.
 type TableAccess struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3079,7 +3279,7 @@ type TableAccess struct {
 
 func (x *TableAccess) Reset() {
 	*x = TableAccess{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[26]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3091,7 +3291,7 @@ func (x *TableAccess) String() string {
 func (*TableAccess) ProtoMessage() {}
 
 func (x *TableAccess) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[26]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3104,7 +3304,7 @@ func (x *TableAccess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableAccess.ProtoReflect.Descriptor instead.
 func (*TableAccess) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{26}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TableAccess) GetParts() []string {
@@ -3150,7 +3350,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[27]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3162,7 +3362,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[27]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3175,7 +3375,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{27}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Grant) GetPrivilege() string {
@@ -3215,7 +3415,7 @@ type WarehouseMatch struct {
 
 func (x *WarehouseMatch) Reset() {
 	*x = WarehouseMatch{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[28]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3227,7 +3427,7 @@ func (x *WarehouseMatch) String() string {
 func (*WarehouseMatch) ProtoMessage() {}
 
 func (x *WarehouseMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[28]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3240,7 +3440,7 @@ func (x *WarehouseMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WarehouseMatch.ProtoReflect.Descriptor instead.
 func (*WarehouseMatch) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{28}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WarehouseMatch) GetOutcome() WarehouseMatchOutcome {
@@ -3281,7 +3481,7 @@ type KeyReport struct {
 
 func (x *KeyReport) Reset() {
 	*x = KeyReport{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[29]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3293,7 +3493,7 @@ func (x *KeyReport) String() string {
 func (*KeyReport) ProtoMessage() {}
 
 func (x *KeyReport) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[29]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3306,7 +3506,7 @@ func (x *KeyReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyReport.ProtoReflect.Descriptor instead.
 func (*KeyReport) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{29}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *KeyReport) GetRowCount() int64 {
@@ -3350,7 +3550,7 @@ type DuplicateKey struct {
 
 func (x *DuplicateKey) Reset() {
 	*x = DuplicateKey{}
-	mi := &file_sigmasource_v1_query_proto_msgTypes[30]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3362,7 +3562,7 @@ func (x *DuplicateKey) String() string {
 func (*DuplicateKey) ProtoMessage() {}
 
 func (x *DuplicateKey) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_query_proto_msgTypes[30]
+	mi := &file_sigmasource_v1_query_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3375,7 +3575,7 @@ func (x *DuplicateKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DuplicateKey.ProtoReflect.Descriptor instead.
 func (*DuplicateKey) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{30}
+	return file_sigmasource_v1_query_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DuplicateKey) GetValues() []*Value {
@@ -3396,7 +3596,7 @@ var File_sigmasource_v1_query_proto protoreflect.FileDescriptor
 
 const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\n" +
-	"\x1asigmasource/v1/query.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csigmasource/v1/catalog.proto\"\xe9\x05\n" +
+	"\x1asigmasource/v1/query.proto\x12\x0esigmasource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csigmasource/v1/catalog.proto\"\xb6\b\n" +
 	"\x18CreateReadSessionRequest\x12\xb2\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x9d\x01\xe0A\x02\xbaH\x96\x01r\x93\x012\x90\x01^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/models/[A-Za-z0-9_-]{1,128}\\.[A-Za-z0-9_-]{1,128}$R\x04name\x12,\n" +
 	"\acolumns\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xd0\x0f\"\ar\x05\x10\x01\x18\xe8\aR\acolumns\x12H\n" +
@@ -3407,9 +3607,19 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\x14expected_fingerprint\x18\a \x01(\tB\a\xbaH\x04r\x02\x18dR\x13expectedFingerprint\x12=\n" +
 	"\x03ttl\x18\b \x01(\v2\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n" +
 	"\"\x04\b\x80\xa3\x052\x02\b\x01R\x03ttl\x12Y\n" +
-	"\x0frefuse_findings\x18\t \x03(\x0e2\x1b.sigmasource.v1.FindingCodeB\x13\xbaH\x10\x92\x01\r\x102\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x0erefuseFindings\"R\n" +
+	"\x0frefuse_findings\x18\t \x03(\x0e2\x1b.sigmasource.v1.FindingCodeB\x13\xbaH\x10\x92\x01\r\x102\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x0erefuseFindings\x122\n" +
+	"\vkey_columns\x18\n" +
+	" \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x14\"\ar\x05\x10\x01\x18\xe8\aR\n" +
+	"keyColumns\x12Z\n" +
+	"\x12max_warehouse_time\x18\v \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x03\b\x90\x1c2\x04\x10\xc0\x84=R\x10maxWarehouseTime\x12\x1f\n" +
+	"\vallow_empty\x18\f \x01(\bR\n" +
+	"allowEmpty\x123\n" +
+	"\x11expected_min_rows\x18\r \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x0fexpectedMinRows\x12%\n" +
+	"\x0edistinct_group\x18\x0e \x01(\bR\rdistinctGroup\x12>\n" +
+	"\vbookmark_id\x18\x0f \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9_-]{0,128}$R\n" +
+	"bookmarkId\"R\n" +
 	"\x19CreateReadSessionResponse\x125\n" +
-	"\asession\x18\x01 \x01(\v2\x1b.sigmasource.v1.ReadSessionR\asession\"\xe7\x05\n" +
+	"\asession\x18\x01 \x01(\v2\x1b.sigmasource.v1.ReadSessionR\asession\"\x94\x06\n" +
 	"\vReadSession\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12.\n" +
@@ -3428,7 +3638,8 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"expireTime\x12\x19\n" +
 	"\bquery_id\x18\r \x01(\tR\aqueryId\x123\n" +
 	"\bfindings\x18\x0e \x03(\v2\x17.sigmasource.v1.FindingR\bfindings\x121\n" +
-	"\aproblem\x18\x0f \x01(\v2\x17.sigmasource.v1.ProblemR\aproblemB\f\n" +
+	"\aproblem\x18\x0f \x01(\v2\x17.sigmasource.v1.ProblemR\aproblem\x12+\n" +
+	"\x03key\x18\x10 \x01(\v2\x19.sigmasource.v1.KeyReportR\x03keyB\f\n" +
 	"\n" +
 	"_row_count\"\x82\x01\n" +
 	"\n" +
@@ -3455,7 +3666,7 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"statistics\x18\x05 \x01(\v2 .sigmasource.v1.StreamStatisticsH\x00R\n" +
 	"statistics\x12\x16\n" +
 	"\x06offset\x18\x06 \x01(\x03R\x06offsetB\t\n" +
-	"\amessage\"\xe0\x02\n" +
+	"\amessage\"\x95\x03\n" +
 	"\x10StreamStatistics\x12\x1b\n" +
 	"\trow_count\x18\x01 \x01(\x03R\browCount\x12,\n" +
 	"\x12declared_row_count\x18\x02 \x01(\x03R\x10declaredRowCount\x12(\n" +
@@ -3466,7 +3677,8 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"byte_count\x18\x06 \x01(\x03R\tbyteCount\x12\x19\n" +
 	"\bquery_id\x18\a \x01(\tR\aqueryId\x128\n" +
 	"\n" +
-	"total_time\x18\b \x01(\v2\x19.google.protobuf.DurationR\ttotalTime\"\xd4\x05\n" +
+	"total_time\x18\b \x01(\v2\x19.google.protobuf.DurationR\ttotalTime\x123\n" +
+	"\bfindings\x18\t \x03(\v2\x17.sigmasource.v1.FindingR\bfindings\"\x94\x06\n" +
 	"\x13PreviewModelRequest\x12\xb2\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x9d\x01\xe0A\x02\xbaH\x96\x01r\x93\x012\x90\x01^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/models/[A-Za-z0-9_-]{1,128}\\.[A-Za-z0-9_-]{1,128}$R\x04name\x12(\n" +
 	"\trow_limit\x18\x02 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xa0\x8d\x06(\x00R\browLimit\x12<\n" +
@@ -3476,7 +3688,10 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\x14expected_fingerprint\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18dR\x13expectedFingerprint\x125\n" +
 	"\x17include_total_row_count\x18\a \x01(\bR\x14includeTotalRowCount\x12Z\n" +
 	"\x12max_warehouse_time\x18\b \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x03\b\x90\x1c2\x04\x10\xc0\x84=R\x10maxWarehouseTime\x12Y\n" +
-	"\x0frefuse_findings\x18\t \x03(\x0e2\x1b.sigmasource.v1.FindingCodeB\x13\xbaH\x10\x92\x01\r\x102\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x0erefuseFindings\"\xad\x02\n" +
+	"\x0frefuse_findings\x18\t \x03(\x0e2\x1b.sigmasource.v1.FindingCodeB\x13\xbaH\x10\x92\x01\r\x102\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x0erefuseFindings\x12>\n" +
+	"\vbookmark_id\x18\n" +
+	" \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9_-]{0,128}$R\n" +
+	"bookmarkId\"\xad\x02\n" +
 	"\x14PreviewModelResponse\x126\n" +
 	"\bprogress\x18\x01 \x01(\v2\x18.sigmasource.v1.ProgressH\x00R\bprogress\x120\n" +
 	"\x06schema\x18\x02 \x01(\v2\x16.sigmasource.v1.SchemaH\x00R\x06schema\x12.\n" +
@@ -3492,7 +3707,7 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\x06Schema\x126\n" +
 	"\acolumns\x18\x01 \x03(\v2\x1c.sigmasource.v1.SchemaColumnR\acolumns\x12\x1b\n" +
 	"\tarrow_ipc\x18\x02 \x01(\fR\barrowIpc\x12 \n" +
-	"\vfingerprint\x18\x03 \x01(\tR\vfingerprint\"\x83\x02\n" +
+	"\vfingerprint\x18\x03 \x01(\tR\vfingerprint\"\xa0\x02\n" +
 	"\fSchemaColumn\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\x04type\x18\x02 \x01(\x0e2\x1a.sigmasource.v1.ColumnTypeR\x04type\x12%\n" +
@@ -3502,7 +3717,8 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\tcolumn_id\x18\x06 \x01(\tR\bcolumnId\x12\x1d\n" +
 	"\n" +
 	"sigma_type\x18\a \x01(\tR\tsigmaType\x12\x18\n" +
-	"\aformula\x18\b \x01(\tR\aformula\"g\n" +
+	"\aformula\x18\b \x01(\tR\aformula\x12\x1b\n" +
+	"\ttime_zone\x18\t \x01(\tR\btimeZone\"g\n" +
 	"\vSchemaDrift\x12 \n" +
 	"\vfingerprint\x18\x01 \x01(\tR\vfingerprint\x126\n" +
 	"\achanges\x18\x02 \x03(\v2\x1c.sigmasource.v1.SchemaChangeR\achanges\"\x9d\x01\n" +
@@ -3561,7 +3777,7 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	" \x01(\x03H\x01R\rtotalRowCount\x88\x01\x01\x12\x16\n" +
 	"\x06shared\x18\v \x01(\bR\x06sharedB\x15\n" +
 	"\x13_declared_row_countB\x12\n" +
-	"\x10_total_row_count\"\xb9\x04\n" +
+	"\x10_total_row_count\"\xf9\x04\n" +
 	"\x11CheckModelRequest\x12\xb2\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x9d\x01\xe0A\x02\xbaH\x96\x01r\x93\x012\x90\x01^workspaces/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/connections/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/models/[A-Za-z0-9_-]{1,128}\\.[A-Za-z0-9_-]{1,128}$R\x04name\x12,\n" +
 	"\acolumns\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xd0\x0f\"\ar\x05\x10\x01\x18\xe8\aR\acolumns\x12H\n" +
@@ -3570,7 +3786,9 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\vkey_columns\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x14\"\ar\x05\x10\x01\x18\xe8\aR\n" +
 	"keyColumns\x12,\n" +
 	"\x12compare_with_sigma\x18\x06 \x01(\bR\x10compareWithSigma\x12Y\n" +
-	"\x0frefuse_findings\x18\a \x03(\x0e2\x1b.sigmasource.v1.FindingCodeB\x13\xbaH\x10\x92\x01\r\x102\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x0erefuseFindings\"\xe2\x03\n" +
+	"\x0frefuse_findings\x18\a \x03(\x0e2\x1b.sigmasource.v1.FindingCodeB\x13\xbaH\x10\x92\x01\r\x102\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x0erefuseFindings\x12>\n" +
+	"\vbookmark_id\x18\b \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9_-]{0,128}$R\n" +
+	"bookmarkId\"\xe2\x03\n" +
 	"\x12CheckModelResponse\x12\x1a\n" +
 	"\breadable\x18\x01 \x01(\bR\breadable\x121\n" +
 	"\aproblem\x18\x02 \x01(\v2\x17.sigmasource.v1.ProblemR\aproblem\x12.\n" +
@@ -3582,7 +3800,7 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\bfindings\x18\b \x03(\v2\x17.sigmasource.v1.FindingR\bfindings\x12:\n" +
 	"\n" +
 	"comparison\x18\t \x01(\v2\x1a.sigmasource.v1.ComparisonR\n" +
-	"comparison\"\x8b\x02\n" +
+	"comparison\"\xc7\x02\n" +
 	"\n" +
 	"Comparison\x12;\n" +
 	"\averdict\x18\x01 \x01(\x0e2!.sigmasource.v1.ComparisonVerdictR\averdict\x12&\n" +
@@ -3590,7 +3808,13 @@ const file_sigmasource_v1_query_proto_rawDesc = "" +
 	"\x13warehouse_row_count\x18\x03 \x01(\x03R\x11warehouseRowCount\x12\"\n" +
 	"\ronly_in_sigma\x18\x04 \x03(\tR\vonlyInSigma\x12*\n" +
 	"\x11only_in_warehouse\x18\x05 \x03(\tR\x0fonlyInWarehouse\x12\x18\n" +
-	"\amessage\x18\x06 \x01(\tR\amessage\"\xa1\x01\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\x12:\n" +
+	"\acolumns\x18\a \x03(\v2 .sigmasource.v1.ColumnComparisonR\acolumns\"\x9d\x01\n" +
+	"\x10ColumnComparison\x12\x14\n" +
+	"\x05label\x18\x01 \x01(\tR\x05label\x12;\n" +
+	"\averdict\x18\x02 \x01(\x0e2!.sigmasource.v1.ComparisonVerdictR\averdict\x12 \n" +
+	"\vdifferences\x18\x03 \x03(\tR\vdifferences\x12\x14\n" +
+	"\x05cause\x18\x04 \x01(\tR\x05cause\"\xa1\x01\n" +
 	"\vTableAccess\x12\x14\n" +
 	"\x05parts\x18\x01 \x03(\tR\x05parts\x12\x1a\n" +
 	"\breadable\x18\x02 \x01(\bR\breadable\x121\n" +
@@ -3698,7 +3922,7 @@ func file_sigmasource_v1_query_proto_rawDescGZIP() []byte {
 }
 
 var file_sigmasource_v1_query_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
-var file_sigmasource_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_sigmasource_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_sigmasource_v1_query_proto_goTypes = []any{
 	(ArrowCompression)(0),             // 0: sigmasource.v1.ArrowCompression
 	(ReadSessionState)(0),             // 1: sigmasource.v1.ReadSessionState
@@ -3736,100 +3960,106 @@ var file_sigmasource_v1_query_proto_goTypes = []any{
 	(*CheckModelRequest)(nil),         // 33: sigmasource.v1.CheckModelRequest
 	(*CheckModelResponse)(nil),        // 34: sigmasource.v1.CheckModelResponse
 	(*Comparison)(nil),                // 35: sigmasource.v1.Comparison
-	(*TableAccess)(nil),               // 36: sigmasource.v1.TableAccess
-	(*Grant)(nil),                     // 37: sigmasource.v1.Grant
-	(*WarehouseMatch)(nil),            // 38: sigmasource.v1.WarehouseMatch
-	(*KeyReport)(nil),                 // 39: sigmasource.v1.KeyReport
-	(*DuplicateKey)(nil),              // 40: sigmasource.v1.DuplicateKey
-	(*durationpb.Duration)(nil),       // 41: google.protobuf.Duration
-	(FindingCode)(0),                  // 42: sigmasource.v1.FindingCode
-	(*timestamppb.Timestamp)(nil),     // 43: google.protobuf.Timestamp
-	(*Finding)(nil),                   // 44: sigmasource.v1.Finding
-	(*Problem)(nil),                   // 45: sigmasource.v1.Problem
-	(structpb.NullValue)(0),           // 46: google.protobuf.NullValue
-	(*SigmaWarehouse)(nil),            // 47: sigmasource.v1.SigmaWarehouse
+	(*ColumnComparison)(nil),          // 36: sigmasource.v1.ColumnComparison
+	(*TableAccess)(nil),               // 37: sigmasource.v1.TableAccess
+	(*Grant)(nil),                     // 38: sigmasource.v1.Grant
+	(*WarehouseMatch)(nil),            // 39: sigmasource.v1.WarehouseMatch
+	(*KeyReport)(nil),                 // 40: sigmasource.v1.KeyReport
+	(*DuplicateKey)(nil),              // 41: sigmasource.v1.DuplicateKey
+	(*durationpb.Duration)(nil),       // 42: google.protobuf.Duration
+	(FindingCode)(0),                  // 43: sigmasource.v1.FindingCode
+	(*timestamppb.Timestamp)(nil),     // 44: google.protobuf.Timestamp
+	(*Finding)(nil),                   // 45: sigmasource.v1.Finding
+	(*Problem)(nil),                   // 46: sigmasource.v1.Problem
+	(structpb.NullValue)(0),           // 47: google.protobuf.NullValue
+	(*SigmaWarehouse)(nil),            // 48: sigmasource.v1.SigmaWarehouse
 }
 var file_sigmasource_v1_query_proto_depIdxs = []int32{
 	2,  // 0: sigmasource.v1.CreateReadSessionRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
 	3,  // 1: sigmasource.v1.CreateReadSessionRequest.format:type_name -> sigmasource.v1.DataFormat
 	0,  // 2: sigmasource.v1.CreateReadSessionRequest.arrow_compression:type_name -> sigmasource.v1.ArrowCompression
-	41, // 3: sigmasource.v1.CreateReadSessionRequest.ttl:type_name -> google.protobuf.Duration
-	42, // 4: sigmasource.v1.CreateReadSessionRequest.refuse_findings:type_name -> sigmasource.v1.FindingCode
-	12, // 5: sigmasource.v1.CreateReadSessionResponse.session:type_name -> sigmasource.v1.ReadSession
-	24, // 6: sigmasource.v1.ReadSession.schema:type_name -> sigmasource.v1.Schema
-	13, // 7: sigmasource.v1.ReadSession.streams:type_name -> sigmasource.v1.ReadStream
-	3,  // 8: sigmasource.v1.ReadSession.format:type_name -> sigmasource.v1.DataFormat
-	0,  // 9: sigmasource.v1.ReadSession.arrow_compression:type_name -> sigmasource.v1.ArrowCompression
-	1,  // 10: sigmasource.v1.ReadSession.state:type_name -> sigmasource.v1.ReadSessionState
-	43, // 11: sigmasource.v1.ReadSession.create_time:type_name -> google.protobuf.Timestamp
-	43, // 12: sigmasource.v1.ReadSession.expire_time:type_name -> google.protobuf.Timestamp
-	44, // 13: sigmasource.v1.ReadSession.findings:type_name -> sigmasource.v1.Finding
-	45, // 14: sigmasource.v1.ReadSession.problem:type_name -> sigmasource.v1.Problem
-	12, // 15: sigmasource.v1.GetReadSessionResponse.session:type_name -> sigmasource.v1.ReadSession
-	23, // 16: sigmasource.v1.ReadRowsResponse.progress:type_name -> sigmasource.v1.Progress
-	24, // 17: sigmasource.v1.ReadRowsResponse.schema:type_name -> sigmasource.v1.Schema
-	28, // 18: sigmasource.v1.ReadRowsResponse.rows:type_name -> sigmasource.v1.RowBatch
-	31, // 19: sigmasource.v1.ReadRowsResponse.arrow:type_name -> sigmasource.v1.ArrowBatch
-	20, // 20: sigmasource.v1.ReadRowsResponse.statistics:type_name -> sigmasource.v1.StreamStatistics
-	7,  // 21: sigmasource.v1.StreamStatistics.proof:type_name -> sigmasource.v1.CompletenessProof
-	41, // 22: sigmasource.v1.StreamStatistics.total_time:type_name -> google.protobuf.Duration
-	3,  // 23: sigmasource.v1.PreviewModelRequest.format:type_name -> sigmasource.v1.DataFormat
-	2,  // 24: sigmasource.v1.PreviewModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
-	41, // 25: sigmasource.v1.PreviewModelRequest.max_warehouse_time:type_name -> google.protobuf.Duration
-	42, // 26: sigmasource.v1.PreviewModelRequest.refuse_findings:type_name -> sigmasource.v1.FindingCode
-	23, // 27: sigmasource.v1.PreviewModelResponse.progress:type_name -> sigmasource.v1.Progress
-	24, // 28: sigmasource.v1.PreviewModelResponse.schema:type_name -> sigmasource.v1.Schema
-	28, // 29: sigmasource.v1.PreviewModelResponse.rows:type_name -> sigmasource.v1.RowBatch
-	31, // 30: sigmasource.v1.PreviewModelResponse.arrow:type_name -> sigmasource.v1.ArrowBatch
-	32, // 31: sigmasource.v1.PreviewModelResponse.statistics:type_name -> sigmasource.v1.Statistics
-	4,  // 32: sigmasource.v1.Progress.state:type_name -> sigmasource.v1.ReadState
-	25, // 33: sigmasource.v1.Schema.columns:type_name -> sigmasource.v1.SchemaColumn
-	6,  // 34: sigmasource.v1.SchemaColumn.type:type_name -> sigmasource.v1.ColumnType
-	27, // 35: sigmasource.v1.SchemaDrift.changes:type_name -> sigmasource.v1.SchemaChange
-	5,  // 36: sigmasource.v1.SchemaChange.kind:type_name -> sigmasource.v1.SchemaChangeKind
-	29, // 37: sigmasource.v1.RowBatch.rows:type_name -> sigmasource.v1.Row
-	30, // 38: sigmasource.v1.Row.values:type_name -> sigmasource.v1.Value
-	46, // 39: sigmasource.v1.Value.null_value:type_name -> google.protobuf.NullValue
-	43, // 40: sigmasource.v1.Value.timestamp_value:type_name -> google.protobuf.Timestamp
-	7,  // 41: sigmasource.v1.Statistics.proof:type_name -> sigmasource.v1.CompletenessProof
-	41, // 42: sigmasource.v1.Statistics.sigma_time:type_name -> google.protobuf.Duration
-	41, // 43: sigmasource.v1.Statistics.warehouse_time:type_name -> google.protobuf.Duration
-	41, // 44: sigmasource.v1.Statistics.total_time:type_name -> google.protobuf.Duration
-	44, // 45: sigmasource.v1.Statistics.findings:type_name -> sigmasource.v1.Finding
-	2,  // 46: sigmasource.v1.CheckModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
-	42, // 47: sigmasource.v1.CheckModelRequest.refuse_findings:type_name -> sigmasource.v1.FindingCode
-	45, // 48: sigmasource.v1.CheckModelResponse.problem:type_name -> sigmasource.v1.Problem
-	24, // 49: sigmasource.v1.CheckModelResponse.schema:type_name -> sigmasource.v1.Schema
-	26, // 50: sigmasource.v1.CheckModelResponse.drift:type_name -> sigmasource.v1.SchemaDrift
-	36, // 51: sigmasource.v1.CheckModelResponse.tables:type_name -> sigmasource.v1.TableAccess
-	38, // 52: sigmasource.v1.CheckModelResponse.warehouse_match:type_name -> sigmasource.v1.WarehouseMatch
-	39, // 53: sigmasource.v1.CheckModelResponse.key:type_name -> sigmasource.v1.KeyReport
-	44, // 54: sigmasource.v1.CheckModelResponse.findings:type_name -> sigmasource.v1.Finding
-	35, // 55: sigmasource.v1.CheckModelResponse.comparison:type_name -> sigmasource.v1.Comparison
-	8,  // 56: sigmasource.v1.Comparison.verdict:type_name -> sigmasource.v1.ComparisonVerdict
-	45, // 57: sigmasource.v1.TableAccess.problem:type_name -> sigmasource.v1.Problem
-	37, // 58: sigmasource.v1.TableAccess.grants:type_name -> sigmasource.v1.Grant
-	9,  // 59: sigmasource.v1.WarehouseMatch.outcome:type_name -> sigmasource.v1.WarehouseMatchOutcome
-	47, // 60: sigmasource.v1.WarehouseMatch.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
-	40, // 61: sigmasource.v1.KeyReport.duplicates:type_name -> sigmasource.v1.DuplicateKey
-	30, // 62: sigmasource.v1.DuplicateKey.values:type_name -> sigmasource.v1.Value
-	21, // 63: sigmasource.v1.ModelQuery.PreviewModel:input_type -> sigmasource.v1.PreviewModelRequest
-	33, // 64: sigmasource.v1.ModelQuery.CheckModel:input_type -> sigmasource.v1.CheckModelRequest
-	10, // 65: sigmasource.v1.ModelQuery.CreateReadSession:input_type -> sigmasource.v1.CreateReadSessionRequest
-	14, // 66: sigmasource.v1.ModelQuery.GetReadSession:input_type -> sigmasource.v1.GetReadSessionRequest
-	16, // 67: sigmasource.v1.ModelQuery.DeleteReadSession:input_type -> sigmasource.v1.DeleteReadSessionRequest
-	18, // 68: sigmasource.v1.ModelQuery.ReadRows:input_type -> sigmasource.v1.ReadRowsRequest
-	22, // 69: sigmasource.v1.ModelQuery.PreviewModel:output_type -> sigmasource.v1.PreviewModelResponse
-	34, // 70: sigmasource.v1.ModelQuery.CheckModel:output_type -> sigmasource.v1.CheckModelResponse
-	11, // 71: sigmasource.v1.ModelQuery.CreateReadSession:output_type -> sigmasource.v1.CreateReadSessionResponse
-	15, // 72: sigmasource.v1.ModelQuery.GetReadSession:output_type -> sigmasource.v1.GetReadSessionResponse
-	17, // 73: sigmasource.v1.ModelQuery.DeleteReadSession:output_type -> sigmasource.v1.DeleteReadSessionResponse
-	19, // 74: sigmasource.v1.ModelQuery.ReadRows:output_type -> sigmasource.v1.ReadRowsResponse
-	69, // [69:75] is the sub-list for method output_type
-	63, // [63:69] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	42, // 3: sigmasource.v1.CreateReadSessionRequest.ttl:type_name -> google.protobuf.Duration
+	43, // 4: sigmasource.v1.CreateReadSessionRequest.refuse_findings:type_name -> sigmasource.v1.FindingCode
+	42, // 5: sigmasource.v1.CreateReadSessionRequest.max_warehouse_time:type_name -> google.protobuf.Duration
+	12, // 6: sigmasource.v1.CreateReadSessionResponse.session:type_name -> sigmasource.v1.ReadSession
+	24, // 7: sigmasource.v1.ReadSession.schema:type_name -> sigmasource.v1.Schema
+	13, // 8: sigmasource.v1.ReadSession.streams:type_name -> sigmasource.v1.ReadStream
+	3,  // 9: sigmasource.v1.ReadSession.format:type_name -> sigmasource.v1.DataFormat
+	0,  // 10: sigmasource.v1.ReadSession.arrow_compression:type_name -> sigmasource.v1.ArrowCompression
+	1,  // 11: sigmasource.v1.ReadSession.state:type_name -> sigmasource.v1.ReadSessionState
+	44, // 12: sigmasource.v1.ReadSession.create_time:type_name -> google.protobuf.Timestamp
+	44, // 13: sigmasource.v1.ReadSession.expire_time:type_name -> google.protobuf.Timestamp
+	45, // 14: sigmasource.v1.ReadSession.findings:type_name -> sigmasource.v1.Finding
+	46, // 15: sigmasource.v1.ReadSession.problem:type_name -> sigmasource.v1.Problem
+	40, // 16: sigmasource.v1.ReadSession.key:type_name -> sigmasource.v1.KeyReport
+	12, // 17: sigmasource.v1.GetReadSessionResponse.session:type_name -> sigmasource.v1.ReadSession
+	23, // 18: sigmasource.v1.ReadRowsResponse.progress:type_name -> sigmasource.v1.Progress
+	24, // 19: sigmasource.v1.ReadRowsResponse.schema:type_name -> sigmasource.v1.Schema
+	28, // 20: sigmasource.v1.ReadRowsResponse.rows:type_name -> sigmasource.v1.RowBatch
+	31, // 21: sigmasource.v1.ReadRowsResponse.arrow:type_name -> sigmasource.v1.ArrowBatch
+	20, // 22: sigmasource.v1.ReadRowsResponse.statistics:type_name -> sigmasource.v1.StreamStatistics
+	7,  // 23: sigmasource.v1.StreamStatistics.proof:type_name -> sigmasource.v1.CompletenessProof
+	42, // 24: sigmasource.v1.StreamStatistics.total_time:type_name -> google.protobuf.Duration
+	45, // 25: sigmasource.v1.StreamStatistics.findings:type_name -> sigmasource.v1.Finding
+	3,  // 26: sigmasource.v1.PreviewModelRequest.format:type_name -> sigmasource.v1.DataFormat
+	2,  // 27: sigmasource.v1.PreviewModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
+	42, // 28: sigmasource.v1.PreviewModelRequest.max_warehouse_time:type_name -> google.protobuf.Duration
+	43, // 29: sigmasource.v1.PreviewModelRequest.refuse_findings:type_name -> sigmasource.v1.FindingCode
+	23, // 30: sigmasource.v1.PreviewModelResponse.progress:type_name -> sigmasource.v1.Progress
+	24, // 31: sigmasource.v1.PreviewModelResponse.schema:type_name -> sigmasource.v1.Schema
+	28, // 32: sigmasource.v1.PreviewModelResponse.rows:type_name -> sigmasource.v1.RowBatch
+	31, // 33: sigmasource.v1.PreviewModelResponse.arrow:type_name -> sigmasource.v1.ArrowBatch
+	32, // 34: sigmasource.v1.PreviewModelResponse.statistics:type_name -> sigmasource.v1.Statistics
+	4,  // 35: sigmasource.v1.Progress.state:type_name -> sigmasource.v1.ReadState
+	25, // 36: sigmasource.v1.Schema.columns:type_name -> sigmasource.v1.SchemaColumn
+	6,  // 37: sigmasource.v1.SchemaColumn.type:type_name -> sigmasource.v1.ColumnType
+	27, // 38: sigmasource.v1.SchemaDrift.changes:type_name -> sigmasource.v1.SchemaChange
+	5,  // 39: sigmasource.v1.SchemaChange.kind:type_name -> sigmasource.v1.SchemaChangeKind
+	29, // 40: sigmasource.v1.RowBatch.rows:type_name -> sigmasource.v1.Row
+	30, // 41: sigmasource.v1.Row.values:type_name -> sigmasource.v1.Value
+	47, // 42: sigmasource.v1.Value.null_value:type_name -> google.protobuf.NullValue
+	44, // 43: sigmasource.v1.Value.timestamp_value:type_name -> google.protobuf.Timestamp
+	7,  // 44: sigmasource.v1.Statistics.proof:type_name -> sigmasource.v1.CompletenessProof
+	42, // 45: sigmasource.v1.Statistics.sigma_time:type_name -> google.protobuf.Duration
+	42, // 46: sigmasource.v1.Statistics.warehouse_time:type_name -> google.protobuf.Duration
+	42, // 47: sigmasource.v1.Statistics.total_time:type_name -> google.protobuf.Duration
+	45, // 48: sigmasource.v1.Statistics.findings:type_name -> sigmasource.v1.Finding
+	2,  // 49: sigmasource.v1.CheckModelRequest.limit_policy:type_name -> sigmasource.v1.LimitPolicy
+	43, // 50: sigmasource.v1.CheckModelRequest.refuse_findings:type_name -> sigmasource.v1.FindingCode
+	46, // 51: sigmasource.v1.CheckModelResponse.problem:type_name -> sigmasource.v1.Problem
+	24, // 52: sigmasource.v1.CheckModelResponse.schema:type_name -> sigmasource.v1.Schema
+	26, // 53: sigmasource.v1.CheckModelResponse.drift:type_name -> sigmasource.v1.SchemaDrift
+	37, // 54: sigmasource.v1.CheckModelResponse.tables:type_name -> sigmasource.v1.TableAccess
+	39, // 55: sigmasource.v1.CheckModelResponse.warehouse_match:type_name -> sigmasource.v1.WarehouseMatch
+	40, // 56: sigmasource.v1.CheckModelResponse.key:type_name -> sigmasource.v1.KeyReport
+	45, // 57: sigmasource.v1.CheckModelResponse.findings:type_name -> sigmasource.v1.Finding
+	35, // 58: sigmasource.v1.CheckModelResponse.comparison:type_name -> sigmasource.v1.Comparison
+	8,  // 59: sigmasource.v1.Comparison.verdict:type_name -> sigmasource.v1.ComparisonVerdict
+	36, // 60: sigmasource.v1.Comparison.columns:type_name -> sigmasource.v1.ColumnComparison
+	8,  // 61: sigmasource.v1.ColumnComparison.verdict:type_name -> sigmasource.v1.ComparisonVerdict
+	46, // 62: sigmasource.v1.TableAccess.problem:type_name -> sigmasource.v1.Problem
+	38, // 63: sigmasource.v1.TableAccess.grants:type_name -> sigmasource.v1.Grant
+	9,  // 64: sigmasource.v1.WarehouseMatch.outcome:type_name -> sigmasource.v1.WarehouseMatchOutcome
+	48, // 65: sigmasource.v1.WarehouseMatch.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
+	41, // 66: sigmasource.v1.KeyReport.duplicates:type_name -> sigmasource.v1.DuplicateKey
+	30, // 67: sigmasource.v1.DuplicateKey.values:type_name -> sigmasource.v1.Value
+	21, // 68: sigmasource.v1.ModelQuery.PreviewModel:input_type -> sigmasource.v1.PreviewModelRequest
+	33, // 69: sigmasource.v1.ModelQuery.CheckModel:input_type -> sigmasource.v1.CheckModelRequest
+	10, // 70: sigmasource.v1.ModelQuery.CreateReadSession:input_type -> sigmasource.v1.CreateReadSessionRequest
+	14, // 71: sigmasource.v1.ModelQuery.GetReadSession:input_type -> sigmasource.v1.GetReadSessionRequest
+	16, // 72: sigmasource.v1.ModelQuery.DeleteReadSession:input_type -> sigmasource.v1.DeleteReadSessionRequest
+	18, // 73: sigmasource.v1.ModelQuery.ReadRows:input_type -> sigmasource.v1.ReadRowsRequest
+	22, // 74: sigmasource.v1.ModelQuery.PreviewModel:output_type -> sigmasource.v1.PreviewModelResponse
+	34, // 75: sigmasource.v1.ModelQuery.CheckModel:output_type -> sigmasource.v1.CheckModelResponse
+	11, // 76: sigmasource.v1.ModelQuery.CreateReadSession:output_type -> sigmasource.v1.CreateReadSessionResponse
+	15, // 77: sigmasource.v1.ModelQuery.GetReadSession:output_type -> sigmasource.v1.GetReadSessionResponse
+	17, // 78: sigmasource.v1.ModelQuery.DeleteReadSession:output_type -> sigmasource.v1.DeleteReadSessionResponse
+	19, // 79: sigmasource.v1.ModelQuery.ReadRows:output_type -> sigmasource.v1.ReadRowsResponse
+	74, // [74:80] is the sub-list for method output_type
+	68, // [68:74] is the sub-list for method input_type
+	68, // [68:68] is the sub-list for extension type_name
+	68, // [68:68] is the sub-list for extension extendee
+	0,  // [0:68] is the sub-list for field type_name
 }
 
 func init() { file_sigmasource_v1_query_proto_init() }
@@ -3874,7 +4104,7 @@ func file_sigmasource_v1_query_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sigmasource_v1_query_proto_rawDesc), len(file_sigmasource_v1_query_proto_rawDesc)),
 			NumEnums:      10,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
