@@ -78,6 +78,12 @@ func (p *parser) cast(f *frame) {
 	isConstant = isConstant && p.text[p.constant.Start] == '\'' && isDate(p.text[p.constant.Start+1:p.constant.End-1])
 	if isCast && p.isLocal(p.cur, p.nxt) {
 		if isConstant {
+			first, around := p.constant, f
+			if f.prev.c != ':' { // cast('…' as timestamp_ltz)
+				around = &p.frames[len(p.frames)-2]
+				first = around.prev2
+			}
+			p.compareWithLocal(around, first)
 			p.localLiteral(p.constant, false)
 		} else {
 			p.localCast(f)

@@ -34,6 +34,8 @@ func TestTheTextShowsWhetherTheZoneMatters(t *testing.T) {
 		{name: "days of a column against instants", want: true, text: `select A "A" from T where date_trunc(day, Q.AT) >= ` + april},
 		{name: "days between instants", want: true, text: `select A "A" from T where date_trunc('day', AT) between ` + april + ` and ` + midApril},
 		{name: "days of a column that is compared with an instant", want: true, text: `select date_part(hour, Q."At") "H" from T Q where "At" <= ` + april},
+		{name: "days of a column that is compared with a cast instant", want: true, text: `select hour(AT) "H" from T where AT <= '2026-04-01T00:00:00-04:00'::timestamp_ltz`},
+		{name: "days of a column that is not compared with the instant", text: `select hour(AT) "H", AT > 1 "B", to_timestamp_ltz('2026-04-01T00:00:00-04:00') "C" from T`},
 		{name: "days of another column", text: `select date_part(hour, B) "H" from T where AT <= ` + april},
 		{name: "cast in a select list", want: true, text: `select AT::timestamp_ltz "At" from T`},
 		{name: "cast function", want: true, text: `select cast(AT as timestamp_ltz) "At" from T`},

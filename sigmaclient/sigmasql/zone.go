@@ -45,16 +45,14 @@ func (p *parser) localLiteral(l lexeme, hasMask bool) {
 // convertedLiteral notes the current constant, which is the argument of a function that converts it, or stands behind the name
 // of a type.
 func (p *parser) convertedLiteral(f *frame) {
-	converter := f.prev
+	around, converter := f, f.prev
 	if f.prev.Kind == endOfText {
-		around := &p.frames[len(p.frames)-2]
+		around = &p.frames[len(p.frames)-2]
 		converter = around.prev2
-		if p.isLocal(converter, lexeme{}) {
-			p.compareWithLocal(around)
-		}
 	}
 	if p.isLocal(converter, lexeme{}) {
-		mask := p.nxt.c == ',' && f.prev.Kind == endOfText && p.hasZoneFormat(p.peek())
+		p.compareWithLocal(around, converter)
+		mask := p.nxt.c == ',' && around != f && p.hasZoneFormat(p.peek())
 		p.localLiteral(p.cur, mask)
 	}
 }
@@ -64,34 +62,37 @@ func (p *parser) hasZoneFormat(l lexeme) bool {
 	return l.Kind == String && strings.Contains(strings.ToUpper(p.text[l.Start:l.End]), "TZH")
 }
 
-// compareWithLocal notes what stands on the other side of the comparison with a local date, whose function is the last word
-// of the frame.
-func (p *parser) compareWithLocal(f *frame) {
+// compareWithLocal notes what a date of the local zone is compared with, if it is. The date begins with the given token.
+func (p *parser) compareWithLocal(f *frame, first lexeme) {
 	switch left := f.left; {
+	case left.until == 0 || left.until != first.after:
 	case left.isCall:
 		p.noted.zone = p.noted.zone || left.fn.isDay()
-	case left.end > 0:
+	default:
 		p.noted.localNames = append(p.noted.localNames, left.span)
 	}
 }
 
-// leftSide is what stands before a comparison.
+// leftSide is what stands before a comparison: the last name, or the function whose arguments end there.
 type leftSide struct {
 	call
 	isCall bool
+	until  int // where the operator ends, or 0
 }
 
 // noteComparison keeps what stands before a comparison: the current token is its operator.
 func (p *parser) noteComparison(f *frame) {
 	switch {
-	case isComparison(f.prev.c) || f.prev.c == '!': // the operator's second byte
+	case f.left.until == p.cur.Start && f.left.until > 0: // the operator's second byte
 	case f.prev.c == ')':
 		f.left = leftSide{call: f.closed, isCall: true}
 	case f.prev.isName():
 		f.left = leftSide{call: call{span: span{f.prev.Start, f.prev.End}}}
 	default:
 		f.left = leftSide{}
+		return
 	}
+	f.left.until = p.cur.End
 }
 
 // dayArgument notes the name of a column, or of a part of a date, in the arguments of a date function.
