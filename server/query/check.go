@@ -45,7 +45,7 @@ func problemOf(ctx context.Context, err error, name resource.Model) *pb.Problem 
 	if ctx.Err() != nil {
 		return nil
 	}
-	problem := errmap.Problem(err, name.String())
+	problem := errmap.ProblemWithFacts(err, name.String())
 	switch problem.GetReason() {
 	case pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND:
 		return nil

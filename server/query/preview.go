@@ -113,7 +113,7 @@ func costLimit(most time.Duration) error {
 // countAll counts the model's rows in the warehouse.
 func (p *preview) countAll(ctx context.Context, link *connections.Link, plan *plan) error {
 	sql := "select count(*) as \"rows\" from (\n" + plan.query.Full() + "\n) as MODEL"
-	return plan.each(ctx, link.Warehouse, sql, func(values []*pb.Value) error {
+	return plan.each(ctx, link.Warehouse, plan.internal(sql), func(values []*pb.Value) error {
 		p.stats.TotalRowCount = new(values[0].GetInt64Value())
 		return nil
 	})

@@ -67,6 +67,7 @@ func (s *Service) create(ctx context.Context, link *connections.Link, name resou
 			err = context.Cause(ctx)
 		}
 		if err != nil {
+			err = reachedLimit(running, err)
 			cancel(err)
 			link.Release()
 		}
@@ -75,23 +76,55 @@ func (s *Service) create(ctx context.Context, link *connections.Link, name resou
 	if err != nil {
 		return nil, err
 	}
+	expected, err := s.expectRows(ctx, plan, link, request)
+	if err != nil {
+		return nil, err
+	}
+	if limit := request.GetMaxWarehouseTime(); limit != nil {
+		timer := time.AfterFunc(limit.AsDuration(), func() { cancel(costLimit(limit.AsDuration())) })
+		context.AfterFunc(running, func() { timer.Stop() })
+	}
 	plan.findings.AddFull(plan.query)
 	statement, outputs := plan.statement(plan.query.Full()), &recordedNames{}
 	statement.Choose = outputs.record(statement.Choose)
+	var key *pb.KeyReport
+	if names := request.GetKeyColumns(); len(names) > 0 {
+		if key, err = plan.requireKey(running, link.Warehouse, statement, outputs, names); err != nil {
+			return nil, withGrants(ctx, err, link, plan.query.Tables())
+		}
+	}
 	result, err := link.Warehouse.Query(running, statement)
 	if err != nil {
 		return nil, withGrants(ctx, err, link, plan.query.Tables())
 	}
 	plan.compareOutputs(outputs.get())
+	if rows, isDeclared := result.DeclaredRows(); isDeclared {
+		err = expected.judge(rows, plan.findings)
+	}
+	if err != nil {
+		return nil, errors.Join(err, result.Close())
+	}
 	made, err := s.describe(ctx, plan, result, request)
 	if err != nil {
 		return nil, errors.Join(err, result.Close())
 	}
+	made.Resource.Key = key
 	if kept, ok := result.(warehouse.Kept); ok {
 		defer cancel(nil)
-		return s.createKept(ctx, made, kept, link)
+		return s.createKept(ctx, made, kept, link, expected)
 	}
-	return s.createSpooled(ctx, made, result, &run{service: s, link: link, ctx: running, cancel: cancel, changed: make(chan struct{})})
+	return s.createSpooled(ctx, made, result, &run{
+		service: s, link: link, ctx: running, cancel: cancel, changed: make(chan struct{}), expected: expected, findings: plan.findings,
+	})
+}
+
+// reachedLimit returns the cause of a context that has reached the maximum time of the warehouse, and otherwise the error.
+func reachedLimit(running context.Context, err error) error {
+	var reached *errmap.Error
+	if errors.As(context.Cause(running), &reached) && reached.Reason == pb.ErrorReason_ERROR_REASON_COST_LIMIT_EXCEEDED {
+		return reached
+	}
+	return err
 }
 
 // newSession is a session that is being made.
@@ -185,7 +218,7 @@ func (s *Service) putSession(ctx context.Context, made *newSession) (err error) 
 
 // createKept makes a session of a result that the warehouse keeps. It takes over the
 // link and closes the result.
-func (s *Service) createKept(ctx context.Context, made *newSession, result warehouse.Kept, link *connections.Link) (_ *pb.ReadSession, err error) {
+func (s *Service) createKept(ctx context.Context, made *newSession, result warehouse.Kept, link *connections.Link, expected *rowExpectation) (_ *pb.ReadSession, err error) {
 	var parts warehouse.Parts
 	if made.found.Kept, parts, err = result.Keep(); err != nil {
 		return nil, errors.Join(err, result.Close())
@@ -196,6 +229,7 @@ func (s *Service) createKept(ctx context.Context, made *newSession, result wareh
 	if err := s.putSession(ctx, made); err != nil {
 		return nil, errors.Join(err, parts.Close())
 	}
+	s.recordRead(ctx, expected, made.Resource.GetRowCount(), made.Resource.GetEstimatedByteCount())
 	s.giveBack(made.name.String(), s.put(made.name.String(), link, parts))
 	return made.Resource, nil
 }
@@ -420,5 +454,5 @@ func (s *Service) Sweep(ctx context.Context, now time.Time) error {
 	if s.spool != nil {
 		err = s.spool.Sweep(ctx, func(ctx context.Context, id string) (bool, error) { return s.store.SessionLives(ctx, id, now) })
 	}
-	return errors.Join(err, s.store.ForgetSessions(ctx, now.Add(-remembrance)))
+	return errors.Join(err, s.store.ForgetSessions(ctx, now.Add(-remembrance)), s.store.DeleteReads(ctx, now.Add(-readRetention)))
 }
