@@ -234,9 +234,8 @@ func withGrants(ctx context.Context, err error, link *connections.Link, tables [
 	if !errors.As(err, &refused) || refused.Kind != warehouse.KindPermission {
 		return err
 	}
-	plain := func(s string) string { return strings.ReplaceAll(s, `"`, "") }
 	for _, parts := range tables {
-		if plain(strings.Join(parts, ".")) != plain(refused.Object) {
+		if plainName(strings.Join(parts, ".")) != plainName(refused.Object) {
 			continue
 		}
 		needed := grants(ctx, link, parts)
