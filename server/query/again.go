@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
+	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/connections"
 	"github.com/sigmasource/sigmasource/sigmaclient/sigmasql"
 	"github.com/sigmasource/sigmasource/warehouse"
@@ -16,10 +18,13 @@ func (s *Service) prepareAgain(ctx context.Context, failed error, link *connecti
 	if !isTableMissing(failed, p.query) {
 		return nil
 	}
+	asking := time.Now()
 	again, err := s.prepare(ctx, link, p.name, asked, nil)
 	if err != nil || again.query.Hash() == p.query.Hash() {
 		return nil
 	}
+	again.findings.Info(pb.FindingCode_FINDING_CODE_SQL_CHANGED,
+		"A table of Sigma's SQL was missing in the warehouse, so Sigma was asked again, at %s. The rows are those of the new SQL.", asking.UTC().Format(time.RFC3339))
 	return again
 }
 
