@@ -465,3 +465,17 @@ func TestTheMomentOfTheQuestionIsTold(t *testing.T) {
 		t.Errorf("in a zone: %q", text)
 	}
 }
+
+// Trap 13: hidden columns.
+func TestColumnsThatFormulasNameAndSigmaDoesNotListAreHidden(t *testing.T) {
+	const sql = `select ID "Id", A "Net", B "Tax", C "Gross" from SHOP.A.T limit 1000`
+	m := model.Assess(element(sql, "Id=[T/ID]", "Net=[Gross] - [T/Tax]"), model.Options{})
+	_, findings, _ := m.CatalogState()
+	facts := map[pb.FindingCode]string{}
+	for _, f := range findings {
+		facts[f.GetCode()] = f.GetMetadata()["columns"]
+	}
+	if facts[pb.FindingCode_FINDING_CODE_HIDDEN_COLUMN] != `"Gross"` || facts[pb.FindingCode_FINDING_CODE_COLUMN_UNLISTED] != `"Tax"` {
+		t.Errorf("the findings are %v", findings)
+	}
+}

@@ -18,7 +18,8 @@ type Traits struct {
 	NamesOwner bool
 	// KeepsNoRows is set where a filter is never true: where false, or a comparison with null.
 	KeepsNoRows bool
-	// Unqualified are the tables whose names have fewer than three parts, in the form of [Query.Tables].
+	// Unqualified are the tables whose names have fewer than three parts, in the form of [Query.Tables]. DUAL is none of them: it is
+	// the same table in every schema.
 	Unqualified [][]string
 	// ContextFunctions are the functions whose values depend on the session, in lower case, each once.
 	ContextFunctions []string
@@ -39,12 +40,15 @@ func (q *Query) Traits() Traits {
 	t := q.traits
 	t.ZoneOffsets, t.ContextFunctions, t.UnstableFunctions = slices.Clone(t.ZoneOffsets), slices.Clone(t.ContextFunctions), slices.Clone(t.UnstableFunctions)
 	for _, table := range q.tables {
-		if len(table) < qualifiedParts {
+		if len(table) < qualifiedParts && !(len(table) == 1 && strings.EqualFold(table[0], "dual")) {
 			t.Unqualified = append(t.Unqualified, slices.Clone(table))
 		}
 	}
 	return t
 }
+
+// ZoneOffsets returns [Traits.ZoneOffsets].
+func (q *Query) ZoneOffsets() []ZoneOffset { return slices.Clone(q.traits.ZoneOffsets) }
 
 // qualifiedParts are the parts of a name that no session resolves: database, schema and table.
 const qualifiedParts = 3
@@ -164,6 +168,8 @@ func (p *parser) noteLiteral(f *frame, content string) {
 	switch {
 	case f.call.fn == fnDayFirst && f.prev.Kind == endOfText, f.call.fn == fnDayLast && p.nxt.c == ')':
 		p.noted.weeks = p.noted.weeks || isWeekPart(content)
+	case f.call.fn == fnLocal && f.prev.c == ',': // a format
+		p.noted.zone = p.noted.zone || !strings.Contains(strings.ToUpper(content), "TZ") && !strings.EqualFold(content, "auto")
 	case content == "*":
 		if (f.call.fn == fnChoice && f.prev.c == ',' || p.isWord(f.prev, "then") || p.isWord(f.prev, "else")) && !covered(p.custom, p.cur.Start) {
 			p.mark(f, markStar)

@@ -46,6 +46,9 @@ func TestTheTextShowsWhetherTheZoneMatters(t *testing.T) {
 		{name: "cast instant", text: `select '2026-04-01T00:00:00Z'::timestamp_ltz "At" from T`},
 		{name: "cast constant without a zone", want: true, text: `select '2026-04-01T00:00:00'::timestamp_ltz "At" from T`},
 		{name: "converted constant without a zone", want: true, text: `select A "A" from T where AT < to_timestamp_ltz('2026-04-01')`},
+		{name: "converted column without a zone", want: true, text: `select to_timestamp_ltz(C, 'YYYY-MM-DD') "At" from T`},
+		{name: "converted column with a zone", text: `select to_timestamp_ltz(C, 'YYYY-MM-DD TZH:TZM') "At" from T`},
+		{name: "converted seconds", text: `select to_timestamp_ltz(C) "At" from T`},
 		{name: "cast of a date", want: true, text: `select to_date('2026-04-01')::timestamp_ltz "At" from T`},
 		{name: "today", want: true, text: `select A "A" from (select *, current_date D from SHOP.A.T) Q`, custom: `select *, current_date D from SHOP.A.T`},
 		{name: "called today", want: true, text: `select A "A" from T where D < Current_Date()`},
@@ -252,6 +255,7 @@ func TestNamesThatTheSessionResolvesAreFound(t *testing.T) {
 		{`select * from orders`, "ORDERS"},
 		{`select * from SALES."orders" o, SHOP.SALES.T`, "SALES.orders"},
 		{`with orders as (select * from SHOP.A.T) select * from orders`, ""},
+		{`select 1 from dual, SHOP.DUAL`, "SHOP.DUAL"},
 		{`with orders as (select * from orders2) select * from orders o join orders p on o.a = p.a`, "ORDERS2"},
 		{`select * from SHOP..T, SHOP.A.U, table(generator(rowcount => 3)), lateral flatten(x) f, (values (1)) v`, ""},
 	} {
