@@ -57,8 +57,7 @@ const qualifiedParts = 3
 type traits struct {
 	addresses []span // string constants with an at sign
 	literals  []zoneLiteral
-	marks     []mark
-	marked    marks // all of them
+	marked    marks // of all items
 	windows   int   // open brackets with an order of rows
 	names     int   // names within them
 
@@ -68,9 +67,9 @@ type traits struct {
 	context, unstable                          []string
 }
 
-// mark is a property of an item of a select list.
-type mark struct {
-	itemKey
+// itemMarks are properties of an item of a select list.
+type itemMarks struct {
+	item  int32
 	marks marks
 }
 
@@ -127,8 +126,8 @@ func (p *parser) mark(f *frame, m marks) bool {
 	if !f.isInItem() {
 		return false
 	}
-	operand := p.scopes[f.scope].lastOperand
-	p.noted.marks = append(p.noted.marks, mark{itemKey{operand, len(p.operands[operand].items)}, m})
+	operand := &p.operands[p.scopes[f.scope].lastOperand]
+	operand.marks = append(operand.marks, itemMarks{int32(len(operand.items)), m})
 	p.noted.marked |= m
 	return true
 }
