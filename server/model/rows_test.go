@@ -257,6 +257,10 @@ func TestRestrictedColumnsAreTreatedLikeBrokenOnes(t *testing.T) {
 		if err := read.RequireUnbroken([]string{"Id"}); err != nil {
 			t.Errorf("%s: the other column is refused: %v", test.name, err)
 		}
+		isLeftOut := slices.ContainsFunc(read.Findings.All(), func(f *pb.Finding) bool { return f.GetCode() == pb.FindingCode_FINDING_CODE_COLUMN_LEFT_OUT })
+		if isLeftOut != isBroken {
+			t.Errorf("%s: findings of a read of the other column: %v", test.name, read.Findings.All())
+		}
 		if err := read.RequireUnbroken(nil); (err != nil) != isBroken {
 			t.Errorf("%s: the whole ends with %v", test.name, err)
 		}
