@@ -117,7 +117,7 @@ func TestPinnedParameters(t *testing.T) {
 		if parameter.why == "" {
 			t.Errorf("nothing says why %s is %s", parameter.name, parameter.pinned)
 		}
-		if parameter.pinned == inherited {
+		if !parameter.isSet() {
 			continue
 		}
 		t.Run(parameter.name, func(t *testing.T) {
@@ -174,7 +174,7 @@ func observed(t *testing.T, s *snowflaketest.Server, observe func(*testing.T, *W
 		if err := w.db.Close(); err != nil {
 			t.Fatal(err)
 		}
-		w.db = sql.OpenDB(connector{driverConfig})
+		w.db = sql.OpenDB(connector{config: driverConfig})
 	}
 	return observe(t, w, s)
 }
@@ -252,7 +252,7 @@ func TestALoginSetsNoOtherParameter(t *testing.T) {
 	}
 	want := map[string]string{"CLIENT_VALIDATE_DEFAULT_PARAMETERS": "true"} // by the driver: a missing database is an error
 	for _, parameter := range sessionParameters {
-		if parameter.pinned != inherited {
+		if parameter.isSet() {
 			want[parameter.name] = parameter.pinned
 		}
 	}
