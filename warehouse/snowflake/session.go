@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -160,9 +161,12 @@ func (w *Warehouse) LastAltered(ctx context.Context, tables [][]string) ([]time.
 			return nil, err
 		}
 		for _, row := range found {
-			var seconds int64
-			if _, err := fmt.Sscan(row[2], &seconds); err != nil {
-				continue // LAST_ALTERED may be NULL
+			if row[2] == "" { // NULL
+				continue
+			}
+			seconds, err := strconv.ParseInt(row[2], 10, 64)
+			if err != nil {
+				return nil, fmt.Errorf("snowflake: read LAST_ALTERED: %w", err)
 			}
 			for _, i := range databases[database] {
 				if tables[i][1] == row[0] && tables[i][2] == row[1] {
@@ -179,8 +183,12 @@ func (w *Warehouse) Policies(ctx context.Context, table []string) ([]warehouse.P
 	if len(table) != 3 {
 		return nil, fmt.Errorf("snowflake: the name of a table has %d parts instead of 3", len(table))
 	}
+	domain, err := w.policyDomain(ctx, table)
+	if domain == "" || err != nil {
+		return nil, err
+	}
 	found, err := w.rows(ctx, "SELECT POLICY_KIND, POLICY_DB, POLICY_SCHEMA, POLICY_NAME, REF_COLUMN_NAME FROM TABLE("+
-		quoteName(table[0], "INFORMATION_SCHEMA", "POLICY_REFERENCES")+"(REF_ENTITY_NAME => "+quoteText(quoteName(table...))+", REF_ENTITY_DOMAIN => 'table'))")
+		quoteName(table[0], "INFORMATION_SCHEMA", "POLICY_REFERENCES")+"(REF_ENTITY_NAME => "+quoteText(quoteName(table...))+", REF_ENTITY_DOMAIN => "+quoteText(domain)+"))")
 	if err != nil {
 		return nil, err
 	}
@@ -195,6 +203,20 @@ func (w *Warehouse) Policies(ctx context.Context, table []string) ([]warehouse.P
 		policies = append(policies, warehouse.Policy{Kind: row[0], Name: quoteName(path...), Column: row[4]})
 	}
 	return policies, nil
+}
+
+// policyDomain returns what POLICY_REFERENCES calls the kind of a table: table or view.
+// It is empty where the role does not see the table.
+func (w *Warehouse) policyDomain(ctx context.Context, table []string) (string, error) {
+	found, err := w.rows(ctx, "SELECT TABLE_TYPE FROM "+quoteName(table[0], "INFORMATION_SCHEMA", "TABLES")+
+		" WHERE TABLE_SCHEMA = "+quoteText(table[1])+" AND TABLE_NAME = "+quoteText(table[2]))
+	switch {
+	case err != nil || len(found) == 0:
+		return "", err
+	case strings.Contains(found[0][0], "VIEW"): // VIEW, MATERIALIZED VIEW
+		return "view", nil
+	}
+	return "table", nil
 }
 
 // rows returns the rows of a small query as text, a NULL as empty text.
