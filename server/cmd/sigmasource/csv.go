@@ -13,13 +13,14 @@ import (
 	"unicode/utf8"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/warehouse/zone"
 )
 
 // csvHelp describes the output of csvSink to its readers.
 const csvHelp = `CSV (RFC 4180, lines end with LF) has a line of column names first. A null is an empty field without quotes, an
 empty text is "". A single column would make of a null a blank line, which readers skip: there a null is \N without
 quotes, and the text \N is in quotes. --null writes another text for nulls, for readers that do not tell quoted
-fields from others.`
+fields from others. ` + instantHelp
 
 // singleColumnNull is a null in the only column of a CSV output, by default.
 const singleColumnNull = `\N`
@@ -30,6 +31,8 @@ type csvSink struct {
 	w    io.Writer
 	null string // empty: the default
 	line bytes.Buffer
+
+	zones zones
 }
 
 // checkNull returns an error unless a text can stand for nulls without quotes.
@@ -43,7 +46,10 @@ func checkNull(null string) error {
 	return nil
 }
 
-func (s *csvSink) columns(columns []*pb.SchemaColumn) error {
+func (s *csvSink) columns(columns []*pb.SchemaColumn) (err error) {
+	if s.zones, err = zonesOf(columns); err != nil {
+		return err
+	}
 	if len(columns) == 1 && s.null == "" {
 		s.null = singleColumnNull
 	}
@@ -62,7 +68,7 @@ func (s *csvSink) row(values []*pb.Value) error {
 		if _, null := value.GetKind().(*pb.Value_NullValue); null {
 			s.line.WriteString(s.null)
 		} else {
-			s.field(plainText(value))
+			s.field(plainText(value, s.zones[i]))
 		}
 	}
 	return s.endLine()
@@ -103,8 +109,9 @@ func needsQuotes(text string) bool {
 		strings.HasPrefix(text, byteOrderMark) || text == `\.`
 }
 
-// plainText is a value as text without loss. A null is no value.
-func plainText(value *pb.Value) string {
+// plainText is a value of a column of a time zone as text without loss. A null is no
+// value.
+func plainText(value *pb.Value, in *time.Location) string {
 	switch v := value.GetKind().(type) {
 	case *pb.Value_BoolValue:
 		return strconv.FormatBool(v.BoolValue)
@@ -125,7 +132,7 @@ func plainText(value *pb.Value) string {
 	case *pb.Value_DatetimeValue:
 		return v.DatetimeValue
 	case *pb.Value_TimestampValue:
-		return v.TimestampValue.AsTime().Format(time.RFC3339Nano)
+		return zone.Format(v.TimestampValue.AsTime().In(in))
 	case *pb.Value_JsonValue:
 		return v.JsonValue
 	}

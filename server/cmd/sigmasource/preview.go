@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/warehouse/zone"
 )
 
 func newPreviewCommand() *cobra.Command {
@@ -117,11 +118,15 @@ func readPreview(ctx context.Context, conn *grpc.ClientConn, request *pb.Preview
 // known.
 type tableSink struct {
 	w      io.Writer
+	zones  zones
 	header table.Row
 	rows   []table.Row
 }
 
-func (s *tableSink) columns(columns []*pb.SchemaColumn) error {
+func (s *tableSink) columns(columns []*pb.SchemaColumn) (err error) {
+	if s.zones, err = zonesOf(columns); err != nil {
+		return err
+	}
 	for _, name := range uniqueNames(columns) {
 		s.header = append(s.header, oneLine(name))
 	}
@@ -131,7 +136,7 @@ func (s *tableSink) columns(columns []*pb.SchemaColumn) error {
 func (s *tableSink) row(values []*pb.Value) error {
 	row := make(table.Row, len(values))
 	for i, value := range values {
-		row[i] = cellText(value)
+		row[i] = cellText(value, s.zones[i])
 	}
 	s.rows = append(s.rows, row)
 	return nil
@@ -142,8 +147,28 @@ func (s *tableSink) end() error {
 	return nil
 }
 
-// cellText is a value on one line of a table, shortened to what fits.
-func cellText(value *pb.Value) string {
+// zones are the time zones of columns.
+type zones []*time.Location
+
+// zonesOf returns the time zones of columns, which is UTC where they name none.
+func zonesOf(columns []*pb.SchemaColumn) (zones, error) {
+	of := make(zones, len(columns))
+	for i, column := range columns {
+		of[i] = time.UTC
+		if column.GetTimeZone() == "" {
+			continue
+		}
+		var err error
+		if of[i], err = zone.Load(column.GetTimeZone()); err != nil {
+			return nil, fmt.Errorf("column %q: %w", column.GetName(), err)
+		}
+	}
+	return of, nil
+}
+
+// cellText is a value of a column of a time zone on one line of a table, shortened to
+// what fits.
+func cellText(value *pb.Value, in *time.Location) string {
 	const most = 60
 	var text string
 	switch v := value.GetKind().(type) {
@@ -154,9 +179,9 @@ func cellText(value *pb.Value) string {
 	case *pb.Value_BytesValue:
 		text = "0x" + fmt.Sprintf("%x", v.BytesValue)
 	case *pb.Value_TimestampValue:
-		text = v.TimestampValue.AsTime().Format(time.RFC3339Nano)
+		text = zone.Format(v.TimestampValue.AsTime().In(in))
 	default:
-		text = string(jsonText(value))
+		text = string(jsonText(value, in))
 		text = strings.Trim(text, `"`)
 		if j, ok := v.(*pb.Value_JsonValue); ok {
 			text = j.JsonValue
@@ -209,15 +234,23 @@ func uniqueNames(columns []*pb.SchemaColumn) []string {
 const jsonHelp = `JSON lines have one object for each row, its keys in the order of the columns. Of columns of the same name the
 second has the key "NAME (2)", the third "NAME (3)". Integers and floating-point numbers are JSON numbers with all
 their digits, also beyond 2^53; decimals are texts; NaN and the infinities are the texts "NaN", "+Inf" and "-Inf";
-bytes are base64; what the warehouse has as JSON is JSON.`
+bytes are base64; what the warehouse has as JSON is JSON. ` + instantHelp
+
+// instantHelp describes how instants are written.
+const instantHelp = `Instants have the offset of their column's time zone, such as
+2026-03-01T00:00:00+01:00.`
 
 // jsonSink prints one object a line, its keys in the columns' order.
 type jsonSink struct {
-	w    io.Writer
-	keys [][]byte
+	w     io.Writer
+	zones zones
+	keys  [][]byte
 }
 
-func (s *jsonSink) columns(columns []*pb.SchemaColumn) error {
+func (s *jsonSink) columns(columns []*pb.SchemaColumn) (err error) {
+	if s.zones, err = zonesOf(columns); err != nil {
+		return err
+	}
 	for _, name := range uniqueNames(columns) {
 		s.keys = append(s.keys, quote(name))
 	}
@@ -233,7 +266,7 @@ func (s *jsonSink) row(values []*pb.Value) error {
 		}
 		line.Write(s.keys[i])
 		line.WriteByte(':')
-		line.Write(jsonText(value))
+		line.Write(jsonText(value, s.zones[i]))
 	}
 	line.WriteString("}\n")
 	_, err := s.w.Write(line.Bytes())
@@ -242,9 +275,9 @@ func (s *jsonSink) row(values []*pb.Value) error {
 
 func (s *jsonSink) end() error { return nil }
 
-// jsonText is a value as JSON without loss: integers as numbers with all their
-// digits, decimals as text.
-func jsonText(value *pb.Value) []byte {
+// jsonText is a value of a column of a time zone as JSON without loss: integers as
+// numbers with all their digits, decimals as text.
+func jsonText(value *pb.Value, in *time.Location) []byte {
 	switch v := value.GetKind().(type) {
 	case *pb.Value_BoolValue:
 		return strconv.AppendBool(nil, v.BoolValue)
@@ -268,7 +301,7 @@ func jsonText(value *pb.Value) []byte {
 	case *pb.Value_DatetimeValue:
 		return quote(v.DatetimeValue)
 	case *pb.Value_TimestampValue:
-		return quote(v.TimestampValue.AsTime().Format(time.RFC3339Nano))
+		return quote(zone.Format(v.TimestampValue.AsTime().In(in)))
 	case *pb.Value_JsonValue:
 		var compact bytes.Buffer // without line breaks, which would end the record
 		if err := json.Compact(&compact, []byte(v.JsonValue)); err != nil {
