@@ -223,7 +223,7 @@ var rewrites = map[string]func(a []string) string{
 	// A merge patch drops the pairs whose value is NULL, as OBJECT_CONSTRUCT does.
 	"OBJECT_CONSTRUCT":           func(a []string) string { return "json_merge_patch('{}', " + call("json_object", a) + ")" },
 	"OBJECT_CONSTRUCT_KEEP_NULL": renamed("json_object"),
-	"TO_DATE":                    castTo("DATE"),
+	"TO_DATE":                    toDate,
 	"DATE":                       castTo("DATE"),
 	"TRY_TO_DATE":                tryCastTo("DATE"),
 	"TO_TIME":                    castTo("TIME"),
@@ -315,6 +315,14 @@ func regexpReplace(a []string) string {
 		a = append(a, "''")
 	}
 	return call("regexp_replace", append(a, "'g'"))
+}
+
+// toDate casts, or reads text by a format.
+func toDate(a []string) string {
+	if len(a) == 2 && strings.HasPrefix(a[1], "'") {
+		return "CAST(strptime(" + a[0] + ", " + timeFormat.Replace(a[1]) + ") AS DATE)"
+	}
+	return castTo("DATE")(a)
 }
 
 // toTimestamp casts text and dates; a number is seconds since 1970.
