@@ -202,7 +202,7 @@ func printModelCheck(w io.Writer, answer *pb.CheckModelResponse) {
 		for _, duplicate := range key.GetDuplicates() {
 			var values []string
 			for _, value := range duplicate.GetValues() {
-				values = append(values, cellText(value))
+				values = append(values, cellText(value, time.UTC))
 			}
 			fmt.Fprintf(w, "  %s stands in %d rows\n", strings.Join(values, ", "), duplicate.GetRowCount())
 		}
