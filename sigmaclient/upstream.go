@@ -1,0 +1,174 @@
+package sigmaclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// Upstream is what Sigma shows of the elements that an element builds on.
+type Upstream struct {
+	Formulas []string // of their columns; a formula can occur more than once
+	Controls []string // the names of the controls of their data models
+	// Err is why some of it is not known, or nil.
+	Err error
+}
+
+var errTooMuchUpstream = &Error{Kind: KindProtocol, Call: "lineage", Err: errors.New("the element builds on more elements than are read")}
+
+// FindUpstream returns the formulas and controls of what an element builds on. The
+// columns of other elements of its own document are those that own returns; it is
+// called only if there are such elements. A refusal of Sigma's, or an outage, is part
+// of the result: FindUpstream fails only if the context ends.
+func (f *ConnectionFinder) FindUpstream(ctx context.Context, of Provenance, own func(context.Context) ([]Column, error)) (Upstream, error) {
+	var found Upstream
+	fail := func(err error) {
+		if found.Err == nil && err != nil {
+			found.Err = fmt.Errorf("list the columns that an element builds on: %w", err)
+		}
+	}
+	if of.CustomSQLRefusal != nil { // of the lineage of a data model
+		fail(of.CustomSQLRefusal)
+	}
+	if of.UpstreamTruncated || of.Status == DataModelTooDeep {
+		fail(errTooMuchUpstream)
+	}
+	wanted := map[string][]string{} // ids of elements by that of their data model
+	for _, element := range of.Upstream {
+		wanted[element.DataModelID] = append(wanted[element.DataModelID], element.ElementID)
+	}
+	add := func(columns []Column, elements []string) {
+		isAny := slices.Contains(elements, "")
+		for _, column := range columns {
+			if isAny || slices.Contains(elements, column.ElementID) {
+				found.Formulas = append(found.Formulas, column.Formula)
+			}
+		}
+	}
+	for i, element := range of.Upstream { // sorted by data model
+		id := element.DataModelID
+		if i > 0 && of.Upstream[i-1].DataModelID == id {
+			continue
+		}
+		if id == "" {
+			columns, err := own(ctx)
+			fail(err)
+			add(columns, wanted[id])
+			continue
+		}
+		contents, err := f.contentsOf(ctx, id)
+		if err != nil {
+			return Upstream{}, err
+		}
+		fail(contents.columns.problem("columns"))
+		fail(contents.elements.problem("elements"))
+		add(contents.columns.entries, wanted[id])
+		found.Controls = append(found.Controls, ControlNames(contents.elements.entries)...)
+	}
+	return found, ctx.Err()
+}
+
+// Columns lists the columns of all elements of a document. Those of a data model's
+// newest version are asked for once, however many documents build on it.
+func (f *ConnectionFinder) Columns(ctx context.Context, d Document) ([]Column, error) {
+	if !d.dataModel || d.tag != "" {
+		return d.Columns(ctx)
+	}
+	contents, err := f.contentsOf(ctx, d.id)
+	if err != nil {
+		return nil, err
+	}
+	return contents.columns.replay(ctx)
+}
+
+// Elements lists the elements of a document. Those of a data model's newest version
+// are asked for once.
+func (f *ConnectionFinder) Elements(ctx context.Context, d Document) ([]Element, error) {
+	if !d.dataModel || d.tag != "" {
+		return d.Elements(ctx)
+	}
+	contents, err := f.contentsOf(ctx, d.id)
+	if err != nil {
+		return nil, err
+	}
+	return contents.elements.replay(ctx)
+}
+
+// keptList is a list as Sigma sent it.
+type keptList[T any] struct {
+	entries []T
+	err     error
+	gaps    IncompleteLists
+}
+
+// replay returns the list as if Sigma sent it now. The caller gets a list of its own.
+func (l *keptList[T]) replay(ctx context.Context) ([]T, error) {
+	incompleteListsOf(ctx).addAll(&l.gaps)
+	return slices.Clone(l.entries), l.err
+}
+
+// problem returns why the list does not have all entries, or nil.
+func (l *keptList[T]) problem(call string) error {
+	if l.err == nil && l.gaps.Count() > 0 {
+		return &Error{Kind: KindProtocol, Call: call, Err: errors.New("the list has fewer entries than Sigma declares")}
+	}
+	return l.err
+}
+
+// modelContents are the columns and elements of a data model. Once ready is closed,
+// they are not changed any more.
+type modelContents struct {
+	ready    chan struct{}
+	columns  keptList[Column]
+	elements keptList[Element]
+	isCut    bool // the context of the calls ended, so that they are made again
+}
+
+// contentsOf asks for the contents of a data model, or waits for a call that does so
+// already. It fails only if the context ends.
+func (f *ConnectionFinder) contentsOf(ctx context.Context, id string) (*modelContents, error) {
+	key := canonicalID(id)
+	f.mu.Lock()
+	contents := f.contents[key]
+	isNew := contents == nil
+	if isNew {
+		contents = &modelContents{ready: make(chan struct{})}
+		f.contents[key] = contents
+	}
+	f.mu.Unlock()
+	if isNew {
+		f.askContents(ctx, contents, id)
+		if contents.isCut = ctx.Err() != nil; contents.isCut {
+			f.mu.Lock()
+			delete(f.contents, key)
+			f.mu.Unlock()
+		}
+		close(contents.ready)
+	}
+	select {
+	case <-contents.ready:
+	case <-ctx.Done():
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case contents.isCut:
+		return f.contentsOf(ctx, id)
+	}
+	return contents, nil
+}
+
+func (f *ConnectionFinder) askContents(ctx context.Context, contents *modelContents, id string) {
+	var asked sync.WaitGroup
+	asked.Go(func() {
+		list := &contents.columns
+		list.entries, list.err = f.client.DataModelColumns(WithIncompleteLists(ctx, &list.gaps), id)
+	})
+	asked.Go(func() {
+		list := &contents.elements
+		list.entries, list.err = f.client.DataModelElements(WithIncompleteLists(ctx, &list.gaps), id)
+	})
+	asked.Wait()
+}
