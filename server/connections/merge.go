@@ -66,6 +66,9 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 	paths := request.GetUpdateMask().GetPaths()
 	if len(paths) == 0 {
 		paths = setFields(sent)
+		if sent.GetSigma() != nil && sent.GetSigma().GetTimeZone() == "" { // a field that is not set stays
+			sent.Sigma.TimeZone = current.GetSigma().GetTimeZone()
+		}
 	}
 	for i, path := range paths {
 		switch {
@@ -75,6 +78,14 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 			updated.VersionTag = sent.GetVersionTag()
 		case path == "refuse_findings":
 			updated.RefuseFindings = sent.GetRefuseFindings()
+		case path == "allow_time_zone_mismatch":
+			updated.AllowTimeZoneMismatch = sent.GetAllowTimeZoneMismatch()
+		case path == "allow_empty":
+			updated.AllowEmpty = sent.GetAllowEmpty()
+		case path == "shrunk_ratio":
+			updated.ShrunkRatio = sent.ShrunkRatio
+		case path == "bookmark_ids":
+			updated.BookmarkIds = sent.GetBookmarkIds()
 		case path == "scan_schedule":
 			updated.ScanSchedule = sent.GetScanSchedule()
 		case path == "sigma":
@@ -83,6 +94,8 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 			updated.Sigma.BaseUrl = sent.GetSigma().GetBaseUrl()
 		case path == "sigma.client_id":
 			updated.Sigma.ClientId = sent.GetSigma().GetClientId()
+		case path == "sigma.time_zone":
+			updated.Sigma.TimeZone = sent.GetSigma().GetTimeZone()
 		case path == "sigma.client_secret":
 			if sentSecrets.SigmaClientSecret == "" {
 				return nil, nil, errmap.InvalidField("connection.sigma.client_secret", "the mask names it and it is empty")
@@ -94,7 +107,7 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 			secrets.SnowflakePassword, secrets.SnowflakeToken = sentSecrets.SnowflakePassword, sentSecrets.SnowflakeToken
 		default:
 			return nil, nil, errmap.InvalidField("update_mask", fmt.Sprintf(
-				"path %d is no field that can be updated by itself; name display_name, version_tag, refuse_findings, scan_schedule, sigma, sigma.base_url, sigma.client_id, sigma.client_secret or warehouse", i+1))
+				"path %d is no field that can be updated by itself; name display_name, version_tag, refuse_findings, allow_time_zone_mismatch, allow_empty, shrunk_ratio, bookmark_ids, scan_schedule, sigma, sigma.base_url, sigma.client_id, sigma.client_secret, sigma.time_zone or warehouse", i+1))
 		}
 	}
 	keepSigmaSecret(current, currentSecrets, updated, &secrets, sentSecrets)
@@ -113,6 +126,18 @@ func setFields(sent *pb.Connection) []string {
 	}
 	if len(sent.GetRefuseFindings()) > 0 {
 		paths = append(paths, "refuse_findings")
+	}
+	if sent.GetAllowTimeZoneMismatch() {
+		paths = append(paths, "allow_time_zone_mismatch")
+	}
+	if sent.GetAllowEmpty() {
+		paths = append(paths, "allow_empty")
+	}
+	if sent.ShrunkRatio != nil {
+		paths = append(paths, "shrunk_ratio")
+	}
+	if len(sent.GetBookmarkIds()) > 0 {
+		paths = append(paths, "bookmark_ids")
 	}
 	if sent.GetScanSchedule() != nil {
 		paths = append(paths, "scan_schedule")

@@ -37,7 +37,10 @@ type Opener struct {
 	// ReadTimeout is for how long a download from a warehouse may stand still. 0
 	// leaves it to the adapter.
 	ReadTimeout time.Duration
-	Logger      *slog.Logger
+	// AllowTimeZoneMismatch lets all connections read although dates in Sigma's SQL
+	// contradict their time zone, as Connection.allow_time_zone_mismatch does for one.
+	AllowTimeZoneMismatch bool
+	Logger                *slog.Logger
 }
 
 // Open makes no call: it only checks the settings.
@@ -51,7 +54,10 @@ func (o *Opener) Open(connection *pb.Connection, secrets *store.Secrets) (*Link,
 	if err != nil {
 		return nil, hostError("connection.sigma.base_url", err)
 	}
-	link := &Link{Connection: connection, Sigma: client, whoami: &whoami{}, release: func() {}}
+	link := &Link{Connection: connection, Sigma: client, allowTimeZoneMismatch: o.AllowTimeZoneMismatch, whoami: &whoami{}, release: func() {}}
+	if link.timeZone, err = loadTimeZone(connection.GetSigma().GetTimeZone()); err != nil {
+		return nil, err
+	}
 	switch kind := connection.GetWarehouse().GetKind().(type) {
 	case *pb.Warehouse_Snowflake:
 		link.Dialect = sigmasql.Snowflake

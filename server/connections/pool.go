@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
@@ -20,6 +21,9 @@ type Link struct {
 	Sigma      *sigmaclient.Client
 	Warehouse  warehouse.Warehouse
 	Dialect    sigmasql.Dialect
+
+	timeZone              *time.Location // of the Sigma organization; nil where it is not set
+	allowTimeZoneMismatch bool           // the operator's setting for all connections
 
 	whoami  *whoami
 	release func()
