@@ -80,8 +80,8 @@ type Config struct {
 	// AllowTimeZoneMismatch turns the error TIME_ZONE_MISMATCH into a warning for all
 	// connections.
 	AllowTimeZoneMismatch bool
-	Logger      *slog.Logger // nil means slog.Default
-	Audit       *slog.Logger // nil means Logger
+	Logger                *slog.Logger // nil means slog.Default
+	Audit                 *slog.Logger // nil means Logger
 	// Now is the clock by which connections are due. Nil means the machine's.
 	Now func() time.Time
 }

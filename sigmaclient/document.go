@@ -1,6 +1,7 @@
 package sigmaclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -177,22 +178,30 @@ func (d Document) Sources(ctx context.Context) ([]Source, error) {
 }
 
 // Controls returns the names of the controls. Sigma has no list of those of a data
-// model, so they are found among its elements.
+// model, so they are found among its elements. So are those of a workbook whose list
+// Sigma refuses; the error is the refusal then.
 func (d Document) Controls(ctx context.Context) ([]string, error) {
-	if d.dataModel {
-		elements, err := d.Elements(ctx)
-		return ControlNames(elements), err
+	refusal := error(nil)
+	if !d.dataModel {
+		var controls []Control
+		id, err := d.listedID("controls")
+		if err == nil {
+			controls, err = d.client.Controls(ctx, id)
+		}
+		if err == nil {
+			return controlNames(controls), nil
+		}
+		refusal = err
 	}
-	id, err := d.listedID("controls")
-	if err != nil {
-		return nil, err
-	}
-	controls, err := d.client.Controls(ctx, id)
-	var names []string
+	elements, err := d.Elements(ctx)
+	return ControlNames(elements), cmp.Or(refusal, err)
+}
+
+func controlNames(controls []Control) (names []string) {
 	for _, control := range controls {
 		names = append(names, control.Name)
 	}
-	return names, err
+	return names
 }
 
 // ControlNames returns the names of the controls among the elements of a document.

@@ -27,7 +27,7 @@ type reading struct {
 	columnsErr error                           // a refusal
 	lineage    sigmaclient.DocumentLineage
 	controls   []string // names
-	// controlsErr is a refusal. The names are those of the elements then.
+	// controlsErr is a refusal. The names are those that the list of elements has then.
 	controlsErr error
 	earlier     map[string]*pb.Model // by name, as an earlier scan stored them; only if they are needed
 	// isSameVersion is set where the earlier models are of the version that is read.
@@ -126,10 +126,10 @@ func (s *scanner) askLineage(ctx context.Context, d document, r *reading) (err e
 	return nil
 }
 
-// askControls lists the controls. They only inform, so a refusal leaves those that the list of elements has.
+// askControls lists the controls.
 func (s *scanner) askControls(ctx context.Context, d document, r *reading) (err error) {
-	r.controls = sigmaclient.ControlNames(r.elements)
 	if d.described.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL {
+		r.controls = sigmaclient.ControlNames(r.elements)
 		return nil
 	}
 	gaps := &sigmaclient.IncompleteLists{}
@@ -139,9 +139,7 @@ func (s *scanner) askControls(ctx context.Context, d document, r *reading) (err 
 	}
 	r.short[callControls] = gaps.Count() > 0
 	s.addGaps(d.described.GetName(), gaps)
-	if r.controlsErr = err; err == nil {
-		r.controls = controls
-	}
+	r.controls, r.controlsErr = controls, err
 	return nil
 }
 
