@@ -1395,7 +1395,7 @@ func (x *Workbook) GetRefusedCalls() []*RefusedCall {
 // `problem.sigma_request_id`.
 type RefusedCall struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is asked for: `elements`, `columns`, `lineage` or `sources`.
+	// What is asked for: `elements`, `columns`, `lineage`, `sources` or `controls`.
 	Call string `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
 	// What Sigma answered last.
 	Problem *Problem `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`
