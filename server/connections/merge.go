@@ -65,10 +65,7 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 	updated, secrets := clone(current), *currentSecrets
 	paths := request.GetUpdateMask().GetPaths()
 	if len(paths) == 0 {
-		paths = setFields(sent)
-		if sent.GetSigma() != nil && sent.GetSigma().GetTimeZone() == "" { // a field that is not set stays
-			sent.Sigma.TimeZone = current.GetSigma().GetTimeZone()
-		}
+		paths = setFields(request.GetConnection())
 	}
 	for i, path := range paths {
 		switch {
@@ -78,6 +75,8 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 			updated.VersionTag = sent.GetVersionTag()
 		case path == "refuse_findings":
 			updated.RefuseFindings = sent.GetRefuseFindings()
+		case path == "scan_schedule":
+			updated.ScanSchedule = sent.GetScanSchedule()
 		case path == "allow_time_zone_mismatch":
 			updated.AllowTimeZoneMismatch = sent.GetAllowTimeZoneMismatch()
 		case path == "allow_empty":
@@ -86,8 +85,6 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 			updated.ShrunkRatio = sent.ShrunkRatio
 		case path == "bookmark_ids":
 			updated.BookmarkIds = sent.GetBookmarkIds()
-		case path == "scan_schedule":
-			updated.ScanSchedule = sent.GetScanSchedule()
 		case path == "sigma":
 			updated.Sigma, secrets.SigmaClientSecret = sent.GetSigma(), sentSecrets.SigmaClientSecret
 		case path == "sigma.base_url":
@@ -142,8 +139,13 @@ func setFields(sent *pb.Connection) []string {
 	if sent.GetScanSchedule() != nil {
 		paths = append(paths, "scan_schedule")
 	}
-	if sent.GetSigma() != nil {
-		paths = append(paths, "sigma")
+	for _, field := range []struct{ path, value string }{
+		{"sigma.base_url", sent.GetSigma().GetBaseUrl()}, {"sigma.client_id", sent.GetSigma().GetClientId()},
+		{"sigma.client_secret", sent.GetSigma().GetClientSecret()}, {"sigma.time_zone", sent.GetSigma().GetTimeZone()},
+	} {
+		if field.value != "" { // new credentials alone keep the time zone
+			paths = append(paths, field.path)
+		}
 	}
 	if sent.GetWarehouse() != nil {
 		paths = append(paths, "warehouse")

@@ -1,10 +1,7 @@
 package connections
 
 import (
-	"time"
-
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
-	"github.com/sigmasource/sigmasource/server/errmap"
 	"github.com/sigmasource/sigmasource/server/model"
 )
 
@@ -12,7 +9,7 @@ import (
 // and in reads. A read adds its own limit policy and its session.
 func (l *Link) ModelOptions() model.Options {
 	return model.Options{
-		Dialect: l.Dialect, TimeZone: l.timeZone, VersionTag: l.Connection.GetVersionTag(), Namespace: namespace(l.Connection.GetWarehouse()),
+		Dialect: l.Dialect, TimeZone: l.TimeZone, VersionTag: l.Connection.GetVersionTag(), Namespace: namespace(l.Connection.GetWarehouse()),
 		AllowTimeZoneMismatch: l.allowTimeZoneMismatch || l.Connection.GetAllowTimeZoneMismatch(),
 	}
 }
@@ -27,16 +24,4 @@ func namespace(w *pb.Warehouse) [2]string {
 		return [2]string{kind.Duckdb.GetDatabase(), "main"}
 	}
 	return [2]string{}
-}
-
-// loadTimeZone returns the zone of an IANA name, or nil for an empty name.
-func loadTimeZone(name string) (*time.Location, error) {
-	if name == "" {
-		return nil, nil
-	}
-	zone, err := time.LoadLocation(name)
-	if err != nil || name == "Local" {
-		return nil, errmap.InvalidField("connection.sigma.time_zone", "it is no time zone of the IANA database; name one such as America/New_York or UTC")
-	}
-	return zone, nil
 }

@@ -21,9 +21,12 @@ type Link struct {
 	Sigma      *sigmaclient.Client
 	Warehouse  warehouse.Warehouse
 	Dialect    sigmasql.Dialect
+	// TimeZone is the account time zone of the Sigma organization, in which the
+	// warehouse's sessions run, or nil where the connection has none. They then run
+	// in UTC.
+	TimeZone *time.Location
 
-	timeZone              *time.Location // of the Sigma organization; nil where it is not set
-	allowTimeZoneMismatch bool           // the operator's setting for all connections
+	allowTimeZoneMismatch bool // the operator's setting for all connections
 
 	whoami  *whoami
 	release func()

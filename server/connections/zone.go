@@ -43,7 +43,7 @@ func checkTimeZone(link *Link, stored []store.ZoneOffset) *pb.Check {
 		check.Facts = facts
 		return check
 	}
-	disagree := len(slices.DeleteFunc(offsets, func(o sigmasql.ZoneOffset) bool { return model.Agrees(link.timeZone, o) }))
+	disagree := len(slices.DeleteFunc(offsets, func(o sigmasql.ZoneOffset) bool { return model.Agrees(link.TimeZone, o) }))
 	if disagree == 0 {
 		return passed(kind, fmt.Sprintf("%d dates in Sigma's SQL agree with the time zone", len(stored)), facts)
 	}

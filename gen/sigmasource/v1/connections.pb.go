@@ -162,8 +162,10 @@ const (
 	// last scans have seen. Facts: `time_zone`, `candidates` (zones that agree with
 	// all dates, the most common first, separated by commas), `dates` (their count).
 	CheckKind_CHECK_KIND_SIGMA_TIME_ZONE CheckKind = 7
-	// Parameters and roles of the warehouse session. Facts: `role`,
-	// `secondary_roles`, and each session parameter whose value the user sets.
+	// Parameters and roles of the warehouse session. A warning where the warehouse's
+	// user has session parameters of its own that can change rows or values. Facts:
+	// `role`, `secondary_roles` (`ALL`, `NONE` or names), and the value of each such
+	// parameter under its name, such as `TIMESTAMP_TYPE_MAPPING`.
 	CheckKind_CHECK_KIND_WAREHOUSE_SESSION CheckKind = 8
 )
 

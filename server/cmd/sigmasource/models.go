@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
@@ -179,7 +180,7 @@ func printModelCheck(w io.Writer, answer *pb.CheckModelResponse) {
 		for _, duplicate := range key.GetDuplicates() {
 			var values []string
 			for _, value := range duplicate.GetValues() {
-				values = append(values, cellText(value))
+				values = append(values, cellText(value, time.UTC))
 			}
 			fmt.Fprintf(w, "  %s stands in %d rows\n", strings.Join(values, ", "), duplicate.GetRowCount())
 		}

@@ -15,6 +15,7 @@ import (
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	reading "github.com/sigmasource/sigmasource/server/client"
+	"github.com/sigmasource/sigmasource/server/rowtext"
 )
 
 func newReadCommand() *cobra.Command {
@@ -24,7 +25,7 @@ func newReadCommand() *cobra.Command {
 		Use:   "read MODEL",
 		Short: "Read all rows of a model",
 		Long: "Reads all rows of a model in a read session: as JSON lines, as CSV, or as an Arrow IPC stream. Fails if the rows\n" +
-			"are not proven to be complete. What was written until then is not the whole model.\n\n" + jsonHelp + "\n\n" + csvHelp,
+			"are not proven to be complete. What was written until then is not the whole model.\n\n" + rowtext.JSONHelp + "\n\n" + rowtext.CSVHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			codes, limits, err := policy.parse()
@@ -53,7 +54,7 @@ func newReadCommand() *cobra.Command {
 		if c.null != "" && c.output != "csv" {
 			return fmt.Errorf("--null: -o %s has nulls of its own; want -o csv", c.output)
 		}
-		return checkNull(c.null)
+		return rowtext.CheckNull(c.null)
 	}
 	return cmd
 }
@@ -93,11 +94,11 @@ func (c *client) read(ctx context.Context, conn *grpc.ClientConn, request *pb.Cr
 	return nil
 }
 
-func (c *client) rowSink(out io.Writer) rowSink {
+func (c *client) rowSink(out io.Writer) rowtext.Sink {
 	if c.output == "csv" {
-		return &csvSink{w: out, null: c.null}
+		return rowtext.NewCSV(out, c.null)
 	}
-	return &jsonSink{w: out}
+	return rowtext.NewJSON(out)
 }
 
 func copyArrow(ctx context.Context, conn *grpc.ClientConn, stream string, out io.Writer) (*pb.StreamStatistics, error) {
@@ -118,13 +119,13 @@ func copyArrow(ctx context.Context, conn *grpc.ClientConn, stream string, out io
 	return reader.Statistics(), w.Close()
 }
 
-func copyRows(ctx context.Context, conn *grpc.ClientConn, stream string, sink rowSink) (*pb.StreamStatistics, error) {
+func copyRows(ctx context.Context, conn *grpc.ClientConn, stream string, sink rowtext.Sink) (*pb.StreamStatistics, error) {
 	rows, err := reading.ReadRows(ctx, conn, stream, reading.Options{})
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	if err := sink.columns(rows.Columns().GetColumns()); err != nil {
+	if err := sink.Columns(rows.Columns().GetColumns()); err != nil {
 		return nil, err
 	}
 	row := make([]*pb.Value, len(rows.Columns().GetColumns()))
@@ -132,12 +133,12 @@ func copyRows(ctx context.Context, conn *grpc.ClientConn, stream string, sink ro
 		for i, value := range rows.Values() {
 			row[i] = value.Proto()
 		}
-		if err := sink.row(row); err != nil {
+		if err := sink.Row(row); err != nil {
 			return nil, err
 		}
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	return rows.Statistics(), sink.end()
+	return rows.Statistics(), sink.End()
 }
