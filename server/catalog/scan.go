@@ -49,6 +49,7 @@ type Store interface {
 	ZoneOffsets(ctx context.Context, connection string) ([]store.ZoneOffset, error)
 	PutZoneOffsets(ctx context.Context, connection string, offsets []store.ZoneOffset) error
 	RecentSchemas(ctx context.Context, model string) ([]*pb.Schema, error)
+	Reads(ctx context.Context, model string) ([]*pb.CompletedRead, error)
 }
 
 // readers is how many workbooks are read at once. Sigma's limiter decides how

@@ -39,6 +39,11 @@ func (f *Findings) Warn(code pb.FindingCode, format string, args ...any) {
 	f.add(code, pb.FindingSeverity_FINDING_SEVERITY_WARNING, nil, format, args...)
 }
 
+// WarnWith adds a finding that a user should look at, with facts for programs.
+func (f *Findings) WarnWith(code pb.FindingCode, facts map[string]string, format string, args ...any) {
+	f.add(code, pb.FindingSeverity_FINDING_SEVERITY_WARNING, facts, format, args...)
+}
+
 // WarnOf adds a finding that a user should look at, with the facts of the error that is its cause.
 func (f *Findings) WarnOf(code pb.FindingCode, cause error, format string, args ...any) {
 	f.add(code, pb.FindingSeverity_FINDING_SEVERITY_WARNING, sigmaFacts(cause), format, args...)

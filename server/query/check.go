@@ -45,7 +45,7 @@ func problemOf(ctx context.Context, err error, name resource.Model) *pb.Problem 
 	if ctx.Err() != nil {
 		return nil
 	}
-	problem := errmap.Problem(err, name.String())
+	problem := errmap.ProblemWithFacts(err, name.String())
 	switch problem.GetReason() {
 	case pb.ErrorReason_ERROR_REASON_CONNECTION_NOT_FOUND:
 		return nil
@@ -229,9 +229,8 @@ func withGrants(ctx context.Context, err error, link *connections.Link, tables [
 	if !errors.As(err, &refused) || refused.Kind != warehouse.KindPermission {
 		return err
 	}
-	plain := func(s string) string { return strings.ReplaceAll(s, `"`, "") }
 	for _, parts := range tables {
-		if plain(strings.Join(parts, ".")) != plain(refused.Object) {
+		if plainName(strings.Join(parts, ".")) != plainName(refused.Object) {
 			continue
 		}
 		needed := grants(ctx, link, parts)

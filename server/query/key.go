@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server/errmap"
 	"github.com/sigmasource/sigmasource/warehouse"
 )
 
@@ -28,7 +30,7 @@ func (p *plan) countKey(ctx context.Context, house warehouse.Warehouse, outputs,
 
 	report := &pb.KeyReport{}
 	counts := fmt.Sprintf(`select count(*) as "rows", count(case when %s then 1 end) as "present" from %s`, present, model)
-	err = p.each(ctx, house, counts, func(values []*pb.Value) error {
+	err = p.each(ctx, house, p.internal(counts), func(values []*pb.Value) error {
 		report.RowCount = values[0].GetInt64Value()
 		report.NullCount = report.GetRowCount() - values[1].GetInt64Value()
 		return nil
@@ -37,7 +39,7 @@ func (p *plan) countKey(ctx context.Context, house warehouse.Warehouse, outputs,
 		return nil, err
 	}
 	groups := fmt.Sprintf(`select %s, count(*) as "__rows" from %s where %s group by %s`, list, model, present, list)
-	err = p.each(ctx, house, `select count(*) as "keys" from (`+groups+`) as KEYS`, func(values []*pb.Value) error {
+	err = p.each(ctx, house, p.internal(`select count(*) as "keys" from (`+groups+`) as KEYS`), func(values []*pb.Value) error {
 		report.DistinctCount = values[0].GetInt64Value()
 		return nil
 	})
@@ -45,13 +47,35 @@ func (p *plan) countKey(ctx context.Context, house warehouse.Warehouse, outputs,
 		return report, err
 	}
 	duplicates := fmt.Sprintf(`%s having count(*) > 1 order by "__rows" desc, %s limit %d`, groups, list, maxDuplicates)
-	err = p.each(ctx, house, duplicates, func(values []*pb.Value) error {
+	err = p.each(ctx, house, p.internal(duplicates), func(values []*pb.Value) error {
 		report.Duplicates = append(report.Duplicates, &pb.DuplicateKey{
 			Values: values[:len(key)], RowCount: values[len(key)].GetInt64Value(),
 		})
 		return nil
 	})
 	return report, err
+}
+
+// requireKey counts the values of a key before any row is read. It fails with KEY_NOT_UNIQUE where a key occurs in several
+// rows or is null.
+func (p *plan) requireKey(ctx context.Context, house warehouse.Warehouse, statement warehouse.Statement, outputs *recordedNames, names []string) (*pb.KeyReport, error) {
+	if _, err := house.Describe(ctx, statement); err != nil {
+		return nil, err
+	}
+	key, err := p.countKey(ctx, house, outputs.get(), names)
+	if err != nil || key.GetDistinctCount() == key.GetRowCount() {
+		return key, err
+	}
+	return nil, &errmap.Error{
+		Reason: pb.ErrorReason_ERROR_REASON_KEY_NOT_UNIQUE, Resource: p.name.String(),
+		Message: fmt.Sprintf("the key has %d values for %d rows, and %d rows have a null in it; choose another key, or group the element in Sigma by it",
+			key.GetDistinctCount(), key.GetRowCount(), key.GetNullCount()),
+		Metadata: map[string]string{
+			"row_count":      strconv.FormatInt(key.GetRowCount(), 10),
+			"distinct_count": strconv.FormatInt(key.GetDistinctCount(), 10),
+			"null_count":     strconv.FormatInt(key.GetNullCount(), 10),
+		},
+	}
 }
 
 // keyColumns are the key's columns as quoted identifiers. outputs are the names
@@ -78,9 +102,14 @@ func (p *plan) keyColumns(outputs, names []string) ([]string, error) {
 	return key, nil
 }
 
-// each runs a statement of few rows.
-func (p *plan) each(ctx context.Context, house warehouse.Warehouse, sql string, do func([]*pb.Value) error) (err error) {
-	result, err := house.Query(ctx, warehouse.Statement{SQL: sql, Tag: queryTag(p.name)})
+// internal is a statement whose columns are this package's own.
+func (p *plan) internal(sql string) warehouse.Statement {
+	return warehouse.Statement{SQL: sql, Tag: queryTag(p.name)}
+}
+
+// each runs a statement and passes each row to a function.
+func (p *plan) each(ctx context.Context, house warehouse.Warehouse, statement warehouse.Statement, do func([]*pb.Value) error) (err error) {
+	result, err := house.Query(ctx, statement)
 	if err != nil {
 		return err
 	}

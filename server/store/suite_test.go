@@ -70,6 +70,7 @@ var suite = map[string]func(t *testing.T, open opener){
 	"a context that is over":                       testContext,
 	"sessions and their parts":                     testSessions,
 	"offsets of dates":                             testZoneOffsets,
+	"completed reads":                              testReads,
 }
 
 func TestSQLite(t *testing.T) {
