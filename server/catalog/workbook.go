@@ -136,7 +136,7 @@ func (s *scanner) assess(ctx context.Context, m *pb.Model, element sigmaclient.E
 		if unknown != nil {
 			assessed.Findings.UnknownWarehouse(unknown.cause, unknown.message)
 		}
-		s.offsets.add(assessed.Query.ZoneOffsets())
+		s.offsets.add(assessed.Query.Traits().ZoneOffsets)
 	}
 	state, findings, problem := assessed.CatalogState()
 	m.State, m.Findings = state, findings
