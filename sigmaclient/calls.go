@@ -146,7 +146,7 @@ func (c *Client) Sources(ctx context.Context, workbookID string) ([]Source, erro
 
 // Controls lists the controls of a workbook's newest version.
 func (c *Client) Controls(ctx context.Context, workbookID string) ([]Control, error) {
-	return collect[Control](ctx, c, call{path: "/v2/workbooks/{}/controls", ids: []string{workbookID}}, byOffset, requiring("name"))
+	return collect[Control](ctx, c, call{path: "/v2/workbooks/{}/controls", ids: []string{workbookID}}, byOffset, requiring())
 }
 
 // Bookmarks lists the bookmarks of a workbook that are the credentials' owner's or

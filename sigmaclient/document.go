@@ -199,17 +199,20 @@ func (d Document) Controls(ctx context.Context) ([]string, error) {
 
 func controlNames(controls []Control) (names []string) {
 	for _, control := range controls {
-		names = append(names, control.Name)
+		names = append(names, cmp.Or(control.Name, unnamedControl))
 	}
 	return names
 }
+
+// unnamedControl stands for a control whose name Sigma does not send.
+const unnamedControl = "unnamed"
 
 // ControlNames returns the names of the controls among the elements of a document.
 func ControlNames(elements []Element) []string {
 	var names []string
 	for _, e := range elements {
-		if e.Type == "control" && e.Name != "" {
-			names = append(names, e.Name)
+		if e.Type == "control" {
+			names = append(names, cmp.Or(e.Name, unnamedControl))
 		}
 	}
 	return names

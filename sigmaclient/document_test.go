@@ -295,3 +295,24 @@ func TestUpstreamIsBounded(t *testing.T) {
 		t.Error("a truncated list of elements is no error")
 	}
 }
+
+func TestControlsOfUnknownFormsAreNamed(t *testing.T) {
+	org := tagged()
+	control := func(raw ...string) sigmatest.Element {
+		return sigmatest.Element{Name: "Region", Type: "control", RawQuery: sigmatest.Raw(raw...)}
+	}
+	org.Workbooks[0].Pages = []sigmatest.Page{{Elements: []sigmatest.Element{
+		control(), control("name", "null"), control("name", "7"), control("name", `{"x":1}`), control("valueType", "")}}}
+	s := newSigma(t, org)
+	ctx, document := t.Context(), s.client(t).WorkbookDocument("w", "")
+	want := []string{"Region", "unnamed", "7", "unnamed", "Region"}
+	if got := must(document.Controls(ctx))(t); !slices.Equal(got, want) {
+		t.Errorf("controls %q, want %q", got, want)
+	}
+	s.SetFaults(sigmatest.CallControls.On(sigmatest.Fail(http.StatusForbidden, "forbidden", "No")))
+	got, err := document.Controls(ctx)
+	failure(t, err, sigmaclient.KindForbidden)
+	if len(got) != len(want) {
+		t.Errorf("the elements that are controls: %q", got)
+	}
+}

@@ -186,7 +186,7 @@ type Element struct {
 	ColumnsUnsent bool // the calls for columns do not list its columns; the element does
 
 	Raw        map[string]string // replaces members of the JSON object; see Raw
-	RawQuery   map[string]string // the same of its query
+	RawQuery   map[string]string // the same of its query, or of a control's entry in the list of controls
 	RawLineage map[string]string // the same of its lineage entry
 }
 

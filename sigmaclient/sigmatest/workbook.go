@@ -247,7 +247,7 @@ func elementColumns(a *ask, w *Workbook) answer {
 // ids here.
 func listControls(a *ask, w *Workbook) answer {
 	controls := slices.DeleteFunc(elementsOf(w.Pages), func(e *Element) bool { return e.Type != "control" })
-	return page(a, plain, controls, func(e *Element) object { return object{"name": e.Name, "valueType": "text"} })
+	return page(a, plain, controls, func(e *Element) object { return withRaw(object{"name": e.Name, "valueType": "text"}, e.RawQuery) })
 }
 
 func findID(elements []*Element, id string) *Element {
