@@ -13,7 +13,8 @@ type Output struct {
 	Constants []Literal
 	// IsConstant is set where each value is one of Constants or null, through any number of renames.
 	IsConstant bool
-	// IsNull is set where each value is null.
+	// IsNull is set where each value is null. It is not set for a null beside aggregates: Sigma writes it for a level of a pivot
+	// that a row does not have.
 	IsNull bool
 	// IsUnstable is set where a value can change from read to read, because of one of [Traits.UnstableFunctions].
 	IsUnstable bool

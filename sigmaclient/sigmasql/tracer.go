@@ -219,7 +219,7 @@ func (t *tracer) outputs(scope int32) (outputs []Output, complete bool) {
 		out := Output{Label: s.label}
 		if t.matters() {
 			of := t.position(0, i, s.label)
-			out.Constants, out.IsConstant, out.IsNull = of.constants, of.whole && len(of.constants) > 0, of.whole && len(of.constants) == 0
+			out.Constants, out.IsConstant, out.IsNull = of.constants, of.whole && len(of.constants) > 0, of.whole && len(of.constants) == 0 && of.marks&markPlaceholder == 0
 			out.IsUnstable, out.IsLookup = of.marks&markUnstable != 0, of.marks&markLookup != 0
 			out.IsLocalCast, out.IsDateCast, out.Column = of.column.isCast, of.column.isDate, of.column.name
 			if of.column.table > 0 {
@@ -498,6 +498,9 @@ func (t *tracer) flowOf(o int32, i int) flow {
 		of = flow{constants: []Literal{s.constant}, whole: true}
 	case shapeNull:
 		of = flow{whole: true}
+		if operand := &t.operands[o]; operand.groups || operand.aggregates > 0 {
+			of.marks = markPlaceholder
+		}
 	case shapeName:
 		var ok bool
 		if of, ok = t.lookup(o, i, s.qualifier, s.name); !ok {

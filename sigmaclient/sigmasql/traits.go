@@ -74,13 +74,14 @@ type mark struct {
 type marks uint8
 
 const (
-	markUnstable marks = 1 << iota
-	markCount          // a count comes into it
-	markOne            // it compares something with 1
-	markSeveral        // it compares a count with 1
-	markStar           // it chooses the constant '*'
-	markLookup         // it chooses '*' where a count is more than 1
-	markLocal          // it is cast to a timestamp of the local zone
+	markUnstable    marks = 1 << iota
+	markCount             // a count comes into it
+	markOne               // it compares something with 1
+	markSeveral           // it compares a count with 1
+	markStar              // it chooses the constant '*'
+	markLookup            // it chooses '*' where a count is more than 1
+	markLocal             // it is cast to a timestamp of the local zone
+	markPlaceholder       // it is null in a query that aggregates
 )
 
 // followed are the marks that make it worthwhile to follow columns, and inExpressions those that come out of expressions.
@@ -90,7 +91,7 @@ const (
 )
 
 // inherited are the marks that a column takes over from the columns that come into it.
-const inherited = markUnstable | markCount | markSeveral | markLookup
+const inherited = markUnstable | markCount | markSeveral | markLookup | markPlaceholder
 
 // traits returns the traits of a text that has been parsed.
 func (p *parser) traits(customSQLUnknown bool) Traits {

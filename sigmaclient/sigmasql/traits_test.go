@@ -456,11 +456,13 @@ func TestOutputsTellWhatTheyAreCastsOf(t *testing.T) {
 
 func TestOutputsThatAreNull(t *testing.T) {
 	for text, want := range map[string]string{
-		`select null::text "A", ID "B" from T`:                                             "A",
-		`select cast(null as text) "A", nullif(ID, 1) "B", coalesce(null, ID) "C" from T`:  "A",
-		`select V "A", W "B" from (select null V, ID W from T union all select null, 1) Q`: "A",
-		`select V "A" from (select null V from T union all select 'x') Q`:                  "",
-		`select "null" "A" from T`:                                                         "",
+		`select null::text "A", ID "B" from T`:                                                    "A",
+		`select cast(null as text) "A", nullif(ID, 1) "B", coalesce(null, ID) "C" from T`:         "A",
+		`select V "A", W "B" from (select null V, ID W from T union all select null, 1) Q`:        "A",
+		`select V "A" from (select null V from T union all select 'x') Q`:                         "",
+		`select "null" "A" from T`:                                                                "",
+		`select null::text "Quarter", sum(A) "Sum" from T`:                                        "",
+		`select V "Quarter", N "N" from (select null::text V, B, count(1) N from T group by B) Q`: "",
 	} {
 		var got []string
 		outputs, _ := prepare(t, text+" limit 1000", sigmasql.Options{}).Outputs()
