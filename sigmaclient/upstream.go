@@ -16,7 +16,11 @@ type Upstream struct {
 	Err error
 }
 
-var errTooMuchUpstream = &Error{Kind: KindProtocol, Call: "lineage", Err: errors.New("the element builds on more elements than are read")}
+// Reasons why the elements below are not all known, although Sigma refuses nothing.
+var (
+	errTooMuchUpstream = &Error{Kind: KindProtocol, Call: "lineage", Err: errors.New("the element builds on more elements than are read")}
+	errUnknownUpstream = &Error{Kind: KindProtocol, Call: "lineage", Err: errors.New("the lineage lacks the element, or what it builds on")}
+)
 
 // FindUpstream returns the formulas and controls of what an element builds on. The
 // columns of other elements of its own document are those that own returns; it is
@@ -32,8 +36,11 @@ func (f *ConnectionFinder) FindUpstream(ctx context.Context, of Provenance, own 
 	if of.CustomSQLRefusal != nil { // of the lineage of a data model
 		fail(of.CustomSQLRefusal)
 	}
-	if of.UpstreamTruncated || of.Status == DataModelTooDeep {
+	switch {
+	case of.UpstreamTruncated, of.Status == DataModelTooDeep:
 		fail(errTooMuchUpstream)
+	case of.Status == NotInLineage, of.Status == SourceNotFound:
+		fail(errUnknownUpstream)
 	}
 	wanted := map[string][]string{} // ids of elements by that of their data model
 	for _, element := range of.Upstream {

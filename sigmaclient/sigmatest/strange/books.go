@@ -194,7 +194,7 @@ func sessions() []book {
 		return sigmatest.Element{Name: name, Type: "control", Value: "West", RawQuery: sigmatest.Raw(raw...)}
 	}
 	controlled := func(name string, e sigmatest.Element) book {
-		return strange(name, plain(), model{element: e, expect: Expectation{State: Absent}})
+		return strange(name, plain().finds(ControlsPresent), model{element: e, expect: Expectation{State: Absent}})
 	}
 	grouped := on(`select Q3.ID "Id", Q3.GRP "Group", Q6.COUNT_9 "Count" from (select ID, GRP from SHOP.SALES.T T{n}) Q3 `+
 		`left join (select count(ID) COUNT_9, GRP GRP_2 from SHOP.SALES.T group by GRP) Q6 on Q3.GRP is not distinct from Q6.GRP_2{n}`, " limit 1000", Rows,
@@ -211,10 +211,10 @@ func sessions() []book {
 		controlled("Control with a saved value", control("Region")), controlled("Control whose name is null", control("Region", "name", "null")),
 		controlled("Control whose name is a number", control("Region", "name", "7")), controlled("Control without a type", control("Region", "valueType", "")),
 		controlled("Control that only the elements list", control("Region", "name", "{}")),
-		strange("Column that is hidden", plain().edit(func(e *sigmatest.Element) { e.Columns[1].Hidden = true })),
-		strange("Group that is joined back", grouped), strange("Lookup with several matches", lookup.always("Name", "*")),
-		strange("Connection of unknown forms", plain().edit(governed).connected(Governed)),
-		strange("Materialized table", reads("T_MAT_9F3").edit(governed).connected(Governed)), strange("Input table", reads("SIGDS_1F").edit(governed).connected(Governed)),
+		strange("Column that is hidden", plain().edit(func(e *sigmatest.Element) { e.Columns[1].Hidden = true }).lacks(ColumnNotInSQL)),
+		strange("Group that is joined back", grouped.finds(GrainRepeated)), strange("Lookup with several matches", lookup.finds(LookupAmbiguous).always("Name", "*")),
+		strange("Connection of unknown forms", plain().edit(governed).finds(RolePerViewer).connected(Governed)),
+		strange("Materialized table", reads("T_MAT_9F3").edit(governed).finds(MaterializedSource).lacks(InputTable).connected(Governed)), strange("Input table", reads("SIGDS_1F").edit(governed).finds(InputTable).lacks(MaterializedSource).connected(Governed)),
 	}
 }
 

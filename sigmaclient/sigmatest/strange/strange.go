@@ -75,6 +75,14 @@ const (
 	ColumnUnlisted     = "COLUMN_UNLISTED"
 	ColumnNotInSQL     = "COLUMN_NOT_IN_SQL"
 	WarehouseUnknown   = "WAREHOUSE_UNKNOWN"
+	ControlsPresent    = "CONTROLS_PRESENT"
+	HiddenColumn       = "HIDDEN_COLUMN"
+	GrainRepeated      = "GRAIN_REPEATED"
+	LookupAmbiguous    = "LOOKUP_AMBIGUOUS"
+	MaterializedSource = "MATERIALIZED_SOURCE"
+	InputTable         = "INPUT_TABLE"
+	RolePerViewer      = "ROLE_PER_VIEWER"
+	RowsOfOwner        = "ROWS_OF_OWNER"
 
 	// CallRefused stands for the finding that names a refused call, with Sigma's
 	// code and request id.
