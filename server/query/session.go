@@ -112,21 +112,29 @@ type startedRead struct {
 // startRead counts the key, if there is one, and starts the query. It fails where the result is not what the request
 // requires, as far as the warehouse declares it.
 func (s *Service) startRead(ctx context.Context, link *connections.Link, p *plan, request *pb.CreateReadSessionRequest) (started startedRead, err error) {
+	if err := p.assessed.RequireFull(); err != nil {
+		return started, err
+	}
 	if started.expected, err = s.expectRows(ctx, p, link, request); err != nil {
 		return started, err
 	}
 	p.findings.AddFull(p.query)
 	statement, outputs := p.statement(p.query.Full()), &recordedNames{}
-	statement.Choose = outputs.record(statement.Choose)
-	if names := request.GetKeyColumns(); len(names) > 0 {
-		if started.key, err = p.requireKey(ctx, link.Warehouse, statement, outputs, names); err != nil {
+	if request.GetDistinctGroup() {
+		if statement, err = p.groupStatement(request.GetColumns()); err != nil {
 			return started, err
 		}
+	}
+	statement.Choose = outputs.record(statement.Choose)
+	if started.key, err = p.checkKey(ctx, link.Warehouse, statement, outputs, request, started.expected); err != nil {
+		return started, err
 	}
 	if started.result, err = link.Warehouse.Query(ctx, statement); err != nil {
 		return started, err
 	}
-	p.compareOutputs(outputs.get())
+	if !request.GetDistinctGroup() {
+		p.compareOutputs(outputs.get())
+	}
 	if rows, isDeclared := started.result.DeclaredRows(); isDeclared {
 		if err := started.expected.judge(rows, p.findings); err != nil {
 			return started, errors.Join(err, started.result.Close())

@@ -3,6 +3,7 @@ package snowflake
 import (
 	"bytes"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -307,6 +308,24 @@ func TestALoginSetsTheConfiguredParameters(t *testing.T) {
 			if got := logins[len(logins)-1].Set[name]; got != want {
 				t.Errorf("%s is set to %q instead of %q", name, got, want)
 			}
+		}
+	}
+}
+
+// A session in another zone than that of the login runs no query.
+func TestASessionInAnotherZoneIsRefused(t *testing.T) {
+	for _, zone := range []string{"", "Europe/Berlin"} {
+		e := &wiretest.Endpoint{Account: map[string]string{"TIMEZONE": "America/Los_Angeles"}, Ignored: []string{"TIMEZONE"},
+			Answer: func(string, wiretest.Session) []wiretest.Column {
+				return []wiretest.Column{wireNumbers("A", "fixed", 0, 1)}
+			}}
+		_, err := endpointWith(t, e, Config{TimeZone: zone}).Query(t.Context(), warehouse.Statement{SQL: "select 1"})
+		var failure *warehouse.Error
+		if !errors.As(err, &failure) || failure.Kind != warehouse.KindConfiguration || !strings.Contains(err.Error(), "America/Los_Angeles") {
+			t.Errorf("%q: %v", zone, err)
+		}
+		if queries := e.Queries(); len(queries) != 0 {
+			t.Errorf("%q: the queries %q ran", zone, queries)
 		}
 	}
 }

@@ -189,6 +189,29 @@ func TestSecondaryRoles(t *testing.T) {
 	}
 }
 
+// Secondary roles and parameters that Snowflake refuses are a matter of the
+// configuration, and leave no session.
+func TestRefusedSessions(t *testing.T) {
+	s := rolesAccount(t)
+	c := config(s)
+	c.SecondaryRoles = "SOME"
+	_, err := read(t.Context(), open(t, c), "SELECT 1")
+	var failure *warehouse.Error
+	if !errors.As(err, &failure) || failure.Kind != warehouse.KindConfiguration || !strings.Contains(err.Error(), "secondary roles SOME") {
+		t.Errorf("%v", err)
+	}
+	s.SetFaults(snowflaketest.Faults{Login: func(string) *snowflaketest.Error {
+		return &snowflaketest.Error{Code: "001006", State: "22023", Message: "invalid value [Europe/Berlin] for parameter 'TIMEZONE'"}
+	}})
+	_, err = read(t.Context(), open(t, config(s)), "SELECT 1")
+	if !errors.As(err, &failure) || failure.Kind != warehouse.KindConfiguration || !strings.Contains(err.Error(), "time zone") {
+		t.Errorf("%v", err)
+	}
+	if n := s.Sessions(); n != 0 {
+		t.Errorf("%d sessions are left", n)
+	}
+}
+
 // A statement of a caller cannot change the session.
 func TestStatementsCannotChangeRoles(t *testing.T) {
 	c := config(rolesAccount(t))

@@ -17,6 +17,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -189,10 +190,44 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil && errors.As(context.Cause(login), &network) {
 		err = network
 	}
-	if err != nil || c.roles == DefaultSecondaryRoles {
-		return conn, err
+	if err != nil {
+		return nil, refusedParameter(err)
+	}
+	if err := checkZone(config.Params); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	if c.roles == DefaultSecondaryRoles {
+		return conn, nil
 	}
 	return activate(login, conn, c.roles)
+}
+
+// Numbers of Snowflake's errors below it are about statements, and a login has no
+// other statement than its parameters.
+const firstLoginError = 10_000
+
+// refusedParameter explains the failure of a login whose session parameters Snowflake
+// refuses, and returns all others as they are.
+func refusedParameter(err error) error {
+	var failure *gosnowflake.SnowflakeError
+	if !errors.As(err, &failure) || failure.Number <= 0 || failure.Number >= firstLoginError {
+		return err
+	}
+	e := translateFailure(failure)
+	e.Kind, e.Message = warehouse.KindConfiguration, "Snowflake refuses a parameter of the session: is the time zone one that Snowflake knows?"
+	return e
+}
+
+// checkZone compares the time zone of a login with that in Snowflake's answer, which
+// the driver writes into the same map under the name in lower case. In another zone
+// each day would have other rows.
+func checkZone(parameters map[string]*string) error {
+	want, got := parameters["TIMEZONE"], parameters["timezone"]
+	if want == nil || got == nil || strings.EqualFold(*want, *got) {
+		return nil
+	}
+	return &warehouse.Error{Kind: warehouse.KindConfiguration, Object: *want,
+		Message: fmt.Sprintf("the session is in the time zone %q instead of %q: does Snowflake know it?", *got, *want)}
 }
 
 // activate sets the secondary roles of a session. A login has no parameter for them.
@@ -202,10 +237,17 @@ func activate(ctx context.Context, conn driver.Conn, roles SecondaryRoles) (driv
 	if !ok {
 		return nil, errors.Join(errors.New("snowflake: the driver runs no statements"), conn.Close())
 	}
-	if _, err := execer.ExecContext(ctx, "USE SECONDARY ROLES "+string(roles), nil); err != nil {
-		return nil, errors.Join(err, conn.Close())
+	_, err := execer.ExecContext(ctx, "USE SECONDARY ROLES "+string(roles), nil)
+	if err == nil {
+		return conn, nil
 	}
-	return conn, nil
+	var failure *gosnowflake.SnowflakeError
+	if errors.As(err, &failure) && failure.SQLState != "" {
+		e := translateFailure(failure)
+		e.Kind, e.Message = warehouse.KindConfiguration, fmt.Sprintf("Snowflake refuses the secondary roles %s: does a session policy forbid them?", roles)
+		err = e
+	}
+	return nil, errors.Join(err, conn.Close())
 }
 
 // Identify implements [warehouse.Warehouse].

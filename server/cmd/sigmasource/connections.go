@@ -43,7 +43,7 @@ func (c *client) newConnectionsCreate() *cobra.Command {
 		Use:   "create workspaces/WORKSPACE/connections/ID -f FILE",
 		Short: "Create a connection from a JSON file (- for standard input)",
 		Example: `  sigmasource connections create workspaces/acme/connections/prod -f - <<'EOF'
-  {"sigma": {"baseUrl": "https://aws-api.sigmacomputing.com", "clientId": "…", "clientSecret": "…"},
+  {"sigma": {"baseUrl": "https://aws-api.sigmacomputing.com", "clientId": "…", "clientSecret": "…", "timeZone": "America/New_York"},
    "warehouse": {"snowflake": {"account": "myorg-myaccount", "user": "SIGMASOURCE", "keyPair": {"privateKeyPem": "…"}}},
    "scanSchedule": {"cron": "*/15 * * * *", "timeZone": "Europe/Berlin"},
    "refuseFindings": ["COLUMN_CONSTANT"]}
