@@ -115,13 +115,13 @@ func TestRulesOfRowLevelSecurityAreFoundBelowTheElement(t *testing.T) {
 			bookOf("plain", element("free", nil), element("ruled", ruled), element("above", on("ruled")), element("beside", on("free"))),
 			bookOf("models", element("ruled", onModel("ruled")), element("free", onModel("free")), element("top", on("ruled"))),
 			bookOf("closed-one", element("e", func(e *sigmatest.Element) { e.Tables, e.DataModel, e.DataModelElement = nil, "Closed", "ruled" })),
-			bookOf("custom", element("e", func(e *sigmatest.Element) { e.Tables, e.CustomSQL = nil, custom })),
+			bookOf("custom", element("beside", nil), element("e", func(e *sigmatest.Element) { e.Tables, e.CustomSQL = nil, custom })),
 		},
 	})
 	for id, evidence := range map[string]string{
 		"plain.free": "", "plain.ruled": "formula", "plain.above": "formula", "plain.beside": "",
 		"models.ruled": "formula", "models.free": "", "models.top": "formula", coreID + ".ruled": "formula", coreID + ".free": "",
-		"custom.e": "custom_sql",
+		"custom.e": "custom_sql", "custom.beside": "",
 	} {
 		w.wantEvidence(id, rowsOfOwner, "evidence", evidence)
 	}

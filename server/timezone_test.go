@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/server"
 	"github.com/sigmasource/sigmasource/sigmaclient/sigmatest"
 	"github.com/sigmasource/sigmasource/warehouse/snowflaketest"
 )
@@ -58,6 +59,39 @@ func TestDatesShowTheTimeZone(t *testing.T) {
 
 	_, err := w.update(&pb.Connection{Sigma: &pb.SigmaCredentials{TimeZone: "Mars/Olympus"}}, "sigma.time_zone")
 	wantError(t, err, codes.InvalidArgument, pb.ErrorReason_ERROR_REASON_REQUEST_INVALID)
+}
+
+// The operator can let all connections read although dates contradict their time zone.
+func TestOperatorAllowsTimeZoneMismatch(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sigmatest.Organization{TimeZone: "America/New_York"}, snowflaketest.Config{})
+	w.fill(`create table SHOP.SALES.T (ID number(38,0), SINCE timestamp_ltz)`, ``)
+	model := w.model(snowflakeName, `select DAY_1 "Day" from (select date_trunc(day, SINCE::timestamp_ltz) DAY_1 from SHOP.SALES.T
+		where date_trunc(day, SINCE::timestamp_ltz) >= {{time 2026-04-01T00:00:00}} limit 1000) Q1 limit 1000`)
+	connection := w.snowflakeConnection()
+	connection.Sigma.TimeZone = "Europe/Berlin"
+	w.create(snowflakeName, connection)
+	severities := func() [2]pb.FindingSeverity {
+		t.Helper()
+		w.scan(snowflakeName)
+		var all [2]pb.FindingSeverity
+		for i, findings := range [][]*pb.Finding{w.modelNow(model).GetFindings(), w.mustReadTable(&pb.PreviewModelRequest{Name: model}).statistics.GetFindings()} {
+			for _, f := range findings {
+				if f.GetCode() == pb.FindingCode_FINDING_CODE_TIME_ZONE_MISMATCH {
+					all[i] = f.GetSeverity()
+				}
+			}
+		}
+		return all
+	}
+	const isError, isWarning = pb.FindingSeverity_FINDING_SEVERITY_ERROR, pb.FindingSeverity_FINDING_SEVERITY_WARNING
+	if got := severities(); got != [2]pb.FindingSeverity{isError, isError} {
+		t.Errorf("catalog and read have %v", got)
+	}
+	w.restart(func(config *server.Config) { config.AllowTimeZoneMismatch = true })
+	if got := severities(); got != [2]pb.FindingSeverity{isWarning, isWarning} {
+		t.Errorf("allowed by the operator, catalog and read have %v", got)
+	}
 }
 
 // A time zone that an update does not name stays, and one that it names is cleared.

@@ -138,6 +138,7 @@ func (s *Service) assess(ctx context.Context, p *plan, link *connections.Link, o
 		return found.columnsErr
 	}
 	element.CustomSQL, element.CustomSQLErr = found.lineage.CustomSQL(p.name.ElementID)
+	element.BuiltOnSQL = found.lineage.BuiltOnSQL(p.name.ElementID)
 	m := model.Assess(element, options)
 	m.Findings.Merge(p.findings)
 	p.assessed, p.query, p.columns, p.findings = m, m.Query, m.Columns, &m.Findings
