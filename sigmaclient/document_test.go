@@ -197,6 +197,13 @@ func TestConnectionDetailsOfUnknownForms(t *testing.T) {
 	}
 }
 
+func columnsOf(d sigmaclient.Document) func(context.Context) (map[string][]sigmaclient.Column, error) {
+	return func(ctx context.Context) (map[string][]sigmaclient.Column, error) {
+		columns, err := d.Columns(ctx)
+		return sigmaclient.ColumnsByElement(columns), err
+	}
+}
+
 // layered has elements over elements and data models, with a rule in a column below.
 func layered(references sigmatest.References) sigmatest.Organization {
 	column := func(formula string) []sigmatest.Column { return []sigmatest.Column{{Label: "C", Formula: formula}} }
@@ -234,7 +241,7 @@ func TestUpstreamFormulasAreThoseOfTheElementsBelow(t *testing.T) {
 				"ruled": {[]string{rule}, []string{"Year"}}, "free": {[]string{"[Free]"}, []string{"Year"}},
 				"high": {[]string{rule, "[Passed]"}, []string{"Year"}}, "over": {[]string{rule, "[Ruled]"}, []string{"Year"}},
 			} {
-				got := must(finder.FindUpstream(ctx, lineage.Elements[element], document.Columns))(t)
+				got := must(finder.FindUpstream(ctx, lineage.Elements[element], columnsOf(document)))(t)
 				slices.Sort(got.Formulas)
 				if diff := cmp.Diff(want.formulas, got.Formulas, cmpopts.EquateEmpty()); diff != "" || got.Err != nil {
 					t.Errorf("%s: %s%v", element, diff, got.Err)
@@ -264,7 +271,7 @@ func TestUpstreamSaysWhatIsNotKnown(t *testing.T) {
 			finder := client.ConnectionFinder()
 			lineage := must(finder.FindDocument(ctx, document))(t)
 			for element, isKnown := range map[string]bool{"table": true, "top": true, "ruled": false, "high": false, "over": false} {
-				got := must(finder.FindUpstream(ctx, lineage.Elements[element], document.Columns))(t)
+				got := must(finder.FindUpstream(ctx, lineage.Elements[element], columnsOf(document)))(t)
 				if (got.Err == nil) != isKnown {
 					t.Errorf("%s: %v", element, got.Err)
 				}
@@ -290,7 +297,7 @@ func TestUpstreamIsBounded(t *testing.T) {
 	if len(found.Upstream) > 64 || !found.UpstreamTruncated {
 		t.Errorf("%d elements, truncated %v", len(found.Upstream), found.UpstreamTruncated)
 	}
-	upstream := must(finder.FindUpstream(t.Context(), found, func(context.Context) ([]sigmaclient.Column, error) { return nil, nil }))(t)
+	upstream := must(finder.FindUpstream(t.Context(), found, func(context.Context) (map[string][]sigmaclient.Column, error) { return nil, nil }))(t)
 	if upstream.Err == nil {
 		t.Error("a truncated list of elements is no error")
 	}

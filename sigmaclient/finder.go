@@ -104,7 +104,8 @@ type ConnectionFinder struct {
 	mu     sync.Mutex
 	models map[string]*modelNodes // by canonical id; not changed any more
 
-	contents map[string]*modelContents // by canonical id
+	contents    map[string]*modelContents // by canonical id
+	keptColumns int                       // in contents
 }
 
 // ConnectionFinder returns a finder that keeps no data models yet.

@@ -1,6 +1,7 @@
 package sigmaclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,10 +24,10 @@ var (
 )
 
 // FindUpstream returns the formulas and controls of what an element builds on. The
-// columns of other elements of its own document are those that own returns; it is
-// called only if there are such elements. A refusal of Sigma's, or an outage, is part
-// of the result: FindUpstream fails only if the context ends.
-func (f *ConnectionFinder) FindUpstream(ctx context.Context, of Provenance, own func(context.Context) ([]Column, error)) (Upstream, error) {
+// columns of other elements of its own document are those that own returns by element
+// id; it is called only if there are such elements. A refusal of Sigma's, or an
+// outage, is part of the result: FindUpstream fails only if the context ends.
+func (f *ConnectionFinder) FindUpstream(ctx context.Context, of Provenance, own func(context.Context) (map[string][]Column, error)) (Upstream, error) {
 	var found Upstream
 	fail := func(err error) {
 		if found.Err == nil && err != nil {
@@ -42,43 +43,50 @@ func (f *ConnectionFinder) FindUpstream(ctx context.Context, of Provenance, own 
 	case of.Status == NotInLineage, of.Status == SourceNotFound:
 		fail(errUnknownUpstream)
 	}
-	wanted := map[string][]string{} // ids of elements by that of their data model
-	for _, element := range of.Upstream {
-		wanted[element.DataModelID] = append(wanted[element.DataModelID], element.ElementID)
-	}
-	add := func(columns []Column, elements []string) {
-		isAny := slices.Contains(elements, "")
-		for _, column := range columns {
-			if isAny || slices.Contains(elements, column.ElementID) {
-				found.Formulas = append(found.Formulas, column.Formula)
-			}
-		}
-	}
+	var columns map[string][]Column
 	for i, element := range of.Upstream { // sorted by data model
-		id := element.DataModelID
-		if i > 0 && of.Upstream[i-1].DataModelID == id {
-			continue
+		if i == 0 || of.Upstream[i-1].DataModelID != element.DataModelID {
+			var controls []string
+			var err, refusal error
+			if element.DataModelID == "" {
+				columns, refusal = own(ctx)
+			} else if columns, controls, refusal, err = f.modelUpstream(ctx, element.DataModelID); err != nil {
+				return Upstream{}, err
+			}
+			fail(refusal)
+			found.Controls = append(found.Controls, controls...)
 		}
-		if id == "" {
-			columns, err := own(ctx)
-			fail(err)
-			add(columns, wanted[id])
-			continue
+		for _, column := range columns[element.ElementID] {
+			found.Formulas = append(found.Formulas, column.Formula)
 		}
-		contents, err := f.contentsOf(ctx, id)
-		if err != nil {
-			return Upstream{}, err
-		}
-		fail(contents.columns.problem("columns"))
-		fail(contents.elements.problem("elements"))
-		add(contents.columns.entries, wanted[id])
-		found.Controls = append(found.Controls, ControlNames(contents.elements.entries)...)
 	}
 	return found, ctx.Err()
 }
 
+// modelUpstream returns the columns of a data model by element, those of all elements
+// under the empty id, and the names of its controls. The refusal is why some are
+// missing. It fails only if the context ends.
+func (f *ConnectionFinder) modelUpstream(ctx context.Context, id string) (columns map[string][]Column, controls []string, refusal, err error) {
+	contents, err := f.contentsOf(ctx, id)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return contents.byElement, ControlNames(contents.elements.entries),
+		cmp.Or(contents.columns.problem("columns"), contents.elements.problem("elements")), nil
+}
+
+// ColumnsByElement returns the columns of a document by the ids of their elements.
+func ColumnsByElement(columns []Column) map[string][]Column {
+	byElement := map[string][]Column{}
+	for _, column := range columns {
+		byElement[column.ElementID] = append(byElement[column.ElementID], column)
+	}
+	return byElement
+}
+
 // Columns lists the columns of all elements of a document. Those of a data model's
-// newest version are asked for once, however many documents build on it.
+// newest version are asked for once, however many documents build on it; see
+// maxKeptColumns.
 func (f *ConnectionFinder) Columns(ctx context.Context, d Document) ([]Column, error) {
 	if !d.dataModel || d.tag != "" {
 		return d.Columns(ctx)
@@ -124,13 +132,19 @@ func (l *keptList[T]) problem(call string) error {
 	return l.err
 }
 
+// maxKeptColumns is the maximum number of columns that a finder keeps. Data models
+// beyond it are asked for by each document that builds on them.
+const maxKeptColumns = 200_000
+
 // modelContents are the columns and elements of a data model. Once ready is closed,
 // they are not changed any more.
 type modelContents struct {
 	ready    chan struct{}
 	columns  keptList[Column]
 	elements keptList[Element]
-	isCut    bool // the context of the calls ended, so that they are made again
+	// byElement are the columns by element id, and all of them under the empty id.
+	byElement map[string][]Column
+	isCut     bool // the context of the calls ended, so that they are made again
 }
 
 // contentsOf asks for the contents of a data model, or waits for a call that does so
@@ -147,11 +161,14 @@ func (f *ConnectionFinder) contentsOf(ctx context.Context, id string) (*modelCon
 	f.mu.Unlock()
 	if isNew {
 		f.askContents(ctx, contents, id)
-		if contents.isCut = ctx.Err() != nil; contents.isCut {
-			f.mu.Lock()
+		contents.isCut = ctx.Err() != nil
+		f.mu.Lock()
+		f.keptColumns += len(contents.columns.entries)
+		if contents.isCut || f.keptColumns > maxKeptColumns {
+			f.keptColumns -= len(contents.columns.entries)
 			delete(f.contents, key)
-			f.mu.Unlock()
 		}
+		f.mu.Unlock()
 		close(contents.ready)
 	}
 	select {
@@ -178,4 +195,6 @@ func (f *ConnectionFinder) askContents(ctx context.Context, contents *modelConte
 		list.entries, list.err = f.client.DataModelElements(WithIncompleteLists(ctx, &list.gaps), id)
 	})
 	asked.Wait()
+	contents.byElement = ColumnsByElement(contents.columns.entries)
+	contents.byElement[""] = contents.columns.entries
 }

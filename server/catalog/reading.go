@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -34,12 +33,9 @@ type reading struct {
 	isSameVersion bool
 }
 
-// listColumns returns the columns of all elements.
-func (r *reading) listColumns(context.Context) (all []sigmaclient.Column, err error) {
-	for _, id := range slices.Sorted(maps.Keys(r.columns)) {
-		all = append(all, r.columns[id]...)
-	}
-	return all, r.columnsErr
+// listColumns returns the columns of all elements, by element id.
+func (r *reading) listColumns(context.Context) (map[string][]sigmaclient.Column, error) {
+	return r.columns, r.columnsErr
 }
 
 // Side calls, as the contract names them.

@@ -97,7 +97,10 @@ func (d document) askLists(ctx context.Context, link *connections.Link, in sigma
 		if a.lineage, err = finder.FindDocument(ctx, in); err != nil {
 			return err
 		}
-		a.upstream, err = finder.FindUpstream(ctx, a.lineage.Elements[d.element], in.Columns)
+		a.upstream, err = finder.FindUpstream(ctx, a.lineage.Elements[d.element], func(ctx context.Context) (map[string][]sigmaclient.Column, error) {
+			columns, err := in.Columns(ctx)
+			return sigmaclient.ColumnsByElement(columns), err
+		})
 		return err
 	})
 	group.Go(func() error {
