@@ -104,11 +104,10 @@ func (d document) askLists(ctx context.Context, link *connections.Link, in sigma
 		return err
 	})
 	group.Go(func() error {
-		controls, err := in.Controls(ctx)
-		if err != nil && !concernsTheElement(err) && !isOutage(err) {
-			return err
+		// Controls only inform: where Sigma cannot be asked for them, the read goes on without.
+		if controls, err := in.Controls(ctx); err == nil || concernsTheElement(err) {
+			a.controls = controls
 		}
-		a.controls = controls
 		return nil
 	})
 	return group.Wait()
