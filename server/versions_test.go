@@ -268,3 +268,35 @@ func TestTaggedDataModelIsUnknown(t *testing.T) {
 		t.Errorf("calls that Sigma does not offer are no refused calls: %v", refused)
 	}
 }
+
+// The tagged version reads an empty copy of an input table, the newest version the entries up to its own question.
+func TestInputTableOfATagIsNamed(t *testing.T) {
+	t.Parallel()
+	pages := salesTable("ours")
+	e := &pages[0].Elements[0]
+	e.Tables, e.RowVersion = []string{"SHOP.SALES.SIGDS_1F"}, 41
+	e.SQL = `select ID "Id", AMOUNT "Net" from (select * from SHOP.SALES.SIGDS_1F where ROW_VERSION <= {{row version}} limit 1000) Q1 limit 1000`
+	w := newTaggedWorld(t, sigmatest.Workbook{Pages: pages})
+	w.must(w.snowflake.Exec(w.ctx, `create table SHOP.SALES.SIGDS_1F (ID number(38,0), AMOUNT number(38,0), ROW_VERSION number(38,0))`))
+	const tagInput, input = pb.FindingCode_FINDING_CODE_TAG_INPUT_TABLE, pb.FindingCode_FINDING_CODE_INPUT_TABLE
+	want := func(rows int, isTagged bool) {
+		t.Helper()
+		w.scan(snowflakeName)
+		read := w.mustReadTable(&pb.PreviewModelRequest{Name: salesModel})
+		for where, findings := range map[string][]*pb.Finding{"catalog": w.modelNow(salesModel).GetFindings(), "read": read.statistics.GetFindings()} {
+			if !hasCode(findings, input) || hasCode(findings, tagInput) != isTagged {
+				t.Errorf("%s: tagged %v: %v", where, isTagged, findings)
+			}
+		}
+		if len(read.rows) != rows {
+			t.Errorf("%d rows, want %d", len(read.rows), rows)
+		}
+	}
+	want(0, true)
+	_, err := w.update(&pb.Connection{}, "version_tag")
+	w.must(err)
+	w.must(w.snowflake.Exec(w.ctx, `insert into SHOP.SALES.SIGDS_1F values (1, 10, 41), (2, 20, 42)`))
+	want(1, false)
+	w.sigma.Change(func(o *sigmatest.Organization) { o.Workbook("sales").Element("e").RowVersion = 42 })
+	want(2, false) // each read asks anew
+}
