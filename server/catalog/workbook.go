@@ -117,12 +117,15 @@ func setColumns(m *pb.Model, columns model.Columns) {
 	m.ColumnCount = int32(len(m.GetColumns()))
 }
 
-// assess decides how a model can be read, and adds that to it. It fails only if the context ends.
+// assess decides how a model can be read, and adds that to it. It fails where going on makes no sense.
 func (s *scanner) assess(ctx context.Context, m *pb.Model, element sigmaclient.Element, columns model.Columns, answer queryAnswer, r *reading) error {
 	of := model.Element{Name: m.GetName(), IsListed: isDataElement(element.Type), Query: answer.query, QueryErr: answer.err, Columns: columns}
 	of.CustomSQL, of.CustomSQLErr = r.lineage.CustomSQL(element.ElementID)
 	of.BuiltOnSQL = r.lineage.BuiltOnSQL(element.ElementID)
 	upstream, err := s.finder.FindUpstream(ctx, r.lineage.Elements[element.ElementID], r.listColumns)
+	if err == nil {
+		err = s.requireRefusal(ctx, upstream.Err)
+	}
 	if err != nil {
 		return fmt.Errorf("find what an element builds on: %w", err)
 	}
