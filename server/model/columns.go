@@ -31,7 +31,7 @@ type Origin uint8
 const (
 	Unlisted     Origin = iota // there is no list
 	Current                    // Sigma's answer of this moment about this version
-	OtherVersion               // Sigma's answer about the newest version, while another one is read
+	OtherVersion               // Sigma's answer about another version or state than the one that is read
 	LastScan                   // what an earlier scan stored
 	ElementList                // display names alone, from the list of elements
 )

@@ -34,6 +34,8 @@ type Element struct {
 	// them.
 	CustomSQL    []string
 	CustomSQLErr error
+	// BuiltOnSQL are those of CustomSQL that the element builds on, or nil where the lineage does not show which.
+	BuiltOnSQL []string
 	// UpstreamFormulas are the formulas of the columns of what the element is made of, such as a data model, as far as Sigma
 	// lists them. UpstreamErr is set where Sigma refused to list some.
 	UpstreamFormulas []string

@@ -121,7 +121,11 @@ func (m *Model) addOwner(e Element, traits sigmasql.Traits) {
 	if slices.ContainsFunc(formulas, isAboutUser) {
 		m.ownerEvidence = append(m.ownerEvidence, "formula")
 	}
-	if slices.ContainsFunc(e.CustomSQL, func(sql string) bool { return systemParameter.MatchString(sql) }) {
+	definitions := e.BuiltOnSQL
+	if definitions == nil {
+		definitions = e.CustomSQL
+	}
+	if slices.ContainsFunc(definitions, systemParameter.MatchString) {
 		m.ownerEvidence = append(m.ownerEvidence, "custom_sql")
 	}
 	noRows := ""
