@@ -28,9 +28,10 @@ const (
 )
 
 // ExportElement has Sigma run an element of a workbook, and counts what comes.
-// An empty tag means the newest version. The rows are counted as they are
-// parsed and not kept. The context bounds the wait.
-func (c *Client) ExportElement(ctx context.Context, workbookID, elementID, tag string, rowLimit int) (Export, error) {
+// An empty tag means the newest version. Each row is passed to a function of rows
+// that the given function returns for the labels, and is valid until it returns; nil
+// only counts. The context bounds the wait.
+func (c *Client) ExportElement(ctx context.Context, workbookID, elementID, tag string, rowLimit int, rows func(labels []string) func(row []string)) (Export, error) {
 	asked := map[string]any{
 		"elementId": elementID,
 		"format":    map[string]string{"type": "csv"},
@@ -49,12 +50,12 @@ func (c *Client) ExportElement(ctx context.Context, workbookID, elementID, tag s
 	if err != nil {
 		return Export{}, err
 	}
-	return c.download(ctx, started.QueryID)
+	return c.download(ctx, started.QueryID, rows)
 }
 
 // download waits for a result. Sigma answers with an empty body until it is
 // ready.
-func (c *Client) download(ctx context.Context, queryID string) (Export, error) {
+func (c *Client) download(ctx context.Context, queryID string, rows func([]string) func([]string)) (Export, error) {
 	what := call{path: "/v2/query/{}/download", ids: []string{queryID}}
 	unknown := 0
 	for wait := minPoll; ; wait = min(2*wait, maxPoll) {
@@ -66,7 +67,7 @@ func (c *Client) download(ctx context.Context, queryID string) (Export, error) {
 		case err != nil:
 			return Export{}, err
 		case len(body) > 0:
-			export, err := parseExport(body)
+			export, err := parseExport(body, rows)
 			if err != nil {
 				return Export{}, &Error{Kind: KindProtocol, Call: what.name(), Status: http.StatusOK, Err: err}
 			}
@@ -89,7 +90,7 @@ func sleep(ctx context.Context, wait time.Duration) error {
 	}
 }
 
-func parseExport(body []byte) (Export, error) {
+func parseExport(body []byte, rows func([]string) func([]string)) (Export, error) {
 	reader := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(body, []byte("\ufeff"))))
 	reader.ReuseRecord = true
 	header, err := reader.Read()
@@ -97,13 +98,19 @@ func parseExport(body []byte) (Export, error) {
 		return Export{}, errors.New("the export has no header")
 	}
 	export := Export{Columns: append([]string(nil), header...)}
+	each := func([]string) {}
+	if rows != nil {
+		each = rows(export.Columns)
+	}
 	for {
-		switch _, err := reader.Read(); {
+		row, err := reader.Read()
+		switch {
 		case errors.Is(err, io.EOF):
 			return export, nil
 		case err != nil:
 			return Export{}, errors.New("the export is no CSV") // the cause may quote a row
 		}
+		each(row)
 		export.Rows++
 	}
 }

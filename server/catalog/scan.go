@@ -47,6 +47,7 @@ type Store interface {
 	Model(ctx context.Context, name string) (*pb.Model, error)
 	ModelsOf(ctx context.Context, workbook string) ([]*pb.Model, error)
 	RecentSchemas(ctx context.Context, model string) ([]*pb.Schema, error)
+	Reads(ctx context.Context, model string) ([]*pb.CompletedRead, error)
 }
 
 // readers is how many workbooks are read at once. Sigma's limiter decides how

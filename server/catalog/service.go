@@ -78,6 +78,9 @@ func (s *Service) GetModel(ctx context.Context, request *pb.GetModelRequest) (*p
 		return nil, err
 	}
 	addWarehouseTypes(model, schemas)
+	if model.LastReads, err = s.store.Reads(ctx, request.GetName()); err != nil {
+		return nil, err
+	}
 	return &pb.GetModelResponse{Model: model}, nil
 }
 

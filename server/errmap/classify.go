@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -34,6 +35,13 @@ func Problem(err error, resource string) *pb.Problem {
 		SigmaCode:      failure.Metadata["sigma_code"],
 		SigmaRequestId: failure.Metadata["sigma_request_id"],
 	}
+}
+
+// ProblemWithFacts is Problem with the facts of the error.
+func ProblemWithFacts(err error, resource string) *pb.Problem {
+	problem := Problem(err, resource)
+	problem.Metadata = maps.Clone(classify(context.Background(), err).Metadata)
+	return problem
 }
 
 // Explained is what a caller is told of an error.

@@ -69,4 +69,10 @@ var codeOf = map[pb.ErrorReason]codes.Code{
 	pb.ErrorReason_ERROR_REASON_CHANGE_CURSOR_EXPIRED:           codes.OutOfRange,
 	pb.ErrorReason_ERROR_REASON_FINDING_REFUSED:                 codes.FailedPrecondition,
 	pb.ErrorReason_ERROR_REASON_SIGMA_REQUEST_REFUSED:           codes.FailedPrecondition,
+	pb.ErrorReason_ERROR_REASON_RESULT_EMPTY:                    codes.FailedPrecondition,
+	pb.ErrorReason_ERROR_REASON_RESULT_TOO_SMALL:                codes.FailedPrecondition,
+	pb.ErrorReason_ERROR_REASON_TIME_ZONE_MISMATCH:              codes.FailedPrecondition,
+	pb.ErrorReason_ERROR_REASON_KEY_NOT_UNIQUE:                  codes.FailedPrecondition,
+	pb.ErrorReason_ERROR_REASON_KEY_UNSTABLE:                    codes.FailedPrecondition,
+	pb.ErrorReason_ERROR_REASON_NAME_UNQUALIFIED:                codes.FailedPrecondition,
 }

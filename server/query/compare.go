@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
@@ -27,17 +30,16 @@ func (p *plan) compare(ctx context.Context, link *connections.Link, schema *pb.S
 	if p.stored.GetElementType() == "pivot-table" {
 		return undecided("Sigma exports a pivot table as a grid, with other columns than the model has"), nil
 	}
-	comparison := &pb.Comparison{}
-	sql := `select count(*) as "rows" from (` + "\n" + p.query.Full() + "\n) as MODEL"
-	if err := p.each(ctx, link.Warehouse, sql, func(values []*pb.Value) error {
-		comparison.WarehouseRowCount = values[0].GetInt64Value()
-		return nil
-	}); err != nil {
+	comparison, seed := &pb.Comparison{}, maphash.MakeSeed()
+	house, err := p.measureModel(ctx, link, schema, seed)
+	if err != nil {
 		return nil, err
 	}
+	comparison.WarehouseRowCount = house.rows
+	sigma := map[string]*measure{}
 	waiting, cancel := context.WithTimeout(ctx, exportTime)
 	defer cancel()
-	export, err := link.Sigma.ExportElement(waiting, p.name.WorkbookID, p.name.ElementID, link.Connection.GetVersionTag(), maxExport)
+	export, err := link.Sigma.ExportElement(waiting, p.name.WorkbookID, p.name.ElementID, link.Connection.GetVersionTag(), maxExport, measureExport(sigma, seed))
 	if err != nil {
 		if ctx.Err() == nil && (concernsTheElement(err) || errors.Is(err, context.DeadlineExceeded)) {
 			return undecided("Sigma did not give its export of the element"), nil
@@ -51,8 +53,87 @@ func (p *plan) compare(ctx context.Context, link *connections.Link, schema *pb.S
 	}
 	comparison.OnlyInSigma = without(export.Columns, names)
 	comparison.OnlyInWarehouse = without(names, export.Columns)
+	if export.Rows < maxExport && house.rows < maxExport {
+		comparison.Columns = compareColumns(schema, sigma, house.columns, p.findings.All())
+	}
 	comparison.Verdict, comparison.Message = verdict(comparison)
 	return comparison, nil
+}
+
+// measuredModel is the rows of a model, measured by column.
+type measuredModel struct {
+	rows    int64
+	columns []*measure
+}
+
+// measureModel reads the model's rows from the warehouse, at most maxExport of them, and counts the others there.
+func (p *plan) measureModel(ctx context.Context, link *connections.Link, schema *pb.Schema, seed comparisonSeed) (*measuredModel, error) {
+	house := &measuredModel{}
+	sql := `select count(*) as "rows" from (` + "\n" + p.query.Full() + "\n) as MODEL"
+	if err := p.each(ctx, link.Warehouse, p.internal(sql), func(values []*pb.Value) error {
+		house.rows = values[0].GetInt64Value()
+		return nil
+	}); err != nil || house.rows >= maxExport {
+		return house, err
+	}
+	zone := zoneOf(link.Connection)
+	for range schema.GetColumns() {
+		house.columns = append(house.columns, &measure{})
+	}
+	return house, p.each(ctx, link.Warehouse, p.statement(p.query.Preview(maxExport)), func(values []*pb.Value) error {
+		for i := range min(len(values), len(house.columns), maxComparedColumns) {
+			house.columns[i].addValue(seed, values[i], zone)
+		}
+		return nil
+	})
+}
+
+// zoneOf returns the account time zone of a connection, in which its queries run.
+func zoneOf(connection *pb.Connection) *time.Location {
+	zone, err := time.LoadLocation(connection.GetSigma().GetTimeZone())
+	if err != nil { // refused when the connection was stored
+		return time.UTC
+	}
+	return zone
+}
+
+// measureExport returns what measures the rows of an export by their labels. Labels that occur twice are not measured.
+func measureExport(columns map[string]*measure, seed comparisonSeed) func(labels []string) func(row []string) {
+	return func(labels []string) func(row []string) {
+		measures := make([]*measure, min(len(labels), maxComparedColumns))
+		for i := range measures {
+			measures[i] = &measure{}
+			if _, isTwice := columns[labels[i]]; isTwice {
+				columns[labels[i]] = nil
+				continue
+			}
+			columns[labels[i]] = measures[i]
+		}
+		return func(row []string) {
+			for i := range min(len(row), len(measures)) {
+				measures[i].addExported(seed, row[i])
+			}
+		}
+	}
+}
+
+// compareColumns compares the columns that both sides have once.
+func compareColumns(schema *pb.Schema, sigma map[string]*measure, house []*measure, findings []*pb.Finding) []*pb.ColumnComparison {
+	count := map[string]int{}
+	for _, column := range schema.GetColumns() {
+		count[column.GetName()]++
+	}
+	var compared []*pb.ColumnComparison
+	for i, column := range schema.GetColumns() {
+		exported := sigma[column.GetName()]
+		if i >= maxComparedColumns || exported == nil || count[column.GetName()] > 1 {
+			continue
+		}
+		c := compareColumn(column.GetName(), column.GetType(), exported, house[i])
+		c.Cause = causeOf(c, exported, house[i], findings)
+		compared = append(compared, c)
+	}
+	return compared
 }
 
 func verdict(c *pb.Comparison) (pb.ComparisonVerdict, string) {
@@ -69,8 +150,37 @@ func verdict(c *pb.Comparison) (pb.ComparisonVerdict, string) {
 	case sigma != house:
 		return different, fmt.Sprintf("Sigma shows %d rows and the warehouse gives %d; look at the findings about limits, and whether the warehouse role and the credentials' owner see the same rows", sigma, house)
 	}
-	return same, fmt.Sprintf("the columns are the same, and both have %d rows", c.GetSigmaRowCount())
+	return judgeColumns(c)
 }
+
+// judgeColumns decides about a comparison whose labels and counts are the same.
+func judgeColumns(c *pb.Comparison) (pb.ComparisonVerdict, string) {
+	var different, unread []string
+	for _, column := range c.GetColumns() {
+		switch column.GetVerdict() {
+		case pb.ComparisonVerdict_COMPARISON_VERDICT_DIFFERENT:
+			text := fmt.Sprintf("%q (%s)", column.GetLabel(), strings.Join(column.GetDifferences(), ", "))
+			if column.GetCause() != "" {
+				text += ", likely cause: " + column.GetCause()
+			}
+			different = append(different, text)
+		case pb.ComparisonVerdict_COMPARISON_VERDICT_UNDECIDED:
+			unread = append(unread, strconv.Quote(column.GetLabel()))
+		}
+	}
+	switch {
+	case len(different) > 0:
+		return pb.ComparisonVerdict_COMPARISON_VERDICT_DIFFERENT,
+			fmt.Sprintf("both have %d rows, and values differ in columns: %s", c.GetSigmaRowCount(), strings.Join(different[:min(len(different), maxNamedColumns)], "; "))
+	case len(unread) > 0:
+		return pb.ComparisonVerdict_COMPARISON_VERDICT_SAME,
+			fmt.Sprintf("both have %d rows, and the values that can be compared are the same; Sigma exports these columns in a form of display: %s", c.GetSigmaRowCount(), strings.Join(unread[:min(len(unread), maxNamedColumns)], ", "))
+	}
+	return pb.ComparisonVerdict_COMPARISON_VERDICT_SAME, fmt.Sprintf("the columns and their values are the same, and both have %d rows", c.GetSigmaRowCount())
+}
+
+// maxNamedColumns is the maximum count of columns that a message names.
+const maxNamedColumns = 10
 
 func undecided(message string) *pb.Comparison {
 	return &pb.Comparison{Verdict: pb.ComparisonVerdict_COMPARISON_VERDICT_UNDECIDED, Message: message}

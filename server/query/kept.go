@@ -142,6 +142,8 @@ func (s *keptSource) part(_ context.Context, n int) (rows int64, ok bool, err er
 
 func (s *keptSource) total() int64 { return s.found.Kept.Rows() }
 
+func (s *keptSource) findings() []*pb.Finding { return s.session.GetFindings() }
+
 func (s *keptSource) close() {
 	s.ahead.close()
 	s.mu.Lock()

@@ -158,7 +158,7 @@ func (r *rowReader) read(ctx context.Context, source source) error {
 			Metadata: map[string]string{"end": strconv.FormatInt(declared, 10)},
 		}
 	}
-	return r.finish(declared, source.total())
+	return r.finish(declared, source)
 }
 
 // part sends the rows of a part from the offset on. position is the stream's row at
@@ -240,7 +240,7 @@ func (r *rowReader) frame(f *frame) error {
 }
 
 // finish compares what was sent with what there is.
-func (r *rowReader) finish(end, total int64) error {
+func (r *rowReader) finish(end int64, source source) error {
 	if r.next != end || r.sent != end-r.offset {
 		return incomplete(r.session.GetQueryId(), end-r.offset, r.sent)
 	}
@@ -249,7 +249,7 @@ func (r *rowReader) finish(end, total int64) error {
 		proof = pb.CompletenessProof_COMPLETENESS_PROOF_DECLARED_COUNT
 	}
 	return r.stream.Send(&pb.ReadRowsResponse{Offset: end, Message: &pb.ReadRowsResponse_Statistics{Statistics: &pb.StreamStatistics{
-		RowCount: r.sent, DeclaredRowCount: end - r.offset, StreamRowCount: end, SessionRowCount: total,
+		RowCount: r.sent, DeclaredRowCount: end - r.offset, StreamRowCount: end, SessionRowCount: source.total(), Findings: source.findings(),
 		Proof: proof, ByteCount: r.bytes, QueryId: r.session.GetQueryId(), TotalTime: durationpb.New(time.Since(r.begun)),
 	}}})
 }

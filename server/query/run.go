@@ -13,6 +13,7 @@ import (
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/connections"
 	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/model"
 	"github.com/sigmasource/sigmasource/server/spool"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/warehouse"
@@ -51,12 +52,15 @@ type run struct {
 	cancel   context.CancelCauseFunc
 	end      context.CancelFunc // of the deadline, which is the session's expiry
 	declared *int64
+	expected *rowExpectation
+	findings *model.Findings // the session's
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced whenever something below changes
 	parts   []*runPart
 	ended   bool
-	err     error // why it ended early
+	err     error           // why it ended early
+	done    *pb.ReadSession // the session as complete, once it is
 }
 
 // runPart is a part that is made, or has been.
@@ -113,7 +117,11 @@ func (r *run) complete(ctx context.Context) error {
 	if r.declared != nil && *r.declared != rows {
 		return incomplete(r.session.GetQueryId(), *r.declared, rows)
 	}
+	if err := r.expected.judge(rows, r.findings); err != nil {
+		return err
+	}
 	done := proto.CloneOf(r.session)
+	done.Findings = r.findings.All()
 	done.State = pb.ReadSessionState_READ_SESSION_STATE_COMPLETE
 	done.RowCount = &rows
 	done.EstimatedRowCount, done.EstimatedByteCount = rows, bytes
@@ -124,7 +132,12 @@ func (r *run) complete(ctx context.Context) error {
 			stream.EstimatedByteCount += r.parts[p].bytes
 		}
 	}
-	return r.service.store.UpdateSession(ctx, done)
+	if err := r.service.store.UpdateSession(ctx, done); err != nil {
+		return err
+	}
+	r.service.recordRead(ctx, r.expected, rows, bytes)
+	r.change(func() { r.done = done })
+	return nil
 }
 
 // fail takes back what was written, and says why.
@@ -134,7 +147,7 @@ func (r *run) fail(ctx context.Context, err error) {
 	if r.service.lifetime.Err() != nil { // nobody goes on with it
 		err = lost(failed.GetName(), stoppedHalfWay)
 	}
-	failed.Problem = errmap.Problem(explainSpool(err), failed.GetModel())
+	failed.Problem = errmap.ProblemWithFacts(explainSpool(err), failed.GetModel())
 	updateErr := r.service.store.UpdateSession(ctx, failed)
 	if errors.Is(updateErr, store.ErrNotFound) {
 		updateErr = nil // deleted, and perhaps that is why it failed

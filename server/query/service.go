@@ -43,6 +43,9 @@ type Store interface {
 	Model(ctx context.Context, name string) (*pb.Model, error)
 	PutSchema(ctx context.Context, model string, schema *pb.Schema) error
 	Schema(ctx context.Context, model, fingerprint string) (*pb.Schema, error)
+	PutRead(ctx context.Context, model string, read *pb.CompletedRead) error
+	Reads(ctx context.Context, model string) ([]*pb.CompletedRead, error)
+	DeleteReads(ctx context.Context, before time.Time) error
 
 	CreateSession(ctx context.Context, session *store.Session) error
 	Session(ctx context.Context, name string) (*store.Session, error)

@@ -67,6 +67,7 @@ func (s *Service) create(ctx context.Context, link *connections.Link, name resou
 			err = context.Cause(ctx)
 		}
 		if err != nil {
+			err = reachedLimit(running, err)
 			cancel(err)
 			link.Release()
 		}
@@ -75,23 +76,80 @@ func (s *Service) create(ctx context.Context, link *connections.Link, name resou
 	if err != nil {
 		return nil, err
 	}
-	plan.findings.AddFull(plan.query)
-	statement, outputs := plan.statement(plan.query.Full()), &recordedNames{}
-	statement.Choose = outputs.record(statement.Choose)
-	result, err := link.Warehouse.Query(running, statement)
+	if limit := request.GetMaxWarehouseTime(); limit != nil {
+		timer := time.AfterFunc(limit.AsDuration(), func() { cancel(costLimit(limit.AsDuration())) })
+		context.AfterFunc(running, func() { timer.Stop() })
+	}
+	started, err := s.startRead(running, link, plan, request)
+	if again := s.prepareAgain(ctx, err, link, plan, request); again != nil {
+		plan = again
+		started, err = s.startRead(running, link, plan, request)
+	}
 	if err != nil {
 		return nil, withGrants(ctx, err, link, plan.query.Tables())
 	}
-	plan.compareOutputs(outputs.get())
-	made, err := s.describe(ctx, plan, result, request)
+	made, err := s.describe(ctx, plan, started.result, request)
 	if err != nil {
-		return nil, errors.Join(err, result.Close())
+		return nil, errors.Join(err, started.result.Close())
 	}
-	if kept, ok := result.(warehouse.Kept); ok {
+	made.Resource.Key = started.key
+	if kept, ok := started.result.(warehouse.Kept); ok {
 		defer cancel(nil)
-		return s.createKept(ctx, made, kept, link)
+		return s.createKept(ctx, made, kept, link, started.expected)
 	}
-	return s.createSpooled(ctx, made, result, &run{service: s, link: link, ctx: running, cancel: cancel, changed: make(chan struct{})})
+	return s.createSpooled(ctx, made, started.result, &run{
+		service: s, link: link, ctx: running, cancel: cancel, changed: make(chan struct{}), expected: started.expected, findings: plan.findings,
+	})
+}
+
+// startedRead is a full read whose query runs, or has run.
+type startedRead struct {
+	expected *rowExpectation
+	key      *pb.KeyReport // nil if no key was counted
+	result   warehouse.Result
+}
+
+// startRead counts the key, if there is one, and starts the query. It fails where the result is not what the request
+// requires, as far as the warehouse declares it.
+func (s *Service) startRead(ctx context.Context, link *connections.Link, p *plan, request *pb.CreateReadSessionRequest) (started startedRead, err error) {
+	if err := p.assessed.RequireFull(); err != nil {
+		return started, err
+	}
+	if started.expected, err = s.expectRows(ctx, p, link, request); err != nil {
+		return started, err
+	}
+	p.findings.AddFull(p.query)
+	statement, outputs := p.statement(p.query.Full()), &recordedNames{}
+	if request.GetDistinctGroup() {
+		if statement, err = p.groupStatement(request.GetColumns()); err != nil {
+			return started, err
+		}
+	}
+	statement.Choose = outputs.record(statement.Choose)
+	if started.key, err = p.checkKey(ctx, link.Warehouse, statement, outputs, request, started.expected); err != nil {
+		return started, err
+	}
+	if started.result, err = link.Warehouse.Query(ctx, statement); err != nil {
+		return started, err
+	}
+	if !request.GetDistinctGroup() {
+		p.compareOutputs(outputs.get())
+	}
+	if rows, isDeclared := started.result.DeclaredRows(); isDeclared {
+		if err := started.expected.judge(rows, p.findings); err != nil {
+			return started, errors.Join(err, started.result.Close())
+		}
+	}
+	return started, nil
+}
+
+// reachedLimit returns the cause of a context that has reached the maximum time of the warehouse, and otherwise the error.
+func reachedLimit(running context.Context, err error) error {
+	var reached *errmap.Error
+	if errors.As(context.Cause(running), &reached) && reached.Reason == pb.ErrorReason_ERROR_REASON_COST_LIMIT_EXCEEDED {
+		return reached
+	}
+	return err
 }
 
 // newSession is a session that is being made.
@@ -185,7 +243,7 @@ func (s *Service) putSession(ctx context.Context, made *newSession) (err error) 
 
 // createKept makes a session of a result that the warehouse keeps. It takes over the
 // link and closes the result.
-func (s *Service) createKept(ctx context.Context, made *newSession, result warehouse.Kept, link *connections.Link) (_ *pb.ReadSession, err error) {
+func (s *Service) createKept(ctx context.Context, made *newSession, result warehouse.Kept, link *connections.Link, expected *rowExpectation) (_ *pb.ReadSession, err error) {
 	var parts warehouse.Parts
 	if made.found.Kept, parts, err = result.Keep(); err != nil {
 		return nil, errors.Join(err, result.Close())
@@ -196,6 +254,7 @@ func (s *Service) createKept(ctx context.Context, made *newSession, result wareh
 	if err := s.putSession(ctx, made); err != nil {
 		return nil, errors.Join(err, parts.Close())
 	}
+	s.recordRead(ctx, expected, made.Resource.GetRowCount(), made.Resource.GetEstimatedByteCount())
 	s.giveBack(made.name.String(), s.put(made.name.String(), link, parts))
 	return made.Resource, nil
 }
@@ -420,5 +479,5 @@ func (s *Service) Sweep(ctx context.Context, now time.Time) error {
 	if s.spool != nil {
 		err = s.spool.Sweep(ctx, func(ctx context.Context, id string) (bool, error) { return s.store.SessionLives(ctx, id, now) })
 	}
-	return errors.Join(err, s.store.ForgetSessions(ctx, now.Add(-remembrance)))
+	return errors.Join(err, s.store.ForgetSessions(ctx, now.Add(-remembrance)), s.store.DeleteReads(ctx, now.Add(-readRetention)))
 }

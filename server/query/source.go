@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"time"
 
 	"google.golang.org/grpc/mem"
@@ -26,6 +27,8 @@ type source interface {
 	open(n int, from int64) blocks
 	// total is the number of all rows. It is known once there are no further parts.
 	total() int64
+	// findings are those of the session. They are complete once there are no further parts.
+	findings() []*pb.Finding
 	close()
 }
 
@@ -92,6 +95,12 @@ func (s *runSource) total() int64 {
 		n += part.rows
 	}
 	return n
+}
+
+func (s *runSource) findings() []*pb.Finding {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.done.GetFindings()
 }
 
 func (s *runSource) open(n int, from int64) blocks {
@@ -267,15 +276,19 @@ func (s *spoolSource) open(n int, from int64) blocks { return s.ahead.open(n, fr
 
 func (s *spoolSource) total() int64 { return s.session.Resource.GetRowCount() }
 
+func (s *spoolSource) findings() []*pb.Finding { return s.session.Resource.GetFindings() }
+
 func (s *spoolSource) close() { s.ahead.close() }
 
 // problemError is why a session failed, for who comes later or from elsewhere.
 func problemError(session *pb.ReadSession) error {
+	metadata := map[string]string{"query_id": session.GetQueryId()}
+	maps.Copy(metadata, session.GetProblem().GetMetadata())
 	return &errmap.Error{
 		Reason:   session.GetProblem().GetReason(),
 		Resource: session.GetModel(),
 		Message:  session.GetProblem().GetMessage(),
-		Metadata: map[string]string{"query_id": session.GetQueryId()},
+		Metadata: metadata,
 	}
 }
 

@@ -46,14 +46,14 @@ func exporting(t *testing.T) (*sigmatest.Server, *sigmaclient.Client) {
 func TestAnExportIsAwaitedAndCounted(t *testing.T) {
 	server, client := exporting(t)
 	server.SetOptions(sigmatest.Options{ExportLooks: 1})
-	got, err := client.ExportElement(t.Context(), "book", "people", "", 100)
+	got, err := client.ExportElement(t.Context(), "book", "people", "", 100, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got.Rows != 3 || strings.Join(got.Columns, "|") != "Id|Full Name" {
 		t.Errorf("the export is %+v", got)
 	}
-	if got, err = client.ExportElement(t.Context(), "book", "people", "", 2); err != nil || got.Rows != 2 {
+	if got, err = client.ExportElement(t.Context(), "book", "people", "", 2, nil); err != nil || got.Rows != 2 {
 		t.Errorf("with a limit of 2 came %+v, %v", got, err)
 	}
 }

@@ -1106,8 +1106,11 @@ type Problem struct {
 	SigmaCode string `protobuf:"bytes,4,opt,name=sigma_code,json=sigmaCode,proto3" json:"sigma_code,omitempty"`
 	// Sigma's id of the request that failed, for a support case.
 	SigmaRequestId string `protobuf:"bytes,5,opt,name=sigma_request_id,json=sigmaRequestId,proto3" json:"sigma_request_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Facts for programs, as the error's google.rpc.ErrorInfo has them. Set in read
+	// sessions and by CheckModel.
+	Metadata      map[string]string `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Problem) Reset() {
@@ -1173,6 +1176,13 @@ func (x *Problem) GetSigmaRequestId() string {
 		return x.SigmaRequestId
 	}
 	return ""
+}
+
+func (x *Problem) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
 }
 
 // Workbook is a document in Sigma whose elements are models: a workbook, or a
@@ -1510,8 +1520,8 @@ type Model struct {
 	SqlFingerprint string `protobuf:"bytes,17,opt,name=sql_fingerprint,json=sqlFingerprint,proto3" json:"sql_fingerprint,omitempty"`
 	// Whether the element is one of a workbook or of a data model.
 	DocumentKind DocumentKind `protobuf:"varint,18,opt,name=document_kind,json=documentKind,proto3,enum=sigmasource.v1.DocumentKind" json:"document_kind,omitempty"`
-	// The last complete read for each limit policy and bookmark, the newest first, at
-	// most 10. Only GetModel fills them.
+	// The last complete read for each limit policy, bookmark and value of
+	// `distinct_group`, the newest first, at most 10. Only GetModel fills them.
 	LastReads     []*CompletedRead `protobuf:"bytes,19,rep,name=last_reads,json=lastReads,proto3" json:"last_reads,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1695,7 +1705,9 @@ type CompletedRead struct {
 	// the default.
 	LimitPolicy string `protobuf:"bytes,5,opt,name=limit_policy,json=limitPolicy,proto3" json:"limit_policy,omitempty"`
 	// The bookmark whose state applied. Empty for the published state.
-	BookmarkId    string `protobuf:"bytes,6,opt,name=bookmark_id,json=bookmarkId,proto3" json:"bookmark_id,omitempty"`
+	BookmarkId string `protobuf:"bytes,6,opt,name=bookmark_id,json=bookmarkId,proto3" json:"bookmark_id,omitempty"`
+	// The read was one of distinct rows, with `distinct_group`.
+	DistinctGroup bool `protobuf:"varint,7,opt,name=distinct_group,json=distinctGroup,proto3" json:"distinct_group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1770,6 +1782,13 @@ func (x *CompletedRead) GetBookmarkId() string {
 		return x.BookmarkId
 	}
 	return ""
+}
+
+func (x *CompletedRead) GetDistinctGroup() bool {
+	if x != nil {
+		return x.DistinctGroup
+	}
+	return false
 }
 
 // Column is a column of a model.
@@ -3403,14 +3422,18 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\x04list\x18\x02 \x01(\tR\x04list\x12%\n" +
 	"\x0edeclared_count\x18\x03 \x01(\x03R\rdeclaredCount\x12%\n" +
 	"\x0ereceived_count\x18\x04 \x01(\x03R\rreceivedCount\x12)\n" +
-	"\x10unreadable_count\x18\x05 \x01(\x03R\x0funreadableCount\"\xbd\x01\n" +
+	"\x10unreadable_count\x18\x05 \x01(\x03R\x0funreadableCount\"\xbd\x02\n" +
 	"\aProblem\x123\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1b.sigmasource.v1.ErrorReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1a\n" +
 	"\bresource\x18\x03 \x01(\tR\bresource\x12\x1d\n" +
 	"\n" +
 	"sigma_code\x18\x04 \x01(\tR\tsigmaCode\x12(\n" +
-	"\x10sigma_request_id\x18\x05 \x01(\tR\x0esigmaRequestId\"\xa0\a\n" +
+	"\x10sigma_request_id\x18\x05 \x01(\tR\x0esigmaRequestId\x12A\n" +
+	"\bmetadata\x18\x06 \x03(\v2%.sigmasource.v1.Problem.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa0\a\n" +
 	"\bWorkbook\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1f\n" +
 	"\vworkbook_id\x18\x02 \x01(\tR\n" +
@@ -3466,7 +3489,7 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\rdocument_kind\x18\x12 \x01(\x0e2\x1c.sigmasource.v1.DocumentKindR\fdocumentKind\x12<\n" +
 	"\n" +
 	"last_reads\x18\x13 \x03(\v2\x1d.sigmasource.v1.CompletedReadR\tlastReads:e\xeaAb\n" +
-	"\x11sigmasource/Model\x12>workspaces/{workspace}/connections/{connection}/models/{model}*\x06models2\x05model\"\x87\x02\n" +
+	"\x11sigmasource/Model\x12>workspaces/{workspace}/connections/{connection}/models/{model}*\x06models2\x05model\"\xae\x02\n" +
 	"\rCompletedRead\x12\x1b\n" +
 	"\trow_count\x18\x01 \x01(\x03R\browCount\x12\x1d\n" +
 	"\n" +
@@ -3475,7 +3498,8 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\rcomplete_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\fcompleteTime\x12!\n" +
 	"\flimit_policy\x18\x05 \x01(\tR\vlimitPolicy\x12\x1f\n" +
 	"\vbookmark_id\x18\x06 \x01(\tR\n" +
-	"bookmarkId\"\x9b\x01\n" +
+	"bookmarkId\x12%\n" +
+	"\x0edistinct_group\x18\a \x01(\bR\rdistinctGroup\"\x9b\x01\n" +
 	"\x06Column\x12\x1b\n" +
 	"\tcolumn_id\x18\x01 \x01(\tR\bcolumnId\x12\x14\n" +
 	"\x05label\x18\x02 \x01(\tR\x05label\x12\x18\n" +
@@ -3700,7 +3724,7 @@ func file_sigmasource_v1_catalog_proto_rawDescGZIP() []byte {
 }
 
 var file_sigmasource_v1_catalog_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_sigmasource_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_sigmasource_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_sigmasource_v1_catalog_proto_goTypes = []any{
 	(ScanTrigger)(0),              // 0: sigmasource.v1.ScanTrigger
 	(ScanState)(0),                // 1: sigmasource.v1.ScanState
@@ -3741,82 +3765,84 @@ var file_sigmasource_v1_catalog_proto_goTypes = []any{
 	(*WatchChangesRequest)(nil),   // 36: sigmasource.v1.WatchChangesRequest
 	(*WatchChangesResponse)(nil),  // 37: sigmasource.v1.WatchChangesResponse
 	(*Change)(nil),                // 38: sigmasource.v1.Change
-	nil,                           // 39: sigmasource.v1.Finding.MetadataEntry
-	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 41: google.protobuf.Duration
-	(ErrorReason)(0),              // 42: sigmasource.v1.ErrorReason
+	nil,                           // 39: sigmasource.v1.Problem.MetadataEntry
+	nil,                           // 40: sigmasource.v1.Finding.MetadataEntry
+	(*timestamppb.Timestamp)(nil), // 41: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 42: google.protobuf.Duration
+	(ErrorReason)(0),              // 43: sigmasource.v1.ErrorReason
 }
 var file_sigmasource_v1_catalog_proto_depIdxs = []int32{
 	1,  // 0: sigmasource.v1.Scan.state:type_name -> sigmasource.v1.ScanState
 	2,  // 1: sigmasource.v1.Scan.phase:type_name -> sigmasource.v1.ScanPhase
-	40, // 2: sigmasource.v1.Scan.create_time:type_name -> google.protobuf.Timestamp
-	40, // 3: sigmasource.v1.Scan.end_time:type_name -> google.protobuf.Timestamp
+	41, // 2: sigmasource.v1.Scan.create_time:type_name -> google.protobuf.Timestamp
+	41, // 3: sigmasource.v1.Scan.end_time:type_name -> google.protobuf.Timestamp
 	10, // 4: sigmasource.v1.Scan.error:type_name -> sigmasource.v1.Problem
 	10, // 5: sigmasource.v1.Scan.problems:type_name -> sigmasource.v1.Problem
-	41, // 6: sigmasource.v1.Scan.throttled_time:type_name -> google.protobuf.Duration
-	41, // 7: sigmasource.v1.Scan.remaining_time:type_name -> google.protobuf.Duration
+	42, // 6: sigmasource.v1.Scan.throttled_time:type_name -> google.protobuf.Duration
+	42, // 7: sigmasource.v1.Scan.remaining_time:type_name -> google.protobuf.Duration
 	0,  // 8: sigmasource.v1.Scan.trigger:type_name -> sigmasource.v1.ScanTrigger
 	9,  // 9: sigmasource.v1.Scan.list_gaps:type_name -> sigmasource.v1.ListGap
-	42, // 10: sigmasource.v1.Problem.reason:type_name -> sigmasource.v1.ErrorReason
-	40, // 11: sigmasource.v1.Workbook.create_time:type_name -> google.protobuf.Timestamp
-	40, // 12: sigmasource.v1.Workbook.update_time:type_name -> google.protobuf.Timestamp
-	40, // 13: sigmasource.v1.Workbook.scan_time:type_name -> google.protobuf.Timestamp
-	10, // 14: sigmasource.v1.Workbook.error:type_name -> sigmasource.v1.Problem
-	3,  // 15: sigmasource.v1.Workbook.document_kind:type_name -> sigmasource.v1.DocumentKind
-	40, // 16: sigmasource.v1.Workbook.gone_time:type_name -> google.protobuf.Timestamp
-	12, // 17: sigmasource.v1.Workbook.refused_calls:type_name -> sigmasource.v1.RefusedCall
-	10, // 18: sigmasource.v1.RefusedCall.problem:type_name -> sigmasource.v1.Problem
-	40, // 19: sigmasource.v1.RefusedCall.retry_time:type_name -> google.protobuf.Timestamp
-	4,  // 20: sigmasource.v1.Model.state:type_name -> sigmasource.v1.ModelState
-	10, // 21: sigmasource.v1.Model.error:type_name -> sigmasource.v1.Problem
-	15, // 22: sigmasource.v1.Model.columns:type_name -> sigmasource.v1.Column
-	16, // 23: sigmasource.v1.Model.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
-	17, // 24: sigmasource.v1.Model.findings:type_name -> sigmasource.v1.Finding
-	40, // 25: sigmasource.v1.Model.scan_time:type_name -> google.protobuf.Timestamp
-	3,  // 26: sigmasource.v1.Model.document_kind:type_name -> sigmasource.v1.DocumentKind
-	14, // 27: sigmasource.v1.Model.last_reads:type_name -> sigmasource.v1.CompletedRead
-	41, // 28: sigmasource.v1.CompletedRead.duration:type_name -> google.protobuf.Duration
-	40, // 29: sigmasource.v1.CompletedRead.complete_time:type_name -> google.protobuf.Timestamp
-	5,  // 30: sigmasource.v1.Finding.code:type_name -> sigmasource.v1.FindingCode
-	6,  // 31: sigmasource.v1.Finding.severity:type_name -> sigmasource.v1.FindingSeverity
-	39, // 32: sigmasource.v1.Finding.metadata:type_name -> sigmasource.v1.Finding.MetadataEntry
-	8,  // 33: sigmasource.v1.StartScanResponse.scan:type_name -> sigmasource.v1.Scan
-	8,  // 34: sigmasource.v1.GetScanResponse.scan:type_name -> sigmasource.v1.Scan
-	8,  // 35: sigmasource.v1.WatchScanResponse.scan:type_name -> sigmasource.v1.Scan
-	11, // 36: sigmasource.v1.ListWorkbooksResponse.workbooks:type_name -> sigmasource.v1.Workbook
-	13, // 37: sigmasource.v1.ListModelsResponse.models:type_name -> sigmasource.v1.Model
-	13, // 38: sigmasource.v1.GetModelResponse.model:type_name -> sigmasource.v1.Model
-	8,  // 39: sigmasource.v1.ListScansResponse.scans:type_name -> sigmasource.v1.Scan
-	8,  // 40: sigmasource.v1.CancelScanResponse.scan:type_name -> sigmasource.v1.Scan
-	38, // 41: sigmasource.v1.ListChangesResponse.changes:type_name -> sigmasource.v1.Change
-	38, // 42: sigmasource.v1.WatchChangesResponse.changes:type_name -> sigmasource.v1.Change
-	40, // 43: sigmasource.v1.Change.time:type_name -> google.protobuf.Timestamp
-	7,  // 44: sigmasource.v1.Change.kind:type_name -> sigmasource.v1.ChangeKind
-	18, // 45: sigmasource.v1.ModelCatalog.StartScan:input_type -> sigmasource.v1.StartScanRequest
-	20, // 46: sigmasource.v1.ModelCatalog.GetScan:input_type -> sigmasource.v1.GetScanRequest
-	22, // 47: sigmasource.v1.ModelCatalog.WatchScan:input_type -> sigmasource.v1.WatchScanRequest
-	30, // 48: sigmasource.v1.ModelCatalog.ListScans:input_type -> sigmasource.v1.ListScansRequest
-	32, // 49: sigmasource.v1.ModelCatalog.CancelScan:input_type -> sigmasource.v1.CancelScanRequest
-	34, // 50: sigmasource.v1.ModelCatalog.ListChanges:input_type -> sigmasource.v1.ListChangesRequest
-	36, // 51: sigmasource.v1.ModelCatalog.WatchChanges:input_type -> sigmasource.v1.WatchChangesRequest
-	24, // 52: sigmasource.v1.ModelCatalog.ListWorkbooks:input_type -> sigmasource.v1.ListWorkbooksRequest
-	26, // 53: sigmasource.v1.ModelCatalog.ListModels:input_type -> sigmasource.v1.ListModelsRequest
-	28, // 54: sigmasource.v1.ModelCatalog.GetModel:input_type -> sigmasource.v1.GetModelRequest
-	19, // 55: sigmasource.v1.ModelCatalog.StartScan:output_type -> sigmasource.v1.StartScanResponse
-	21, // 56: sigmasource.v1.ModelCatalog.GetScan:output_type -> sigmasource.v1.GetScanResponse
-	23, // 57: sigmasource.v1.ModelCatalog.WatchScan:output_type -> sigmasource.v1.WatchScanResponse
-	31, // 58: sigmasource.v1.ModelCatalog.ListScans:output_type -> sigmasource.v1.ListScansResponse
-	33, // 59: sigmasource.v1.ModelCatalog.CancelScan:output_type -> sigmasource.v1.CancelScanResponse
-	35, // 60: sigmasource.v1.ModelCatalog.ListChanges:output_type -> sigmasource.v1.ListChangesResponse
-	37, // 61: sigmasource.v1.ModelCatalog.WatchChanges:output_type -> sigmasource.v1.WatchChangesResponse
-	25, // 62: sigmasource.v1.ModelCatalog.ListWorkbooks:output_type -> sigmasource.v1.ListWorkbooksResponse
-	27, // 63: sigmasource.v1.ModelCatalog.ListModels:output_type -> sigmasource.v1.ListModelsResponse
-	29, // 64: sigmasource.v1.ModelCatalog.GetModel:output_type -> sigmasource.v1.GetModelResponse
-	55, // [55:65] is the sub-list for method output_type
-	45, // [45:55] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	43, // 10: sigmasource.v1.Problem.reason:type_name -> sigmasource.v1.ErrorReason
+	39, // 11: sigmasource.v1.Problem.metadata:type_name -> sigmasource.v1.Problem.MetadataEntry
+	41, // 12: sigmasource.v1.Workbook.create_time:type_name -> google.protobuf.Timestamp
+	41, // 13: sigmasource.v1.Workbook.update_time:type_name -> google.protobuf.Timestamp
+	41, // 14: sigmasource.v1.Workbook.scan_time:type_name -> google.protobuf.Timestamp
+	10, // 15: sigmasource.v1.Workbook.error:type_name -> sigmasource.v1.Problem
+	3,  // 16: sigmasource.v1.Workbook.document_kind:type_name -> sigmasource.v1.DocumentKind
+	41, // 17: sigmasource.v1.Workbook.gone_time:type_name -> google.protobuf.Timestamp
+	12, // 18: sigmasource.v1.Workbook.refused_calls:type_name -> sigmasource.v1.RefusedCall
+	10, // 19: sigmasource.v1.RefusedCall.problem:type_name -> sigmasource.v1.Problem
+	41, // 20: sigmasource.v1.RefusedCall.retry_time:type_name -> google.protobuf.Timestamp
+	4,  // 21: sigmasource.v1.Model.state:type_name -> sigmasource.v1.ModelState
+	10, // 22: sigmasource.v1.Model.error:type_name -> sigmasource.v1.Problem
+	15, // 23: sigmasource.v1.Model.columns:type_name -> sigmasource.v1.Column
+	16, // 24: sigmasource.v1.Model.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
+	17, // 25: sigmasource.v1.Model.findings:type_name -> sigmasource.v1.Finding
+	41, // 26: sigmasource.v1.Model.scan_time:type_name -> google.protobuf.Timestamp
+	3,  // 27: sigmasource.v1.Model.document_kind:type_name -> sigmasource.v1.DocumentKind
+	14, // 28: sigmasource.v1.Model.last_reads:type_name -> sigmasource.v1.CompletedRead
+	42, // 29: sigmasource.v1.CompletedRead.duration:type_name -> google.protobuf.Duration
+	41, // 30: sigmasource.v1.CompletedRead.complete_time:type_name -> google.protobuf.Timestamp
+	5,  // 31: sigmasource.v1.Finding.code:type_name -> sigmasource.v1.FindingCode
+	6,  // 32: sigmasource.v1.Finding.severity:type_name -> sigmasource.v1.FindingSeverity
+	40, // 33: sigmasource.v1.Finding.metadata:type_name -> sigmasource.v1.Finding.MetadataEntry
+	8,  // 34: sigmasource.v1.StartScanResponse.scan:type_name -> sigmasource.v1.Scan
+	8,  // 35: sigmasource.v1.GetScanResponse.scan:type_name -> sigmasource.v1.Scan
+	8,  // 36: sigmasource.v1.WatchScanResponse.scan:type_name -> sigmasource.v1.Scan
+	11, // 37: sigmasource.v1.ListWorkbooksResponse.workbooks:type_name -> sigmasource.v1.Workbook
+	13, // 38: sigmasource.v1.ListModelsResponse.models:type_name -> sigmasource.v1.Model
+	13, // 39: sigmasource.v1.GetModelResponse.model:type_name -> sigmasource.v1.Model
+	8,  // 40: sigmasource.v1.ListScansResponse.scans:type_name -> sigmasource.v1.Scan
+	8,  // 41: sigmasource.v1.CancelScanResponse.scan:type_name -> sigmasource.v1.Scan
+	38, // 42: sigmasource.v1.ListChangesResponse.changes:type_name -> sigmasource.v1.Change
+	38, // 43: sigmasource.v1.WatchChangesResponse.changes:type_name -> sigmasource.v1.Change
+	41, // 44: sigmasource.v1.Change.time:type_name -> google.protobuf.Timestamp
+	7,  // 45: sigmasource.v1.Change.kind:type_name -> sigmasource.v1.ChangeKind
+	18, // 46: sigmasource.v1.ModelCatalog.StartScan:input_type -> sigmasource.v1.StartScanRequest
+	20, // 47: sigmasource.v1.ModelCatalog.GetScan:input_type -> sigmasource.v1.GetScanRequest
+	22, // 48: sigmasource.v1.ModelCatalog.WatchScan:input_type -> sigmasource.v1.WatchScanRequest
+	30, // 49: sigmasource.v1.ModelCatalog.ListScans:input_type -> sigmasource.v1.ListScansRequest
+	32, // 50: sigmasource.v1.ModelCatalog.CancelScan:input_type -> sigmasource.v1.CancelScanRequest
+	34, // 51: sigmasource.v1.ModelCatalog.ListChanges:input_type -> sigmasource.v1.ListChangesRequest
+	36, // 52: sigmasource.v1.ModelCatalog.WatchChanges:input_type -> sigmasource.v1.WatchChangesRequest
+	24, // 53: sigmasource.v1.ModelCatalog.ListWorkbooks:input_type -> sigmasource.v1.ListWorkbooksRequest
+	26, // 54: sigmasource.v1.ModelCatalog.ListModels:input_type -> sigmasource.v1.ListModelsRequest
+	28, // 55: sigmasource.v1.ModelCatalog.GetModel:input_type -> sigmasource.v1.GetModelRequest
+	19, // 56: sigmasource.v1.ModelCatalog.StartScan:output_type -> sigmasource.v1.StartScanResponse
+	21, // 57: sigmasource.v1.ModelCatalog.GetScan:output_type -> sigmasource.v1.GetScanResponse
+	23, // 58: sigmasource.v1.ModelCatalog.WatchScan:output_type -> sigmasource.v1.WatchScanResponse
+	31, // 59: sigmasource.v1.ModelCatalog.ListScans:output_type -> sigmasource.v1.ListScansResponse
+	33, // 60: sigmasource.v1.ModelCatalog.CancelScan:output_type -> sigmasource.v1.CancelScanResponse
+	35, // 61: sigmasource.v1.ModelCatalog.ListChanges:output_type -> sigmasource.v1.ListChangesResponse
+	37, // 62: sigmasource.v1.ModelCatalog.WatchChanges:output_type -> sigmasource.v1.WatchChangesResponse
+	25, // 63: sigmasource.v1.ModelCatalog.ListWorkbooks:output_type -> sigmasource.v1.ListWorkbooksResponse
+	27, // 64: sigmasource.v1.ModelCatalog.ListModels:output_type -> sigmasource.v1.ListModelsResponse
+	29, // 65: sigmasource.v1.ModelCatalog.GetModel:output_type -> sigmasource.v1.GetModelResponse
+	56, // [56:66] is the sub-list for method output_type
+	46, // [46:56] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_sigmasource_v1_catalog_proto_init() }
@@ -3831,7 +3857,7 @@ func file_sigmasource_v1_catalog_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sigmasource_v1_catalog_proto_rawDesc), len(file_sigmasource_v1_catalog_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

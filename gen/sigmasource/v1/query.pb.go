@@ -3192,7 +3192,9 @@ type ColumnComparison struct {
 	Label string `protobuf:"bytes,1,opt,name=label,proto3" json:"label,omitempty"`
 	// How it ended.
 	Verdict ComparisonVerdict `protobuf:"varint,2,opt,name=verdict,proto3,enum=sigmasource.v1.ComparisonVerdict" json:"verdict,omitempty"`
-	// The measures that differ, of `nulls`, `distinct`, `min`, `max`, `sum`.
+	// The measures that differ: `nulls` (nulls and empty texts), `texts` (the values as a
+	// bag, whatever their order), `min` and `max` of dates and times in the account time
+	// zone, `sum` of numbers.
 	Differences []string `protobuf:"bytes,3,rep,name=differences,proto3" json:"differences,omitempty"`
 	// The likely cause, where the verdict is DIFFERENT: `time_zone`, `role`, `limit`,
 	// `materialization`, `format`, or empty.

@@ -32,7 +32,7 @@ func newPreviewCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			request := &pb.PreviewModelRequest{Name: args[0], RowLimit: rows, Columns: policy.columns, RefuseFindings: codes, LimitPolicy: limits}
+			request := &pb.PreviewModelRequest{Name: args[0], RowLimit: rows, Columns: policy.columns, RefuseFindings: codes, LimitPolicy: limits, BookmarkId: policy.bookmark}
 			return c.withConn(func(conn *grpc.ClientConn) error {
 				return c.preview(cmd.Context(), conn, request, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			})

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	reading "github.com/sigmasource/sigmasource/server/client"
@@ -21,6 +23,8 @@ import (
 func newReadCommand() *cobra.Command {
 	c := &client{}
 	var policy readPolicy
+	request := &pb.CreateReadSessionRequest{}
+	var maxTime time.Duration
 	cmd := &cobra.Command{
 		Use:   "read MODEL",
 		Short: "Read all rows of a model",
@@ -32,7 +36,11 @@ func newReadCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			request := &pb.CreateReadSessionRequest{Name: args[0], Columns: policy.columns, RefuseFindings: codes, LimitPolicy: limits}
+			request.Name, request.Columns, request.BookmarkId = args[0], policy.columns, policy.bookmark
+			request.RefuseFindings, request.LimitPolicy = codes, limits
+			if maxTime != 0 {
+				request.MaxWarehouseTime = durationpb.New(maxTime)
+			}
 			return c.withConn(func(conn *grpc.ClientConn) error {
 				return c.read(cmd.Context(), conn, request, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			})
@@ -40,6 +48,11 @@ func newReadCommand() *cobra.Command {
 	}
 	c.register(cmd)
 	policy.register(cmd)
+	cmd.Flags().StringArrayVar(&request.KeyColumns, "key", nil, "a column of the key, by id or label, which must be unique and never null; repeatable")
+	cmd.Flags().BoolVar(&request.AllowEmpty, "allow-empty", false, "accept an empty result where the last complete read had rows")
+	cmd.Flags().Int64Var(&request.ExpectedMinRows, "min-rows", 0, "the minimum count of rows; a smaller result fails")
+	cmd.Flags().BoolVar(&request.DistinctGroup, "distinct-group", false, "read the distinct rows of the group's columns, for a model with the finding GRAIN_REPEATED")
+	cmd.Flags().DurationVar(&maxTime, "max-warehouse-time", 0, "the maximum time of the warehouse, such as 5m (default: no maximum)")
 	cmd.Flags().StringVar(&c.null, "null", "", "the text for nulls in CSV (default: an empty field, see above)")
 	output := cmd.PersistentFlags().Lookup("output")
 	output.Usage, output.DefValue = "json, csv or arrow", "json"
@@ -89,6 +102,7 @@ func (c *client) read(ctx context.Context, conn *grpc.ClientConn, request *pb.Cr
 	if err = errors.Join(err, buffered.Flush()); err != nil {
 		return err
 	}
+	printFindings(messages, newFindings(session.GetFindings(), statistics.GetFindings()))
 	// The statistics are those of the last call, and it may have gone on after a fault.
 	fmt.Fprintf(messages, "%d rows in %s\n", statistics.GetStreamRowCount(), time.Since(begun).Round(100*time.Microsecond))
 	return nil
@@ -141,4 +155,11 @@ func copyRows(ctx context.Context, conn *grpc.ClientConn, stream string, sink ro
 		return nil, err
 	}
 	return rows.Statistics(), sink.End()
+}
+
+// newFindings returns the findings that are not among those of before.
+func newFindings(before, now []*pb.Finding) []*pb.Finding {
+	return slices.DeleteFunc(slices.Clone(now), func(f *pb.Finding) bool {
+		return slices.ContainsFunc(before, func(b *pb.Finding) bool { return b.GetCode() == f.GetCode() })
+	})
 }
