@@ -32,7 +32,7 @@ func TestSessionsAreAskedForSeldom(t *testing.T) {
 			err   error
 			asked int
 		}{{0, w.err, 1}, {0, nil, 2}, {sessionAge - 1, nil, 2}, {1, nil, 3}, {sessionAge, w.err, 4}, {0, nil, 5}} {
-			time.Sleep(step.pause) // of the bubble's clock
+			<-time.After(step.pause)
 			w.err = step.err
 			session, err := link.Session(t.Context())
 			if !errors.Is(err, step.err) || w.asked != step.asked || err == nil && session.Role != "SYNC" {
