@@ -77,6 +77,14 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 			updated.RefuseFindings = sent.GetRefuseFindings()
 		case path == "scan_schedule":
 			updated.ScanSchedule = sent.GetScanSchedule()
+		case path == "allow_time_zone_mismatch":
+			updated.AllowTimeZoneMismatch = sent.GetAllowTimeZoneMismatch()
+		case path == "allow_empty":
+			updated.AllowEmpty = sent.GetAllowEmpty()
+		case path == "shrunk_ratio":
+			updated.ShrunkRatio = sent.ShrunkRatio
+		case path == "bookmark_ids":
+			updated.BookmarkIds = sent.GetBookmarkIds()
 		case path == "sigma":
 			updated.Sigma, secrets.SigmaClientSecret = sent.GetSigma(), sentSecrets.SigmaClientSecret
 		case path == "sigma.base_url":
