@@ -118,7 +118,7 @@ func setColumns(m *pb.Model, columns model.Columns) {
 func (s *scanner) assess(m *pb.Model, element sigmaclient.Element, columns model.Columns, answer queryAnswer, r *reading) {
 	of := model.Element{Name: m.GetName(), IsListed: isDataElement(element.Type), Query: answer.query, QueryErr: answer.err, Columns: columns}
 	of.CustomSQL, of.CustomSQLErr = r.lineage.CustomSQL(element.ElementID)
-	assessed := model.Assess(of, model.Options{Dialect: s.link.Dialect})
+	assessed := model.Assess(of, model.Options{Dialect: s.link.Dialect, TimeZone: s.link.TimeZone})
 	if assessed.Query != nil {
 		m.SqlFingerprint = assessed.Query.Hash()
 		s.setWarehouse(m, element, r, &assessed.Findings)
