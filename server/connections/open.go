@@ -3,6 +3,7 @@ package connections
 import (
 	"errors"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"strconv"
@@ -37,7 +38,10 @@ type Opener struct {
 	// ReadTimeout is for how long a download from a warehouse may stand still. 0
 	// leaves it to the adapter.
 	ReadTimeout time.Duration
-	Logger      *slog.Logger
+	// WrapSnowflake wraps the transport of the requests to Snowflake. Nil leaves it
+	// as it is.
+	WrapSnowflake func(http.RoundTripper) http.RoundTripper
+	Logger        *slog.Logger
 }
 
 // Open makes no call: it only checks the settings.
@@ -78,6 +82,7 @@ func (o *Opener) openSnowflake(w *pb.SnowflakeWarehouse, secrets *store.Secrets)
 		Schema:           w.GetSchema(),
 		StatementTimeout: statementTimeout,
 		ReadTimeout:      o.ReadTimeout,
+		WrapTransport:    o.WrapSnowflake,
 		Allocator:        pool.Allocator{},
 	}
 	if w.GetUrl() != "" {

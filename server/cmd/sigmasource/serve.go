@@ -54,6 +54,7 @@ type serveFlags struct {
 	auditLog    string
 	spool       string
 	readMemory  int64 // MiB
+	shapes      string
 }
 
 func newServeCommand() *cobra.Command {
@@ -91,6 +92,7 @@ func newServeCommand() *cobra.Command {
 	flags.StringVar(&f.auditLog, "audit-log", "-", "file that the audit is appended to, in JSON lines; - means standard output")
 	flags.StringVar(&f.spool, "spool", "", "folder or bucket of its own (s3://, gs://, azblob://) where results are kept until their sessions expire (default: DATA-DIR/spool)")
 	flags.Int64Var(&f.readMemory, "read-memory", 128, "MiB of rows that are read ahead of those who read them")
+	flags.StringVar(&f.shapes, "record-shapes", os.Getenv("SIGMASOURCE_RECORD_SHAPES"), "folder to record the structure of Sigma's and Snowflake's answers in, without values and names (SIGMASOURCE_RECORD_SHAPES; default: no recording)")
 	if err := cmd.MarkFlagRequired("callers"); err != nil {
 		panic(err)
 	}
@@ -119,6 +121,9 @@ func (f *serveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err err
 	defer closeTransport()
 	config.TLS = transport
 
+	if err := f.recordShapes(&config, logger); err != nil {
+		return err
+	}
 	callers, err := auth.Open(f.callersFile, reloadInterval, logger)
 	if err != nil {
 		return fmt.Errorf("--callers: %w", err)
