@@ -65,6 +65,7 @@ func newRootCommand() *cobra.Command {
 		newModelsCommand(),
 		newPreviewCommand(),
 		newReadCommand(),
+		newSelftestCommand(),
 	)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see: %s --help)", err, cmd.CommandPath())
