@@ -247,6 +247,9 @@ func newTrial(t *testing.T) *trial {
 	}
 	cut.column("Monday Week", timestamp, truncated(toWeek(time.Monday))).column("Sunday Week", timestamp, truncated(toWeek(time.Sunday)))
 
+	march := w.add("Days of March").column("Id", integer, ids).column("Day", timestamp, truncated(toDay))
+	march.rows.rows = march.rows.rows[1:7]
+
 	// The 30 days that end with 15 June, the day in New York.
 	today := int64(time.Date(2026, 6, 15, 0, 0, 0, 0, time.UTC).Sub(time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)).Hours() / 24)
 	var days []*pb.Value
@@ -510,6 +513,11 @@ func mutations() []mutation {
 		{name: "rows of another table", change: set("Plain", 0, "Id", intValue(99)), unread: []string{"plain-date-only", "plain-zoneless", "plain-local-zone", "plain-zoned"}},
 		{name: "weeks begin on Sunday", change: func(w *trial) { w.element("Truncated").shift("Week of Zoneless", -24*time.Hour) }, other: []string{"week-of-zoneless"},
 			seen: "weeks begin on Sunday"},
+		{name: "days from UTC", change: func(w *trial) {
+			e, all := w.element("Days of March"), w.element("Plain").rows.rows
+			e.rows.rows = e.rows.rows[2:]
+			e.rows.rows = append(e.rows.rows, []*pb.Value{all[7][0], all[7][2]})
+		}, other: []string{"days-of-march"}, seen: "rows in the range: 4; missing: 2; before the range: 0; after it: 1"},
 		{name: "the first day is cut", change: func(w *trial) {
 			w.element("Last 30 days by day").rows.rows = w.element("Last 30 days by day").rows.rows[1:]
 		},

@@ -45,6 +45,7 @@ func elements() []Element {
 		connectionElement(),
 		plainElement(),
 		truncatedElement(),
+		fixedElement(),
 		daysElement("Last 30 days of dates", "Date Only", "[Date Only]"),
 		daysElement("Last 30 days of zoneless", "Zoneless", "[Zoneless]"),
 		daysElement("Last 30 days of local zone", "Local Zone", "[Local Zone]"),
@@ -269,6 +270,51 @@ func compareWeeks(o *Observation, name string, start time.Weekday) (seen string,
 	}
 	return fmt.Sprintf("type %s; weeks begin on %s; %d rows of %d are in their week", typeName(column), begins, within, len(events)),
 		right == len(events) && len(rows) == len(events), nil
+}
+
+// fixedElement is a table on EVENTS with a filter on fixed days, from and to which the
+// rows are known. A wrong zone moves the whole window by a day.
+func fixedElement() Element {
+	from, to := parse(time.DateOnly, "2026-03-01"), parse(time.DateOnly, "2026-03-08")
+	return Element{
+		Name: "Days of March",
+		Build: []string{"a table on EVENTS with the column Id and the formula", `  Day = DateTrunc("day", [Zoneless])`,
+			fmt.Sprintf("a filter on Day: from %s to %s", from.Format(time.DateOnly), to.Format(time.DateOnly))},
+		Probes: []Probe{{
+			Name:     "days-of-march",
+			Question: "Which rows has a filter on truncated days?",
+			Assumed:  "exactly the rows whose days in New York are in the range",
+			read: func(o *Observation) (string, bool, error) {
+				rows, err := o.Rows()
+				if err != nil {
+					return "", false, err
+				}
+				dated, _, err := rows.dated("Day")
+				if err != nil {
+					return "", false, err
+				}
+				left := 0 // rows that are missing
+				for _, e := range events {
+					if !day(e).Before(from) && !day(e).After(to) {
+						left++
+					}
+				}
+				right, early, late := 0, 0, 0
+				for _, row := range dated {
+					switch at := day(row.event); {
+					case at.Before(from):
+						early++
+					case at.After(to):
+						late++
+					default:
+						right++
+						left--
+					}
+				}
+				return fmt.Sprintf("rows in the range: %d; missing: %d; before the range: %d; after it: %d", right, left, early, late), left == 0 && early == 0 && late == 0, nil
+			},
+		}},
+	}
 }
 
 // daysElement is a table on DAYS with a relative filter. Each day has a row half an
