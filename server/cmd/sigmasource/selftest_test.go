@@ -74,14 +74,14 @@ func scriptRows(t *testing.T) []scriptRow {
 		t.Fatal(err)
 	}
 	var rows []scriptRow
-	for _, m := range regexp.MustCompile(`\((\d+), '(\w)', '([-0-9]+)', '([^']+)', '([^']+)', '([^']+)'\)`).FindAllStringSubmatch(script, -1) {
+	for _, m := range regexp.MustCompile(`\((\d+), '(\w)', '([-0-9]+)', '([^']+)', '([^']+)', '([^']+)'::timestamp_tz\)`).FindAllStringSubmatch(script, -1) {
 		var row scriptRow
 		_, err := fmt.Sscan(m[1], &row.id)
 		row.key, row.date = m[2], m[3]
 		var parsed [3]error
 		row.ntz, parsed[0] = time.Parse(time.DateTime, m[4])
-		row.ltz, parsed[1] = time.Parse("2006-01-02 15:04:05 -0700", m[5])
-		row.zone, parsed[2] = time.Parse("2006-01-02 15:04:05 -0700", m[6])
+		row.ltz, parsed[1] = time.Parse("2006-01-02 15:04:05-07:00", m[5])
+		row.zone, parsed[2] = time.Parse("2006-01-02 15:04:05-07:00", m[6])
 		if err := errors.Join(append(parsed[:], err)...); err != nil {
 			t.Fatal(err)
 		}

@@ -108,8 +108,8 @@ insert into EVENTS values
 		if i == len(events)-1 {
 			end = ";"
 		}
-		fmt.Fprintf(&s, "  (%d, '%s', '%s', '%s', '%s', '%s')%s\n", e.id, e.key, e.wallClock().Format(time.DateOnly), e.wall,
-			e.instant().Format("2006-01-02 15:04:05 -0700"), e.instant().In(tokyo).Format("2006-01-02 15:04:05 -0700"), end)
+		fmt.Fprintf(&s, "  (%d, '%s', '%s', '%s', '%s', '%s'::timestamp_tz)%s\n", e.id, e.key, e.wallClock().Format(time.DateOnly), e.wall,
+			e.instant().Format("2006-01-02 15:04:05-07:00"), e.instant().In(tokyo).Format("2006-01-02 15:04:05-07:00"), end)
 	}
 	fmt.Fprintf(&s, `
 create table DAYS as
