@@ -51,7 +51,7 @@ func simulated(at time.Time) sigmatest.Organization {
 	return sigmatest.Organization{
 		Connections: []sigmatest.Connection{{Name: "Trial", Account: "ACME-TRIAL"}},
 		Workbooks: []sigmatest.Workbook{{Name: selftest.Workbook, Pages: []sigmatest.Page{{Name: "Page", Elements: []sigmatest.Element{
-			element("Plain", `select ID "Id", DATE_ONLY "Date Only", ZONELESS::timestamp_ltz "Zoneless", LOCAL_ZONE "Local Zone", ZONED "Zoned" from `+events+` limit 1000`,
+			element("Plain", `select ID "Id", DATE_ONLY::timestamp_ltz "Date Only", ZONELESS::timestamp_ltz "Zoneless", LOCAL_ZONE "Local Zone", ZONED "Zoned" from `+events+` limit 1000`,
 				"Id:number", "Date Only:datetime", "Zoneless:datetime", "Local Zone:datetime", "Zoned:datetime"),
 			element("Days of March", `select ID "Id", DATETRUNC_1 "Day" from (select ID, date_trunc(day, ZONELESS::timestamp_ltz) DATETRUNC_1 from `+events+`
 				where date_trunc(day, ZONELESS::timestamp_ltz) >= `+zoned(time.Date(2026, 3, 1, 0, 0, 0, 0, zone))+`
@@ -67,9 +67,16 @@ func simulated(at time.Time) sigmatest.Organization {
 	}
 }
 
+// expectation is what a report says about a probe.
+type expectation struct {
+	probe   string
+	verdict selftest.Verdict
+	text    string // in what was seen, or in the reason
+}
+
 // TestSelftestOfASimulatedTrial runs the script and the command against the service
-// and simulated organizations. The connection has no time zone, so that the service
-// runs in UTC.
+// and simulated organizations, with a connection that has no time zone, so that the
+// service runs in UTC, and with one that has the organization's.
 func TestSelftestOfASimulatedTrial(t *testing.T) {
 	account, err := snowflaketest.NewServer(snowflaketest.Config{
 		Account:    "ACME-TRIAL",
@@ -102,14 +109,64 @@ func TestSelftestOfASimulatedTrial(t *testing.T) {
 	t.Cleanup(func() { now = former })
 	o := newOperator(t)
 	o.serve("--allow-host", sigma.Host(), "--allow-host", fmt.Sprintf("%s:%d", account.Host(), account.Port()))
-	connection := fmt.Sprintf(`{"sigma": {"baseUrl": %q, "clientId": %q, "clientSecret": %q}, "warehouse": {"snowflake": {"account": "ACME-TRIAL", "url": %q, "user": "SYNC", "password": "CANARY-password"}}}`,
-		sigma.URL(), sigma.Organization().ClientID, sigma.Organization().ClientSecret, account.URL())
-	for _, args := range [][]string{{"connections", "create", mine, "-f", "-", "--skip-scan"}, {"scan", mine}} {
-		if _, messages, err := run(t.Context(), connection, args...); err != nil {
-			t.Fatalf("%v: %v\n%s", args, err, messages)
+	without, with := workspaceOf(mine)+"/connections/without", workspaceOf(mine)+"/connections/with"
+	for name, zone := range map[string]string{without: "", with: selftest.Zone} {
+		connection := fmt.Sprintf(`{"sigma": {"baseUrl": %q, "clientId": %q, "clientSecret": %q, "timeZone": %q}, "warehouse": {"snowflake": {"account": "ACME-TRIAL", "url": %q, "user": "SYNC", "password": "CANARY-password"}}}`,
+			sigma.URL(), sigma.Organization().ClientID, sigma.Organization().ClientSecret, zone, account.URL())
+		for _, args := range [][]string{{"connections", "create", name, "-f", "-", "--skip-scan"}, {"scan", name}} {
+			if _, messages, err := run(t.Context(), connection, args...); err != nil {
+				t.Fatalf("%v: %v\n%s", args, err, messages)
+			}
 		}
 	}
-	out, _, err := run(t.Context(), "", "selftest", mine, "-o", "json")
+
+	inUTC := selftestLines(t, without)
+	expectLines(t, inUTC,
+		expectation{"time-zone-setting", selftest.Other, "set: no"},
+		expectation{"read", selftest.AsAssumed, "preview: 12 rows; read session: 12 rows"},
+		expectation{"plain-zoneless", selftest.Other, "12 rows of 12; 0 as known; off by -5h0m0s (8), off by -4h0m0s (4)"},
+		expectation{"plain-local-zone", selftest.AsAssumed, "12 as known"},
+		expectation{"plain-zoned", selftest.AsAssumed, "12 as known"},
+		expectation{"days-of-march", selftest.Other, "rows in the range: 4; missing: 2; before the range: 0; after it: 1"},
+		expectation{"last-30-days-of-zoneless", selftest.AsAssumed, "30 days, without gaps: yes; the first is 29 days before today, the last 0; days with one row before the last: 0; the last has 2 rows"},
+		expectation{"grain", selftest.Other, "3 rows of 12"},
+		expectation{"required-control", selftest.Other, "0 rows of 12"},
+		expectation{"materialization", selftest.NotRead, "WAREHOUSE_PERMISSION"},
+		expectation{"hidden-column", selftest.NotBuilt, "no element of this name"},
+		expectation{"session-of-sigma", selftest.NotBuilt, "no element of this name"},
+	)
+	// Which findings fire is the subject of other tests; the values are this one's.
+	if seen := inUTC["lookup-several-matches"].Seen; !strings.Contains(seen, "12 rows of 12; * in 4 of 4 rows with two matches, and in 0 others") {
+		t.Errorf("the lookup: %q", seen)
+	}
+
+	inZone := selftestLines(t, with)
+	expectLines(t, inZone,
+		expectation{"time-zone-setting", selftest.AsAssumed, "the script's: yes"},
+		expectation{"plain-local-zone", selftest.AsAssumed, "12 as known"},
+		expectation{"plain-zoned", selftest.AsAssumed, "12 as known"},
+		expectation{"last-30-days-of-zoneless", selftest.AsAssumed, "30 days, without gaps: yes"},
+	)
+	if inZone["time-zone-evidence"].Verdict == selftest.NotRead {
+		return // this server does not run in the zone of its connections
+	}
+	expectLines(t, inZone,
+		expectation{"time-zone-evidence", selftest.AsAssumed, "the script's zone is one: yes"},
+		expectation{"plain-date-only", selftest.AsAssumed, "type DATE; 12 rows of 12; 12 as known"},
+		expectation{"plain-zoneless", selftest.AsAssumed, "in the script's zone; 12 rows of 12; 12 as known"},
+		expectation{"days-of-march", selftest.AsAssumed, "rows in the range: 6; missing: 0; before the range: 0; after it: 0"},
+	)
+}
+
+func workspaceOf(connection string) string {
+	workspace, _, _ := strings.Cut(connection, "/connections/")
+	return workspace
+}
+
+// selftestLines returns the report about a connection by probe.
+func selftestLines(t *testing.T, connection string) map[string]selftest.Line {
+	t.Helper()
+	out, _, err := run(t.Context(), "", "selftest", connection, "-o", "json")
 	var exit exitError
 	if !errors.As(err, &exit) || exit.code != 2 {
 		t.Fatalf("it ends with %v", err)
@@ -125,31 +182,15 @@ func TestSelftestOfASimulatedTrial(t *testing.T) {
 	for _, line := range report.Probes {
 		lines[line.Probe] = line
 	}
-	for _, want := range []struct {
-		probe   string
-		verdict selftest.Verdict
-		text    string // in what was seen, or in the reason
-	}{
-		{"time-zone-setting", selftest.Other, "set: no"},
-		{"read", selftest.AsAssumed, "preview: 12 rows; read session: 12 rows"},
-		{"plain-zoneless", selftest.Other, "12 rows of 12; 0 as known; off by -5h0m0s (8), off by -4h0m0s (4)"},
-		{"plain-local-zone", selftest.AsAssumed, "12 as known"},
-		{"plain-zoned", selftest.AsAssumed, "12 as known"},
-		{"days-of-march", selftest.Other, "rows in the range: 4; missing: 2; before the range: 0; after it: 1"},
-		{"last-30-days-of-zoneless", selftest.AsAssumed, "30 days, without gaps: yes; the first is 29 days before today, the last 0; days with one row before the last: 0; the last has 2 rows"},
-		{"grain", selftest.Other, "3 rows of 12"},
-		{"required-control", selftest.Other, "0 rows of 12"},
-		{"materialization", selftest.NotRead, "WAREHOUSE_PERMISSION"},
-		{"hidden-column", selftest.NotBuilt, "no element of this name"},
-		{"session-of-sigma", selftest.NotBuilt, "no element of this name"},
-	} {
+	return lines
+}
+
+func expectLines(t *testing.T, lines map[string]selftest.Line, wants ...expectation) {
+	t.Helper()
+	for _, want := range wants {
 		line := lines[want.probe]
 		if line.Verdict != want.verdict || !strings.Contains(line.Seen+line.Reason, want.text) {
 			t.Errorf("%s: %s, seen %q, reason %q; want %s, %q", want.probe, line.Verdict, line.Seen, line.Reason, want.verdict, want.text)
 		}
-	}
-	// Which findings fire is the subject of other tests; the values are this one's.
-	if seen := lines["lookup-several-matches"].Seen; !strings.Contains(seen, "12 rows of 12; * in 4 of 4 rows with two matches, and in 0 others") {
-		t.Errorf("the lookup: %q", seen)
 	}
 }
