@@ -577,6 +577,10 @@ func mutations() []mutation {
 		}, other: []string{"current-date"}, seen: "the day in New York in 0 rows of 12; the day is the same in UTC now: no; offset of New York: no"},
 		{name: "other weeks in Sigma", change: differ("Session", "Week Start", "sum"), other: []string{"session-of-sigma"}, seen: "WEEK_START differs in sum"},
 		{name: "another role in Sigma", change: differ("Session", "Role Name", "texts"), other: []string{"role-of-sigma"}, seen: "ROLE_NAME differs in texts"},
+		{name: "a column that cannot be compared", change: func(w *trial) {
+			w.element("Session").check.Comparison.Columns[0].Verdict = pb.ComparisonVerdict_COMPARISON_VERDICT_UNDECIDED
+		}, other: []string{"session-of-sigma"}, seen: "same (2), undecided (1)"},
+		{name: "other rows in the export", change: func(w *trial) { w.element("Plain").check.Comparison.SigmaRowCount = 11 }, other: []string{"sigma-export"}, seen: "rows: 11 in Sigma, 12"},
 		{name: "an export that does not come", change: func(w *trial) {
 			w.element("Session").check.Comparison = &pb.Comparison{Verdict: pb.ComparisonVerdict_COMPARISON_VERDICT_UNDECIDED, Message: "CANARY"}
 		}, unread: []string{"session-of-sigma", "role-of-sigma"}},
