@@ -25,44 +25,49 @@ func TestCheckExplainsWhatItFinds(t *testing.T) {
 		fail    = pb.CheckOutcome_CHECK_OUTCOME_FAIL
 		skipped = pb.CheckOutcome_CHECK_OUTCOME_SKIPPED
 	)
+	kinds := []pb.CheckKind{
+		pb.CheckKind_CHECK_KIND_SIGMA_CREDENTIALS, pb.CheckKind_CHECK_KIND_SIGMA_ORGANIZATION, pb.CheckKind_CHECK_KIND_SIGMA_WORKBOOKS,
+		pb.CheckKind_CHECK_KIND_WAREHOUSE_SIGN_IN, pb.CheckKind_CHECK_KIND_WAREHOUSE_MATCH, pb.CheckKind_CHECK_KIND_WAREHOUSE_QUERY,
+		pb.CheckKind_CHECK_KIND_WAREHOUSE_SESSION,
+	}
 	// The outcomes stand in the order of the kinds.
 	for _, test := range []struct {
 		name       string
 		connection func(*world) *pb.Connection
 		change     func(*world)
-		outcomes   [6]pb.CheckOutcome
+		outcomes   []pb.CheckOutcome
 		reason     pb.ErrorReason // of the first that failed
 	}{
-		{"all is well", (*world).snowflakeConnection, func(*world) {}, [6]pb.CheckOutcome{pass, pass, pass, pass, pass, pass}, 0},
+		{"all is well", (*world).snowflakeConnection, func(*world) {}, []pb.CheckOutcome{pass, pass, pass, pass, pass, pass, pass}, 0},
 		{"no workbooks", (*world).snowflakeConnection, func(w *world) {
 			w.sigma.Change(func(o *sigmatest.Organization) { o.Workbooks = nil })
-		}, [6]pb.CheckOutcome{pass, pass, warn, pass, pass, pass}, 0},
+		}, []pb.CheckOutcome{pass, pass, warn, pass, pass, pass, pass}, 0},
 		{"another organization", (*world).snowflakeConnection, func(w *world) {
 			w.sigma.Change(func(o *sigmatest.Organization) { o.ID = "another" })
-		}, [6]pb.CheckOutcome{pass, fail, pass, pass, pass, pass}, pb.ErrorReason_ERROR_REASON_SIGMA_ORGANIZATION_CHANGED},
+		}, []pb.CheckOutcome{pass, fail, pass, pass, pass, pass, pass}, pb.ErrorReason_ERROR_REASON_SIGMA_ORGANIZATION_CHANGED},
 		{"another account than Sigma's", (*world).snowflakeConnection, func(w *world) {
 			w.sigma.Change(func(o *sigmatest.Organization) { o.Connections[0].Account = "OTHER" })
-		}, [6]pb.CheckOutcome{pass, pass, pass, pass, warn, pass}, 0},
+		}, []pb.CheckOutcome{pass, pass, pass, pass, warn, pass, pass}, 0},
 		{"revoked credentials", (*world).snowflakeConnection, func(w *world) {
 			w.sigma.Change(func(o *sigmatest.Organization) { o.ClientSecret = "another" })
 			w.sigma.RevokeTokens()
-		}, [6]pb.CheckOutcome{fail, skipped, skipped, pass, skipped, pass}, pb.ErrorReason_ERROR_REASON_SIGMA_CREDENTIALS_INVALID},
+		}, []pb.CheckOutcome{fail, skipped, skipped, pass, skipped, pass, pass}, pb.ErrorReason_ERROR_REASON_SIGMA_CREDENTIALS_INVALID},
 		{"a warehouse that refuses", (*world).snowflakeConnection, func(w *world) {
 			w.snowflake.SetFaults(snowflaketest.Faults{Login: func(string) *snowflaketest.Error { return snowflaketest.NetworkPolicyError() }})
 			w.stop() // and with it the session
 			w.start()
-		}, [6]pb.CheckOutcome{pass, pass, pass, fail, skipped, skipped}, pb.ErrorReason_ERROR_REASON_WAREHOUSE_CONFIGURATION_INVALID},
+		}, []pb.CheckOutcome{pass, pass, pass, fail, skipped, skipped, skipped}, pb.ErrorReason_ERROR_REASON_WAREHOUSE_CONFIGURATION_INVALID},
 		{"a warehouse that is suspended", (*world).snowflakeConnection, func(w *world) {
 			w.snowflake.SuspendWarehouse(snowflakeComputer)
-		}, [6]pb.CheckOutcome{pass, pass, pass, pass, pass, fail}, pb.ErrorReason_ERROR_REASON_WAREHOUSE_CONFIGURATION_INVALID},
+		}, []pb.CheckOutcome{pass, pass, pass, pass, pass, fail, pass}, pb.ErrorReason_ERROR_REASON_WAREHOUSE_CONFIGURATION_INVALID},
 		{"a role that was taken away", (*world).snowflakeConnection, func(w *world) {
 			w.snowflake.SetFaults(snowflaketest.Faults{Login: func(string) *snowflaketest.Error {
 				return &snowflaketest.Error{Code: "390189", Message: "Role 'READER' specified in the connect string does not exist or not authorized."}
 			}})
 			w.stop()
 			w.start()
-		}, [6]pb.CheckOutcome{pass, pass, pass, fail, skipped, skipped}, pb.ErrorReason_ERROR_REASON_WAREHOUSE_CONFIGURATION_INVALID},
-		{"DuckDB", (*world).duckdbConnection, func(*world) {}, [6]pb.CheckOutcome{pass, pass, pass, pass, warn, pass}, 0},
+		}, []pb.CheckOutcome{pass, pass, pass, fail, skipped, skipped, skipped}, pb.ErrorReason_ERROR_REASON_WAREHOUSE_CONFIGURATION_INVALID},
+		{"DuckDB", (*world).duckdbConnection, func(*world) {}, []pb.CheckOutcome{pass, pass, pass, pass, warn, pass, pass}, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -76,7 +81,7 @@ func TestCheckExplainsWhatItFinds(t *testing.T) {
 			}
 			var reason pb.ErrorReason
 			for i, c := range response.GetChecks() {
-				if int(c.GetKind()) != i+1 || c.GetOutcome() != test.outcomes[i] || c.GetMessage() == "" {
+				if c.GetKind() != kinds[i] || c.GetOutcome() != test.outcomes[i] || c.GetMessage() == "" {
 					t.Errorf("check %d is %v", i+1, c)
 				}
 				if (c.GetOutcome() == fail) != (c.GetReason() != 0) {
@@ -108,6 +113,8 @@ func TestCheckTellsFacts(t *testing.T) {
 		{pb.CheckKind_CHECK_KIND_WAREHOUSE_SIGN_IN, "role", snowflakeRole},
 		{pb.CheckKind_CHECK_KIND_WAREHOUSE_SIGN_IN, "warehouse", snowflakeComputer},
 		{pb.CheckKind_CHECK_KIND_WAREHOUSE_MATCH, "sigma_connection", "Shop"},
+		{pb.CheckKind_CHECK_KIND_WAREHOUSE_SESSION, "role", snowflakeRole},
+		{pb.CheckKind_CHECK_KIND_WAREHOUSE_SESSION, "secondary_roles", "NONE"},
 	} {
 		if got := checkOf(response, want.kind).GetFacts()[want.key]; got != want.value {
 			t.Errorf("%s: %s is %q", want.kind, want.key, got)

@@ -115,9 +115,13 @@ func newWorld(t *testing.T, org sigmatest.Organization, config snowflaketest.Con
 		org.Connections = []sigmatest.Connection{{Name: "Shop", Account: snowflakeAccount}}
 	}
 	config.Account = snowflakeAccount
-	config.Users = []snowflaketest.User{{Name: snowflakeUser, Password: password, AccessTokens: []string{accessToken},
-		Roles: []string{snowflakeRole}, Warehouse: snowflakeComputer}}
-	config.Roles = []snowflaketest.Role{{Name: snowflakeRole, Select: []string{"SHOP.SALES.*", "SHOP.PUBLIC.*"}}}
+	if config.Users == nil {
+		config.Users = []snowflaketest.User{{Name: snowflakeUser, Password: password, AccessTokens: []string{accessToken},
+			Roles: []string{snowflakeRole}, Warehouse: snowflakeComputer}}
+	}
+	if config.Roles == nil {
+		config.Roles = []snowflaketest.Role{{Name: snowflakeRole, Select: []string{"SHOP.SALES.*", "SHOP.PUBLIC.*"}}}
+	}
 	config.Warehouses = []string{snowflakeComputer}
 
 	w := &world{t: t, folder: t.TempDir(), dataDir: t.TempDir(), spoolDir: t.TempDir(), logs: &record{}, got: &record{}, audit: &record{}}

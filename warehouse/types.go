@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/sigmasource/sigmasource/warehouse/zone"
 )
 
 // Keys of the metadata that adapters put on each field of a result's schema.
@@ -35,7 +37,9 @@ const (
 //	Date32
 //	Time64[us] or [ns]     time of day, from 0 to less than 24 hours
 //	Timestamp[us] or [ns]  without zone: a wall clock's reading
-//	Timestamp[us] or [ns], zone "UTC": an instant of the years 1 to 9999
+//	Timestamp[us] or [ns], with the IANA name of a zone, such as "UTC" or
+//	                       "Europe/Berlin": an instant of the years 1 to 9999, which
+//	                       the warehouse's session reads in that zone
 //	Null                   a column whose every value is NULL and has no type
 //
 // An adapter reports a value that is outside of these ranges as an [Error] of
@@ -44,7 +48,7 @@ const (
 func Canonical(t arrow.DataType) bool {
 	switch t := t.(type) {
 	case *arrow.TimestampType:
-		return (t.Unit == arrow.Microsecond || t.Unit == arrow.Nanosecond) && (t.TimeZone == "" || t.TimeZone == "UTC")
+		return (t.Unit == arrow.Microsecond || t.Unit == arrow.Nanosecond) && (t.TimeZone == "" || isZone(t.TimeZone))
 	case *arrow.Time64Type:
 		return true
 	case *arrow.Decimal128Type:
@@ -55,6 +59,11 @@ func Canonical(t arrow.DataType) bool {
 		return true
 	}
 	return false
+}
+
+func isZone(name string) bool {
+	_, err := zone.Load(name)
+	return err == nil
 }
 
 // CheckSchema returns an error that names the first column whose type is not
@@ -79,6 +88,7 @@ const (
 	ReasonJSON    = "the value is not JSON"
 	ReasonTime    = "the value is not a time of day between 00:00:00 and 23:59:59.999999999; cast the column to text"
 	ReasonInstant = "the instant is not in the years 1 to 9999; cast the column to text"
+	ReasonDay     = "the value is not the beginning of a day in the session's time zone, and its column is delivered as dates"
 )
 
 // IsJSON reports whether the column holds JSON text.

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 )
@@ -57,6 +58,28 @@ type Statement struct {
 	// and Describe return an error of Choose unchanged. Choose may be called more
 	// than once and by any goroutine.
 	Choose func(names []string) ([]int, error)
+	// Days returns which columns of local-zone type hold dates that the statement
+	// casts to instants, as positions from 0 among all columns of the result, given
+	// the names of all of them. Such a column is delivered as Date32. A value of it
+	// that is not the beginning of a day in the session's time zone is a *Error of
+	// KindUnsupported. Columns of other types are delivered as they are, and positions
+	// of no column are ignored. Nil means none. Days may be called more than once and by any goroutine.
+	Days func(names []string) []int
+}
+
+// HoldsDays reports for each column of a result, given the names of all of them,
+// whether the statement's Days returns it.
+func (s Statement) HoldsDays(names []string) []bool {
+	holds := make([]bool, len(names))
+	if s.Days == nil {
+		return holds
+	}
+	for _, position := range s.Days(names) {
+		if position >= 0 && position < len(names) {
+			holds[position] = true
+		}
+	}
+	return holds
 }
 
 // Columns returns the positions of the columns that the statement delivers of
@@ -207,6 +230,62 @@ type Grant struct {
 	Privilege string // such as "SELECT"
 	Object    string // such as "TABLE DB.SCHEMA.ORDERS"
 	Statement string // gives it, in the warehouse's syntax
+}
+
+// SessionInspector is a Warehouse whose sessions have roles, and parameters that
+// the account, the user and the login set.
+type SessionInspector interface {
+	// InspectSession returns what decides about the meaning of statements in the
+	// sessions of the warehouse. It logs in where that has not happened yet.
+	InspectSession(ctx context.Context) (Session, error)
+}
+
+// Session is what a SessionInspector knows of its sessions.
+type Session struct {
+	Role string
+	// SecondaryRoles is ALL, NONE, or the names of the active roles with commas
+	// between them.
+	SecondaryRoles string
+	// Database and Schema are the namespace of unqualified names. Empty means none.
+	Database, Schema string
+	Parameters       []SessionParameter // sorted by name
+}
+
+// SessionParameter is a parameter of a session.
+type SessionParameter struct {
+	Name  string
+	Value string
+	// Level is where the value is set: ACCOUNT, USER or SESSION, or empty where the
+	// warehouse's default holds.
+	Level string
+	// IsPinned reports that the login of this service sets the value.
+	IsPinned bool
+	// AffectsRows reports that the parameter may decide about the rows or the values
+	// of a query. It is false only for parameters that are known not to.
+	AffectsRows bool
+}
+
+// TableInspector is a Warehouse that knows when its tables changed.
+type TableInspector interface {
+	// LastAltered returns when the data or the definition of each table changed last,
+	// in the order of the tables. A table is named by its database, schema and name.
+	// The time is zero for a table that does not exist or that the role cannot see.
+	LastAltered(ctx context.Context, tables [][]string) ([]time.Time, error)
+}
+
+// PolicyInspector is a Warehouse that shows the policies of its tables.
+type PolicyInspector interface {
+	// Policies returns the policies that the role can see on a table or view, which is
+	// named by its database, schema and name. An empty list proves nothing: a role
+	// does not see each policy that holds for it.
+	Policies(ctx context.Context, table []string) ([]Policy, error)
+}
+
+// Policy hides or changes rows or values of a table for some roles.
+type Policy struct {
+	Kind   string // in the warehouse's words, such as ROW_ACCESS_POLICY
+	Name   string // qualified
+	Column string // that a masking policy changes, or empty
 }
 
 // Drain reads a result to its end and closes it.

@@ -17,6 +17,7 @@ import (
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/warehouse/ipccheck"
+	"github.com/sigmasource/sigmasource/warehouse/zone"
 )
 
 // Reader reads a stream of a session in the format ARROW. It is an
@@ -60,7 +61,24 @@ func Read(ctx context.Context, conn grpc.ClientConnInterface, name string, optio
 		s.cancel()
 		return nil, fmt.Errorf("read the columns: %w", err)
 	}
+	if err := checkZones(r.ipc.Schema()); err != nil {
+		r.Release()
+		return nil, err
+	}
 	return r, nil
+}
+
+// checkZones returns an error where a column is in a time zone that is not known here.
+// Arrow's own text of such a value panics.
+func checkZones(schema *arrow.Schema) error {
+	for _, field := range schema.Fields() {
+		if t, ok := field.Type.(*arrow.TimestampType); ok && t.TimeZone != "" {
+			if _, err := zone.Load(t.TimeZone); err != nil {
+				return fmt.Errorf("column %q: %w", field.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // Schema returns the columns.

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/warehouse/zone"
 )
 
 // Kind is the kind of a value, by the number of its field in the contract's Value.
@@ -42,6 +43,8 @@ type Value struct {
 	Nanos  int32   // Timestamp
 	Double float64 // Double
 	Text   []byte  // all others; valid until the next call of Next
+
+	zone *time.Location // Timestamp: of the column; nil is UTC
 }
 
 // Proto returns the value as the contract has it.
@@ -75,8 +78,14 @@ func (v Value) Proto() *pb.Value {
 	return &pb.Value{}
 }
 
-// AsTime returns the instant of a Timestamp.
-func (v Value) AsTime() time.Time { return time.Unix(v.Int, int64(v.Nanos)).UTC() }
+// AsTime returns the instant of a Timestamp, in the time zone of its column.
+func (v Value) AsTime() time.Time {
+	zone := v.zone
+	if zone == nil {
+		zone = time.UTC
+	}
+	return time.Unix(v.Int, int64(v.Nanos)).In(zone)
+}
 
 // Rows reads a stream of a session in the format ROWS, row by row and without an
 // object for every value. It is used by one goroutine. The caller closes it.
@@ -86,6 +95,7 @@ type Rows struct {
 	rest   []byte // of the message, that is not read yet
 	left   int64  // rows in rest
 	values []Value
+	zones  []*time.Location // by column; nil is UTC
 	given  int64
 	err    error
 }
@@ -96,7 +106,27 @@ func ReadRows(ctx context.Context, conn grpc.ClientConnInterface, name string, o
 	if err != nil {
 		return nil, err
 	}
-	return &Rows{stream: s, given: options.Offset, values: make([]Value, len(s.schema.GetColumns()))}, nil
+	r := &Rows{stream: s, given: options.Offset, values: make([]Value, len(s.schema.GetColumns()))}
+	if r.zones, err = zonesOf(s.schema); err != nil {
+		s.cancel()
+		return nil, err
+	}
+	return r, nil
+}
+
+// zonesOf returns the time zones of the columns, or nil for those in UTC.
+func zonesOf(schema *pb.Schema) ([]*time.Location, error) {
+	zones := make([]*time.Location, len(schema.GetColumns()))
+	for i, column := range schema.GetColumns() {
+		if column.GetTimeZone() == "" {
+			continue
+		}
+		var err error
+		if zones[i], err = zone.Load(column.GetTimeZone()); err != nil {
+			return nil, fmt.Errorf("column %q: %w", column.GetName(), err)
+		}
+	}
+	return zones, nil
 }
 
 // Columns returns the columns.
@@ -188,6 +218,7 @@ func (r *Rows) read(row []byte) error {
 		if err := r.values[i].read(row[1+n:][:length]); err != nil {
 			return err
 		}
+		r.values[i].zone = r.zones[i]
 		row = row[1+n+int(length):]
 	}
 	if len(row) > 0 {

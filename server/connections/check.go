@@ -50,6 +50,8 @@ type found struct {
 	identity    warehouse.Identity
 	identityErr error
 	queryErr    error
+	session     warehouse.Session
+	sessionErr  error
 }
 
 // runChecks asks both sides for everything at once, and puts the answers in the
@@ -77,10 +79,16 @@ func runChecks(ctx context.Context, link *Link) []*pb.Check {
 		return err
 	})
 	ask(queryTime, &f.queryErr, link.Warehouse.Probe)
+	if inspector, ok := link.Warehouse.(warehouse.SessionInspector); ok {
+		ask(signInTime, &f.sessionErr, func(ctx context.Context) (err error) {
+			f.session, err = inspector.InspectSession(ctx)
+			return err
+		})
+	}
 	asked.Wait()
 	return []*pb.Check{
 		checkCredentials(f), checkOrganization(f, link.Connection), checkWorkbooks(f),
-		checkSignIn(f, link.Connection), checkMatch(f, link.Connection), checkQuery(f),
+		checkSignIn(f, link.Connection), checkMatch(f, link.Connection), checkQuery(f), checkSession(f, link),
 	}
 }
 
@@ -191,6 +199,34 @@ func checkQuery(f found) *pb.Check {
 		return failed(kind, f.queryErr, pb.ErrorReason_ERROR_REASON_WAREHOUSE_UNAVAILABLE)
 	}
 	return passed(kind, "a query runs in the warehouse", nil)
+}
+
+// checkSession shows the roles of the warehouse's sessions, and the parameters that
+// the user of the connection has of its own: Sigma's user does not have them.
+func checkSession(f found, link *Link) *pb.Check {
+	const kind = pb.CheckKind_CHECK_KIND_WAREHOUSE_SESSION
+	switch _, ok := link.Warehouse.(warehouse.SessionInspector); {
+	case f.identityErr != nil:
+		return skipped(kind)
+	case !ok:
+		return passed(kind, "the warehouse has neither roles nor session parameters of users", nil)
+	case f.sessionErr != nil:
+		return failed(kind, f.sessionErr, pb.ErrorReason_ERROR_REASON_WAREHOUSE_UNAVAILABLE)
+	}
+	check := passed(kind, "no session parameter that can change rows or values is set for the user of this connection",
+		map[string]string{"role": f.session.Role, "secondary_roles": f.session.SecondaryRoles})
+	var names []string
+	for _, p := range f.session.Parameters {
+		if p.Level == "USER" && p.AffectsRows {
+			check.Facts[p.Name], names = p.Value, append(names, p.Name)
+		}
+	}
+	if len(names) > 0 {
+		check.Outcome = pb.CheckOutcome_CHECK_OUTCOME_WARN
+		check.Message = fmt.Sprintf("the user of this connection has session parameters of its own, with which the SQL of Sigma can return other rows or values than in Sigma: %s; unset them for the user (ALTER USER … UNSET …), unless Sigma's user has the same values",
+			strings.Join(names, ", "))
+	}
+	return check
 }
 
 // checkMatch looks for the warehouse among those that Sigma reads from.

@@ -65,7 +65,7 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 	updated, secrets := clone(current), *currentSecrets
 	paths := request.GetUpdateMask().GetPaths()
 	if len(paths) == 0 {
-		paths = setFields(sent)
+		paths = setFields(request.GetConnection())
 	}
 	for i, path := range paths {
 		switch {
@@ -91,6 +91,8 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 			updated.Sigma.BaseUrl = sent.GetSigma().GetBaseUrl()
 		case path == "sigma.client_id":
 			updated.Sigma.ClientId = sent.GetSigma().GetClientId()
+		case path == "sigma.time_zone":
+			updated.Sigma.TimeZone = sent.GetSigma().GetTimeZone()
 		case path == "sigma.client_secret":
 			if sentSecrets.SigmaClientSecret == "" {
 				return nil, nil, errmap.InvalidField("connection.sigma.client_secret", "the mask names it and it is empty")
@@ -102,7 +104,7 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 			secrets.SnowflakePassword, secrets.SnowflakeToken = sentSecrets.SnowflakePassword, sentSecrets.SnowflakeToken
 		default:
 			return nil, nil, errmap.InvalidField("update_mask", fmt.Sprintf(
-				"path %d is no field that can be updated by itself; name display_name, version_tag, refuse_findings, allow_time_zone_mismatch, allow_empty, shrunk_ratio, bookmark_ids, scan_schedule, sigma, sigma.base_url, sigma.client_id, sigma.client_secret or warehouse", i+1))
+				"path %d is no field that can be updated by itself; name display_name, version_tag, refuse_findings, allow_time_zone_mismatch, allow_empty, shrunk_ratio, bookmark_ids, scan_schedule, sigma, sigma.base_url, sigma.client_id, sigma.client_secret, sigma.time_zone or warehouse", i+1))
 		}
 	}
 	keepSigmaSecret(current, currentSecrets, updated, &secrets, sentSecrets)
@@ -137,8 +139,13 @@ func setFields(sent *pb.Connection) []string {
 	if sent.GetScanSchedule() != nil {
 		paths = append(paths, "scan_schedule")
 	}
-	if sent.GetSigma() != nil {
-		paths = append(paths, "sigma")
+	for _, field := range []struct{ path, value string }{
+		{"sigma.base_url", sent.GetSigma().GetBaseUrl()}, {"sigma.client_id", sent.GetSigma().GetClientId()},
+		{"sigma.client_secret", sent.GetSigma().GetClientSecret()}, {"sigma.time_zone", sent.GetSigma().GetTimeZone()},
+	} {
+		if field.value != "" { // new credentials alone keep the time zone
+			paths = append(paths, field.path)
+		}
 	}
 	if sent.GetWarehouse() != nil {
 		paths = append(paths, "warehouse")

@@ -19,6 +19,7 @@ import (
 	"github.com/sigmasource/sigmasource/warehouse"
 	"github.com/sigmasource/sigmasource/warehouse/duckdb"
 	"github.com/sigmasource/sigmasource/warehouse/snowflake"
+	"github.com/sigmasource/sigmasource/warehouse/zone"
 )
 
 // statementTimeout is after how long Snowflake ends a query by itself, should
@@ -56,13 +57,18 @@ func (o *Opener) Open(connection *pb.Connection, secrets *store.Secrets) (*Link,
 		return nil, hostError("connection.sigma.base_url", err)
 	}
 	link := &Link{Connection: connection, Sigma: client, whoami: &whoami{}, release: func() {}}
+	if name := connection.GetSigma().GetTimeZone(); name != "" {
+		if link.TimeZone, err = zone.Load(name); err != nil {
+			return nil, errmap.InvalidField("connection.sigma.time_zone", "it is no IANA name of a time zone; give one such as America/New_York, or leave it empty")
+		}
+	}
 	switch kind := connection.GetWarehouse().GetKind().(type) {
 	case *pb.Warehouse_Snowflake:
 		link.Dialect = sigmasql.Snowflake
-		link.Warehouse, err = o.openSnowflake(kind.Snowflake, secrets)
+		link.Warehouse, err = o.openSnowflake(kind.Snowflake, secrets, connection.GetSigma().GetTimeZone())
 	case *pb.Warehouse_Duckdb:
 		link.Dialect = sigmasql.DuckDB
-		link.Warehouse, err = o.openDuckDB(kind.Duckdb)
+		link.Warehouse, err = o.openDuckDB(kind.Duckdb, connection.GetSigma().GetTimeZone())
 	default:
 		err = errmap.InvalidField("connection.warehouse", "name a kind of warehouse")
 	}
@@ -72,7 +78,7 @@ func (o *Opener) Open(connection *pb.Connection, secrets *store.Secrets) (*Link,
 	return link, nil
 }
 
-func (o *Opener) openSnowflake(w *pb.SnowflakeWarehouse, secrets *store.Secrets) (warehouse.Warehouse, error) {
+func (o *Opener) openSnowflake(w *pb.SnowflakeWarehouse, secrets *store.Secrets, timeZone string) (warehouse.Warehouse, error) {
 	config := snowflake.Config{
 		Account:          w.GetAccount(),
 		User:             w.GetUser(),
@@ -80,6 +86,10 @@ func (o *Opener) openSnowflake(w *pb.SnowflakeWarehouse, secrets *store.Secrets)
 		Warehouse:        w.GetWarehouse(),
 		Database:         w.GetDatabase(),
 		Schema:           w.GetSchema(),
+		TimeZone:         timeZone,
+		SecondaryRoles:   secondaryRoles[w.GetSecondaryRoles()],
+		WeekStart:        intOf(w.WeekStart),
+		WeekOfYearPolicy: intOf(w.WeekOfYearPolicy),
 		StatementTimeout: statementTimeout,
 		ReadTimeout:      o.ReadTimeout,
 		WrapTransport:    o.WrapSnowflake,
@@ -105,6 +115,19 @@ func (o *Opener) openSnowflake(w *pb.SnowflakeWarehouse, secrets *store.Secrets)
 	return snowflake.Open(config)
 }
 
+var secondaryRoles = map[pb.SnowflakeSecondaryRoles]snowflake.SecondaryRoles{
+	pb.SnowflakeSecondaryRoles_SNOWFLAKE_SECONDARY_ROLES_UNSPECIFIED: snowflake.DefaultSecondaryRoles,
+	pb.SnowflakeSecondaryRoles_SNOWFLAKE_SECONDARY_ROLES_NONE:        snowflake.NoSecondaryRoles,
+	pb.SnowflakeSecondaryRoles_SNOWFLAKE_SECONDARY_ROLES_ALL:         snowflake.AllSecondaryRoles,
+}
+
+func intOf(n *int32) *int {
+	if n == nil {
+		return nil
+	}
+	return new(int(*n))
+}
+
 // port is the URL's port, or 0 for its scheme's own.
 func port(u *url.URL) int {
 	n, err := strconv.Atoi(u.Port())
@@ -122,7 +145,7 @@ func isSnowflakeHost(host string) bool {
 
 // openDuckDB opens a file of the operator's folder. The contract's pattern for
 // names leaves no way out of it; IsLocal guards against a change of that.
-func (o *Opener) openDuckDB(w *pb.DuckDbWarehouse) (warehouse.Warehouse, error) {
+func (o *Opener) openDuckDB(w *pb.DuckDbWarehouse, timeZone string) (warehouse.Warehouse, error) {
 	if o.DuckDBDir == "" {
 		return nil, errmap.InvalidField("connection.warehouse.duckdb", "the operator of this server admits no DuckDB warehouses")
 	}
@@ -130,7 +153,7 @@ func (o *Opener) openDuckDB(w *pb.DuckDbWarehouse) (warehouse.Warehouse, error) 
 	if !filepath.IsLocal(file) || filepath.Base(file) != file {
 		return nil, errmap.InvalidField("connection.warehouse.duckdb.database", "it is no plain name")
 	}
-	return duckdb.Open(duckdb.Config{Path: filepath.Join(o.DuckDBDir, file), Allocator: pool.Allocator{}}), nil
+	return duckdb.Open(duckdb.Config{Path: filepath.Join(o.DuckDBDir, file), TimeZone: timeZone, Allocator: pool.Allocator{}}), nil
 }
 
 func (o *Opener) close(w warehouse.Warehouse) {

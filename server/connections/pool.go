@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
@@ -20,6 +21,10 @@ type Link struct {
 	Sigma      *sigmaclient.Client
 	Warehouse  warehouse.Warehouse
 	Dialect    sigmasql.Dialect
+	// TimeZone is the account time zone of the Sigma organization, in which the
+	// warehouse's sessions run, or nil where the connection has none. They then run
+	// in UTC.
+	TimeZone *time.Location
 
 	whoami  *whoami
 	release func()

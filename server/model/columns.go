@@ -149,10 +149,10 @@ func ColumnNotFound(field, problem string) *errmap.Error {
 // of [Columns.Choose]; nil means all. Broken columns that the caller leaves out become a finding.
 func (m *Model) RequireUnbroken(wanted []string) error {
 	if wanted != nil {
-		left := slices.DeleteFunc(slices.Clone(m.broken.labels), func(label string) bool { return slices.Contains(wanted, label) })
+		left := slices.DeleteFunc(m.broken.unreadable(), func(label string) bool { return slices.Contains(wanted, label) })
 		if len(left) > 0 {
 			m.Findings.Warn(pb.FindingCode_FINDING_CODE_COLUMN_LEFT_OUT,
-				"Columns whose formulas have errors in Sigma were left out: %s. To read them, correct the formulas in Sigma.", QuoteAll(left))
+				"Columns whose formulas have errors in Sigma, or that it hides from the owner of the credential, were left out: %s. To read them, correct the formulas in Sigma, or give the owner access.", QuoteAll(left))
 		}
 	}
 	refusal := m.refusal(wanted)
@@ -168,16 +168,25 @@ func (m *Model) RequireUnbroken(wanted []string) error {
 
 // refusal returns the error about broken columns among those wanted, or nil.
 func (m *Model) refusal(wanted []string) error {
-	labels := m.broken.labels
-	if wanted != nil {
-		labels = slices.DeleteFunc(slices.Clone(labels), func(label string) bool { return !slices.Contains(wanted, label) })
+	chosen := func(labels []string) []string {
+		if wanted == nil {
+			return labels
+		}
+		return slices.DeleteFunc(slices.Clone(labels), func(label string) bool { return !slices.Contains(wanted, label) })
 	}
+	labels, restricted := chosen(m.broken.labels), chosen(m.broken.restricted)
 	switch {
 	case len(labels) > 0:
 		return &errmap.Error{
 			Reason: pb.ErrorReason_ERROR_REASON_MODEL_BROKEN, Resource: m.Name,
 			Message:  fmt.Sprintf("formulas have errors, and Sigma would put its messages into every row of the columns %s; correct them in Sigma, or name the other columns in `columns`", QuoteAll(labels)),
 			Metadata: map[string]string{"columns": QuoteAll(labels)},
+		}
+	case len(restricted) > 0:
+		return &errmap.Error{
+			Reason: pb.ErrorReason_ERROR_REASON_MODEL_BROKEN, Resource: m.Name,
+			Message:  fmt.Sprintf("column-level security hides the columns %s from the owner of the Sigma credential; give this member access in Sigma, or name the other columns in `columns`", QuoteAll(restricted)),
+			Metadata: map[string]string{"columns": QuoteAll(restricted)},
 		}
 	case m.broken.rows:
 		return errmap.New(pb.ErrorReason_ERROR_REASON_MODEL_BROKEN, m.Name,

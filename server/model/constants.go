@@ -12,9 +12,14 @@ type broken struct {
 	// rows is set where a message decides about the rows, or reaches a column that cannot be told, so that no choice of
 	// columns avoids it.
 	rows bool
+	// restricted are columns that column-level security hides. None of them is among labels.
+	restricted []string
 }
 
-func (b broken) any() bool { return len(b.labels) > 0 || b.rows }
+func (b broken) any() bool { return len(b.labels) > 0 || b.rows || len(b.restricted) > 0 }
+
+// unreadable returns the labels of the columns that cannot be read.
+func (b broken) unreadable() []string { return slices.Concat(b.labels, b.restricted) }
 
 // constants are the string constants of a query that the formulas of their columns do not explain.
 type constants struct {
@@ -50,13 +55,20 @@ func judgeConstants(query *sigmasql.Query, columns Columns) constants {
 			add(message.Column)
 		}
 	}
+	isRestricted := map[string]bool{}
+	for _, label := range restricted(query, columns) {
+		if !isBroken[label] && !isRestricted[label] {
+			isRestricted[label] = true
+			found.broken.restricted = append(found.broken.restricted, label)
+		}
+	}
 	outputs, _ := query.Outputs()
 	for _, o := range outputs {
 		label, isListed := listedLabel(o.Label, listed)
-		if isListed && isBroken[label] {
+		if isListed && isBroken[label] && !isRestricted[o.Label] {
 			add(o.Label) // "Name (1)" where a column "Name" is broken
 		}
-		if !o.IsConstant || o.Label == "" || isBroken[o.Label] {
+		if !o.IsConstant || o.Label == "" || isBroken[o.Label] || isRestricted[o.Label] {
 			continue
 		}
 		f := formulas.own(label)

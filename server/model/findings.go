@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
@@ -100,11 +101,21 @@ func (f *Findings) Refuse(model string, request, connection []pb.FindingCode) er
 func codeName(code pb.FindingCode) string { return strings.TrimPrefix(code.String(), "FINDING_CODE_") }
 
 // addText adds what Sigma's SQL shows about the model, however it is read.
-func (f *Findings) addText(query *sigmasql.Query, policy sigmasql.LimitPolicy) {
-	f.addLimits(query.Limits(), policy)
-	if frozen := query.FrozenLiterals(); len(frozen) > 0 {
-		f.Info(pb.FindingCode_FINDING_CODE_LITERAL_FROZEN,
-			"The element's SQL holds %d dates that Sigma wrote out as constants, as it does with relative dates. They are as of the moment of a read: each read fetches the SQL again.", len(frozen))
+func (f *Findings) addText(e Element, query *sigmasql.Query, o Options) {
+	f.addLimits(query.Limits(), o.LimitPolicy)
+	frozen := len(query.FrozenLiterals())
+	const text = "The element's SQL holds %d dates that Sigma wrote out as constants, as it does with relative dates. "
+	switch {
+	case frozen == 0:
+	case e.AskTime.IsZero():
+		f.Info(pb.FindingCode_FINDING_CODE_LITERAL_FROZEN, text+"They are as of the moment of a read: each read fetches the SQL again.", frozen)
+	default:
+		zone := time.UTC
+		if o.TimeZone != nil {
+			zone = o.TimeZone
+		}
+		f.Info(pb.FindingCode_FINDING_CODE_LITERAL_FROZEN, text+"They are as of %s, when Sigma was asked for the SQL: for later dates, start another read.",
+			frozen, e.AskTime.In(zone).Format(time.RFC3339))
 	}
 }
 
@@ -205,6 +216,13 @@ func (f *Findings) addMissing(e Element) {
 }
 
 func (f *Findings) addBroken(b broken) {
+	if len(b.restricted) > 0 {
+		f.add(pb.FindingCode_FINDING_CODE_COLUMN_RESTRICTED, pb.FindingSeverity_FINDING_SEVERITY_ERROR, columnsFact(b.restricted),
+			"Column-level security hides columns from the owner of the Sigma credential: %s. Give this member access to them in Sigma, or read the other columns by naming them.", QuoteAll(b.restricted))
+	}
+	if len(b.labels) == 0 && !b.rows {
+		return
+	}
 	const text = "Formulas have errors in Sigma (%s), and Sigma would put its messages into every row. Open the workbook in Sigma and correct them, or read the other columns by naming them."
 	where := QuoteAll(b.labels)
 	if len(b.labels) == 0 {
@@ -223,7 +241,7 @@ func (f *Findings) addConstants(labels []string) {
 func (f *Findings) addUnlisted(labels []string) {
 	if len(labels) > 0 {
 		f.add(pb.FindingCode_FINDING_CODE_COLUMN_UNLISTED, pb.FindingSeverity_FINDING_SEVERITY_WARNING, columnsFact(labels),
-			"The result has columns that Sigma does not list for the element: %s. They are delivered; name the wanted columns in `columns` to leave them out.", QuoteAll(labels))
+			"The result has columns that Sigma does not list for the element: %s. They may be hidden there. They are delivered; name the wanted columns in `columns` to leave them out.", QuoteAll(labels))
 	}
 }
 

@@ -25,6 +25,9 @@ type Element struct {
 	// Query is the answer to the question for the element's SQL, unless QueryErr is set.
 	Query    sigmaclient.Query
 	QueryErr error
+	// AskTime is when Sigma answered the question for the query. Zero leaves the moment out of findings, as in a scan, whose
+	// findings stay equal as long as the element does.
+	AskTime time.Time
 	// Columns are the element's columns.
 	Columns Columns
 	// CustomSQL are the definitions of the custom SQL in the document. CustomSQLErr is set where Sigma refused to list
@@ -73,6 +76,8 @@ type Session struct {
 	Role           string
 	SecondaryRoles string    // as the warehouse shows them, such as ALL or NONE; empty where it has none
 	Namespace      [2]string // database and schema in use
+	// PolicyTables are the tables of the query to which policies for rows or values apply, as far as the role sees them.
+	PolicyTables []string
 	// Parameters are session parameters by name, such as WEEK_START.
 	Parameters map[string]Parameter
 }
@@ -97,6 +102,11 @@ type Model struct {
 
 	problem *errmap.Error // why there is no Query
 	broken  broken
+
+	fullRead      []*errmap.Error // why it must not be read in full
+	ownerEvidence []string        // of rules of row-level security
+	unstable      []string
+	materialized  [][]string
 }
 
 // Assess decides about an element. It never fails: an element that cannot be read is a model with a problem.
@@ -113,11 +123,12 @@ func Assess(e Element, o Options) *Model {
 		return m
 	}
 	m.Query = query
-	m.Findings.addText(query, o.LimitPolicy)
+	m.Findings.addText(e, query, o)
 	m.Findings.addMissing(e)
 	constants := judgeConstants(query, e.Columns)
 	m.broken = constants.broken
 	m.Findings.addConstants(constants.unexplained)
+	m.addRows(e, o)
 	return m
 }
 

@@ -61,7 +61,7 @@ func TestConstantsAreJudgedByTheirFormulas(t *testing.T) {
 		{"literal with backslashes", message, `"Unknown column \"[X]\""`, none},
 		{"concatenated literals", "Incomplete formula.", `"Incomplete " & "formula."`, none},
 		{"literal within a call", "Incomplete formula.", `If([A], "Incomplete formula.", "Incomplete formula.")`, []string{"COLUMN_CONSTANT"}},
-		{"context function", "ana", `CurrentUserFirstName()`, none},
+		{"context function", "ana", `CurrentUserFirstName()`, []string{"ROWS_OF_OWNER"}},
 		{"today", "2026-01-01", `Text(Today())`, none},
 		{"message without a formula", message, "", []string{"COLUMN_BROKEN"}},
 		{"other text without a formula", other, "", none},

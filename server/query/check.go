@@ -98,6 +98,9 @@ func (c *check) run(ctx context.Context) error {
 		c.answer.Drift = driftIn(err)
 		return err
 	}
+	if err := p.assessed.RequireFull(); err != nil {
+		return err
+	}
 	if err := c.countKey(ctx, p, outputs.get()); err != nil {
 		return err
 	}
@@ -112,13 +115,11 @@ func (c *check) countKey(ctx context.Context, p *plan, outputs []string) (err er
 	if len(c.request.GetKeyColumns()) == 0 {
 		return nil
 	}
-	if c.answer.Key, err = p.countKey(ctx, c.link.Warehouse, outputs, c.request.GetKeyColumns()); err != nil {
+	if c.answer.Key, err = p.countKey(ctx, c.link.Warehouse, p.query.Full(), outputs, c.request.GetKeyColumns()); err != nil {
 		return err
 	}
 	if key := c.answer.GetKey(); key.GetDistinctCount() != key.GetRowCount() {
-		p.findings.Warn(pb.FindingCode_FINDING_CODE_KEY_NOT_UNIQUE,
-			"The key has %d values for %d rows (%d rows have a null in it). A sync by this key would overwrite rows; choose another key, or group the element in Sigma by it.",
-			key.GetDistinctCount(), key.GetRowCount(), key.GetNullCount())
+		p.warnAboutKey(key)
 	}
 	return nil
 }
@@ -234,9 +235,8 @@ func withGrants(ctx context.Context, err error, link *connections.Link, tables [
 	if !errors.As(err, &refused) || refused.Kind != warehouse.KindPermission {
 		return err
 	}
-	plain := func(s string) string { return strings.ReplaceAll(s, `"`, "") }
 	for _, parts := range tables {
-		if plain(strings.Join(parts, ".")) != plain(refused.Object) {
+		if plainName(strings.Join(parts, ".")) != plainName(refused.Object) {
 			continue
 		}
 		needed := grants(ctx, link, parts)

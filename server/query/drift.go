@@ -38,11 +38,15 @@ func fingerprint(schema *pb.Schema) string {
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(digest.Sum(nil)[:20]))
 }
 
-// typeName is the type of a column's values, such as `decimal(38,10)`.
+// typeName is the type of a column's values, such as `decimal(38,10)` or, in another
+// zone than UTC, `timestamp(Europe/Berlin)`.
 func typeName(c *pb.SchemaColumn) string {
 	name := strings.ToLower(strings.TrimPrefix(c.GetType().String(), "COLUMN_TYPE_"))
 	if c.GetType() == pb.ColumnType_COLUMN_TYPE_DECIMAL {
 		return fmt.Sprintf("%s(%d,%d)", name, c.GetPrecision(), c.GetScale())
+	}
+	if c.GetTimeZone() != "" {
+		return fmt.Sprintf("%s(%s)", name, c.GetTimeZone())
 	}
 	return name
 }

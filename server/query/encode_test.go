@@ -120,6 +120,11 @@ var kinds = []kind{
 		to.(*array.TimestampBuilder).Append(arrow.Timestamp(n))
 		return &pb.Value{Kind: &pb.Value_TimestampValue{TimestampValue: timestamppb.New(at)}}
 	}},
+	{arrow.Field{Type: &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "America/New_York"}}, func(t *rapid.T, to array.Builder) *pb.Value {
+		n, at := micros(t) // an instant is the same in each zone
+		to.(*array.TimestampBuilder).Append(arrow.Timestamp(n))
+		return &pb.Value{Kind: &pb.Value_TimestampValue{TimestampValue: timestamppb.New(at)}}
+	}},
 	{arrow.Field{Type: arrow.Null}, func(_ *rapid.T, to array.Builder) *pb.Value {
 		to.AppendNull()
 		return nullValue()

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/model"
 	"github.com/sigmasource/sigmasource/warehouse"
 )
 
@@ -19,17 +21,17 @@ const maxDuplicates = 10
 // countKey counts a key's values over the whole model, in the warehouse: charts
 // and grouped tables come out of Sigma at the grain of their base rows, so a
 // column that looks like a key often is none.
-func (p *plan) countKey(ctx context.Context, house warehouse.Warehouse, outputs, names []string) (*pb.KeyReport, error) {
+func (p *plan) countKey(ctx context.Context, house warehouse.Warehouse, sql string, outputs, names []string) (*pb.KeyReport, error) {
 	key, err := p.keyColumns(outputs, names)
 	if err != nil {
 		return nil, err
 	}
-	model := "(\n" + p.query.Full() + "\n) as MODEL"
+	from := "(\n" + sql + "\n) as MODEL"
 	present := strings.Join(key, " is not null and ") + " is not null"
 	list := strings.Join(key, ", ")
 
 	report := &pb.KeyReport{}
-	counts := fmt.Sprintf(`select count(*) as "rows", count(case when %s then 1 end) as "present" from %s`, present, model)
+	counts := fmt.Sprintf(`select count(*) as "rows", count(case when %s then 1 end) as "present" from %s`, present, from)
 	err = p.each(ctx, house, p.internal(counts), func(values []*pb.Value) error {
 		report.RowCount = values[0].GetInt64Value()
 		report.NullCount = report.GetRowCount() - values[1].GetInt64Value()
@@ -38,7 +40,7 @@ func (p *plan) countKey(ctx context.Context, house warehouse.Warehouse, outputs,
 	if err != nil {
 		return nil, err
 	}
-	groups := fmt.Sprintf(`select %s, count(*) as "__rows" from %s where %s group by %s`, list, model, present, list)
+	groups := fmt.Sprintf(`select %s, count(*) as "__rows" from %s where %s group by %s`, list, from, present, list)
 	err = p.each(ctx, house, p.internal(`select count(*) as "keys" from (`+groups+`) as KEYS`), func(values []*pb.Value) error {
 		report.DistinctCount = values[0].GetInt64Value()
 		return nil
@@ -56,15 +58,35 @@ func (p *plan) countKey(ctx context.Context, house warehouse.Warehouse, outputs,
 	return report, err
 }
 
-// requireKey counts the values of a key before any row is read. It fails with KEY_NOT_UNIQUE where a key occurs in several
-// rows or is null.
-func (p *plan) requireKey(ctx context.Context, house warehouse.Warehouse, statement warehouse.Statement, outputs *recordedNames, names []string) (*pb.KeyReport, error) {
+// checkKey counts the values of the request's key before any row is read. It fails with KEY_UNSTABLE, and with
+// KEY_NOT_UNIQUE where a key occurs in several rows or is null.
+//
+// Without a key in the request, the first read of a model whose values repeat counts the keys of its groups, so that a caller
+// who takes them for a key sees that they are none; that never fails the read. It returns nil where nothing is counted.
+func (p *plan) checkKey(ctx context.Context, house warehouse.Warehouse, statement warehouse.Statement, outputs *recordedNames, request *pb.CreateReadSessionRequest, expected *rowExpectation) (*pb.KeyReport, error) {
+	names := request.GetKeyColumns()
+	isAsked := len(names) > 0
+	if !isAsked && expected.last == nil && !request.GetDistinctGroup() && p.wanted == nil {
+		names = p.assessed.Grain().Keys
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
 	if _, err := house.Describe(ctx, statement); err != nil {
 		return nil, err
 	}
-	key, err := p.countKey(ctx, house, outputs.get(), names)
-	if err != nil || key.GetDistinctCount() == key.GetRowCount() {
-		return key, err
+	key, err := p.countKey(ctx, house, statement.SQL, outputs.get(), names)
+	var unfit *errmap.Error // a key that cannot be counted: not among the columns, or unstable
+	switch {
+	case !isAsked && errors.As(err, &unfit):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case key.GetDistinctCount() == key.GetRowCount():
+		return key, nil
+	case !isAsked:
+		p.warnAboutKey(key)
+		return key, p.refuseFindings()
 	}
 	return nil, &errmap.Error{
 		Reason: pb.ErrorReason_ERROR_REASON_KEY_NOT_UNIQUE, Resource: p.name.String(),
@@ -78,6 +100,44 @@ func (p *plan) requireKey(ctx context.Context, house warehouse.Warehouse, statem
 	}
 }
 
+// warnAboutKey adds the finding about a key that is not unique.
+func (p *plan) warnAboutKey(key *pb.KeyReport) {
+	p.findings.Warn(pb.FindingCode_FINDING_CODE_KEY_NOT_UNIQUE,
+		"The key has %d values for %d rows (%d rows have a null in it). A sync by this key would overwrite rows; choose another key, or group the element in Sigma by it.",
+		key.GetDistinctCount(), key.GetRowCount(), key.GetNullCount())
+}
+
+// requireStable fails with KEY_UNSTABLE where a column of the key has values that can change from read to read.
+func (p *plan) requireStable(labels []string) error {
+	unstable := p.assessed.UnstableLabels()
+	labels = slices.DeleteFunc(slices.Clone(labels), func(label string) bool { return !slices.Contains(unstable, label) })
+	if len(labels) == 0 {
+		return nil
+	}
+	columns := model.QuoteAll(labels)
+	return &errmap.Error{
+		Reason: pb.ErrorReason_ERROR_REASON_KEY_UNSTABLE, Resource: p.name.String(),
+		Message:  fmt.Sprintf("the values of %s can change from read to read, so they are no key; choose other columns, or sort in Sigma by unique columns", columns),
+		Metadata: map[string]string{"columns": columns},
+	}
+}
+
+// groupStatement is a query for the distinct rows of the group's columns.
+func (p *plan) groupStatement(columns []string) (warehouse.Statement, error) {
+	group := p.assessed.Grain().Group
+	switch {
+	case len(columns) > 0:
+		return warehouse.Statement{}, errmap.InvalidField("columns", "distinct_group decides about the columns; leave columns empty")
+	case len(group) == 0:
+		return warehouse.Statement{}, errmap.InvalidField("distinct_group", "the model has no group whose values repeat, or its key is not among the columns; read it without distinct_group")
+	}
+	quoted := make([]string, len(group))
+	for i, label := range group {
+		quoted[i] = quoteIdentifier(label)
+	}
+	return p.statement("select distinct " + strings.Join(quoted, ", ") + " from (\n" + p.query.Full() + "\n) as MODEL"), nil
+}
+
 // keyColumns are the key's columns as quoted identifiers. outputs are the names
 // of all columns of the model's query.
 func (p *plan) keyColumns(outputs, names []string) ([]string, error) {
@@ -88,6 +148,9 @@ func (p *plan) keyColumns(outputs, names []string) ([]string, error) {
 	labels, err := p.columns.Choose("key_columns", names)
 	if err != nil {
 		return nil, named(err, p.name)
+	}
+	if err := p.requireStable(labels); err != nil {
+		return nil, err
 	}
 	var key []string
 	for i, label := range labels {

@@ -55,14 +55,15 @@ func (s *Service) PreviewModel(request *pb.PreviewModelRequest, stream grpc.Serv
 
 // preview is one call of PreviewModel.
 type preview struct {
-	stream   *heart[any] // of *pb.PreviewModelResponse and *frame
-	format   pb.DataFormat
-	expected string // fingerprint, or empty
-	limit    int64  // rows
-	start    time.Time
-	asked    time.Time // the warehouse
-	rows     tally
-	stats    pb.Statistics
+	stream    *heart[any] // of *pb.PreviewModelResponse and *frame
+	format    pb.DataFormat
+	expected  string // fingerprint, or empty
+	limit     int64  // rows
+	start     time.Time
+	asked     time.Time // the warehouse
+	hasSchema bool      // was sent
+	rows      tally
+	stats     pb.Statistics
 }
 
 func (s *Service) preview(ctx context.Context, p *preview, link *connections.Link, name resource.Model, request *pb.PreviewModelRequest) error {
@@ -71,16 +72,31 @@ func (s *Service) preview(ctx context.Context, p *preview, link *connections.Lin
 		return err
 	}
 	p.stats.SigmaTime = durationpb.New(time.Since(p.start))
+	if limit := request.GetMaxWarehouseTime(); limit != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit.AsDuration(), costLimit(limit.AsDuration()))
+		defer cancel()
+	}
+	err = s.runPreview(ctx, p, link, plan, request)
+	if !p.hasSchema {
+		if again := s.prepareAgain(ctx, err, link, plan, request); again != nil {
+			err = s.runPreview(ctx, p, link, again, request)
+		}
+	}
+	if err != nil {
+		return reachedLimit(ctx, err)
+	}
+	p.stats.TotalTime = durationpb.New(time.Since(p.start))
+	return p.stream.Send(&pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Statistics{Statistics: &p.stats}})
+}
+
+// runPreview runs the plan's query, and sends the columns and the rows.
+func (s *Service) runPreview(ctx context.Context, p *preview, link *connections.Link, plan *plan, request *pb.PreviewModelRequest) error {
 	plan.findings.AddPreview(plan.query, p.limit)
 	if err := p.progress(pb.ReadState_READ_STATE_RUNNING, ""); err != nil {
 		return err
 	}
 	p.asked = time.Now()
-	if most := request.GetMaxWarehouseTime(); most != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, most.AsDuration(), costLimit(most.AsDuration()))
-		defer cancel()
-	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	if request.GetIncludeTotalRowCount() {
 		group.Go(func() error { return p.countAll(groupCtx, link, plan) })
@@ -91,15 +107,7 @@ func (s *Service) preview(ctx context.Context, p *preview, link *connections.Lin
 		err := s.read(groupCtx, p, link, plan, result)
 		return errors.Join(err, result.Close())
 	})
-	if err := group.Wait(); err != nil {
-		var reached *errmap.Error
-		if errors.As(context.Cause(ctx), &reached) {
-			return reached
-		}
-		return err
-	}
-	p.stats.TotalTime = durationpb.New(time.Since(p.start))
-	return p.stream.Send(&pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Statistics{Statistics: &p.stats}})
+	return group.Wait()
 }
 
 func costLimit(most time.Duration) error {
@@ -171,6 +179,7 @@ func (s *Service) sendSchema(ctx context.Context, p *preview, plan *plan, column
 	if err := s.checkDrift(ctx, plan, schema, p.expected); err != nil {
 		return nil, err
 	}
+	p.hasSchema = true
 	return schema, p.stream.Send(&pb.PreviewModelResponse{Message: &pb.PreviewModelResponse_Schema{Schema: schema}})
 }
 

@@ -50,6 +50,7 @@ func (s *Service) expectRows(ctx context.Context, p *plan, link *connections.Lin
 	}
 	e := &rowExpectation{
 		model: p.name.String(), begun: time.Now(), min: request.GetExpectedMinRows(), ratio: ratio, refused: p.refused,
+		owner:  p.assessed.OwnerRulesApply(),
 		allows: request.GetAllowEmpty() || link.Connection.GetAllowEmpty(),
 		kind: &pb.CompletedRead{
 			BookmarkId:    cmp.Or(request.GetBookmarkId(), link.Connection.GetBookmarkIds()[p.name.WorkbookID]),

@@ -73,6 +73,9 @@ func encodeColumn(field arrow.Field) (*pb.SchemaColumn, error) {
 		column.Type = pb.ColumnType_COLUMN_TYPE_DATETIME
 		if t.TimeZone != "" {
 			column.Type = pb.ColumnType_COLUMN_TYPE_TIMESTAMP
+			if t.TimeZone != "UTC" {
+				column.TimeZone = t.TimeZone
+			}
 		}
 	case *arrow.NullType:
 		column.Type = pb.ColumnType_COLUMN_TYPE_NULL

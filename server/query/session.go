@@ -76,46 +76,71 @@ func (s *Service) create(ctx context.Context, link *connections.Link, name resou
 	if err != nil {
 		return nil, err
 	}
-	expected, err := s.expectRows(ctx, plan, link, request)
-	if err != nil {
-		return nil, err
-	}
 	if limit := request.GetMaxWarehouseTime(); limit != nil {
 		timer := time.AfterFunc(limit.AsDuration(), func() { cancel(costLimit(limit.AsDuration())) })
 		context.AfterFunc(running, func() { timer.Stop() })
 	}
-	plan.findings.AddFull(plan.query)
-	statement, outputs := plan.statement(plan.query.Full()), &recordedNames{}
-	statement.Choose = outputs.record(statement.Choose)
-	var key *pb.KeyReport
-	if names := request.GetKeyColumns(); len(names) > 0 {
-		if key, err = plan.requireKey(running, link.Warehouse, statement, outputs, names); err != nil {
-			return nil, withGrants(ctx, err, link, plan.query.Tables())
-		}
+	started, err := s.startRead(running, link, plan, request)
+	if again := s.prepareAgain(ctx, err, link, plan, request); again != nil {
+		plan = again
+		started, err = s.startRead(running, link, plan, request)
 	}
-	result, err := link.Warehouse.Query(running, statement)
 	if err != nil {
 		return nil, withGrants(ctx, err, link, plan.query.Tables())
 	}
-	plan.compareOutputs(outputs.get())
-	if rows, isDeclared := result.DeclaredRows(); isDeclared {
-		err = expected.judge(rows, plan.findings)
-	}
+	made, err := s.describe(ctx, plan, started.result, request)
 	if err != nil {
-		return nil, errors.Join(err, result.Close())
+		return nil, errors.Join(err, started.result.Close())
 	}
-	made, err := s.describe(ctx, plan, result, request)
-	if err != nil {
-		return nil, errors.Join(err, result.Close())
-	}
-	made.Resource.Key = key
-	if kept, ok := result.(warehouse.Kept); ok {
+	made.Resource.Key = started.key
+	if kept, ok := started.result.(warehouse.Kept); ok {
 		defer cancel(nil)
-		return s.createKept(ctx, made, kept, link, expected)
+		return s.createKept(ctx, made, kept, link, started.expected)
 	}
-	return s.createSpooled(ctx, made, result, &run{
-		service: s, link: link, ctx: running, cancel: cancel, changed: make(chan struct{}), expected: expected, findings: plan.findings,
+	return s.createSpooled(ctx, made, started.result, &run{
+		service: s, link: link, ctx: running, cancel: cancel, changed: make(chan struct{}), expected: started.expected, findings: plan.findings,
 	})
+}
+
+// startedRead is a full read whose query runs, or has run.
+type startedRead struct {
+	expected *rowExpectation
+	key      *pb.KeyReport // nil if no key was counted
+	result   warehouse.Result
+}
+
+// startRead counts the key, if there is one, and starts the query. It fails where the result is not what the request
+// requires, as far as the warehouse declares it.
+func (s *Service) startRead(ctx context.Context, link *connections.Link, p *plan, request *pb.CreateReadSessionRequest) (started startedRead, err error) {
+	if err := p.assessed.RequireFull(); err != nil {
+		return started, err
+	}
+	if started.expected, err = s.expectRows(ctx, p, link, request); err != nil {
+		return started, err
+	}
+	p.findings.AddFull(p.query)
+	statement, outputs := p.statement(p.query.Full()), &recordedNames{}
+	if request.GetDistinctGroup() {
+		if statement, err = p.groupStatement(request.GetColumns()); err != nil {
+			return started, err
+		}
+	}
+	statement.Choose = outputs.record(statement.Choose)
+	if started.key, err = p.checkKey(ctx, link.Warehouse, statement, outputs, request, started.expected); err != nil {
+		return started, err
+	}
+	if started.result, err = link.Warehouse.Query(ctx, statement); err != nil {
+		return started, err
+	}
+	if !request.GetDistinctGroup() {
+		p.compareOutputs(outputs.get())
+	}
+	if rows, isDeclared := started.result.DeclaredRows(); isDeclared {
+		if err := started.expected.judge(rows, p.findings); err != nil {
+			return started, errors.Join(err, started.result.Close())
+		}
+	}
+	return started, nil
 }
 
 // reachedLimit returns the cause of a context that has reached the maximum time of the warehouse, and otherwise the error.

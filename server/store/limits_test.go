@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -29,6 +30,9 @@ func randomWords(texts, words int) (all []string) {
 // TestLargeDocuments: whatever the size of a document, it is stored, and found by its
 // first and its last word, as others are that have the same words.
 func TestLargeDocuments(t *testing.T) {
+	if info, _ := debug.ReadBuildInfo(); slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		t.Skip("one goroutine at a time uses the store, and the race detector makes the test several minutes long")
+	}
 	for name, open := range map[string]opener{"sqlite": openSQLite, "postgres": openPostgres} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,6 +103,42 @@ func describe(c text) string {
 	for _, l := range q.FrozenLiterals() {
 		fmt.Fprintf(&b, "frozen: %q\n", l.Value)
 	}
+	describeTraits(&b, q)
 	fmt.Fprintf(&b, "\n-- full\n%s\n\n-- preview of 10\n%s\n\n-- preview of 5000\n%s\n", q.Full(), q.Preview(10), q.Preview(5000))
 	return b.String()
+}
+
+// describeTraits tells what makes rows and values depend on more than the tables.
+func describeTraits(b *strings.Builder, q *sigmasql.Query) {
+	traits := q.Traits()
+	for _, trait := range []struct {
+		name string
+		is   bool
+	}{
+		{"depends on the zone", traits.DependsOnZone}, {"names the owner", traits.NamesOwner}, {"keeps no rows", traits.KeepsNoRows},
+		{"depends on weeks", traits.DependsOnWeeks}, {"has unstable rows", traits.HasUnstableRows},
+	} {
+		if trait.is {
+			fmt.Fprintf(b, "trait: %s\n", trait.name)
+		}
+	}
+	for _, o := range traits.ZoneOffsets {
+		fmt.Fprintf(b, "offset: %s %d\n", o.Date, o.Seconds)
+	}
+	for _, parts := range traits.Unqualified {
+		fmt.Fprintf(b, "unqualified: %s\n", strings.Join(parts, " . "))
+	}
+	for _, name := range slices.Concat(traits.ContextFunctions, traits.UnstableFunctions) {
+		fmt.Fprintf(b, "function: %s\n", name)
+	}
+	if g := q.Grain(); len(g.Repeated) > 0 {
+		fmt.Fprintf(b, "repeated: %q by %q, group %q\n", g.Repeated, g.Keys, q.GroupColumns())
+	}
+	outputs, _ := q.Outputs()
+	for _, o := range outputs {
+		if o.IsUnstable || o.IsLookup || o.IsNull || o.IsLocalCast {
+			fmt.Fprintf(b, "output: %q unstable %t, lookup %t, null %t, local %t, date %t, of %s %s\n",
+				o.Label, o.IsUnstable, o.IsLookup, o.IsNull, o.IsLocalCast, o.IsDateCast, strings.Join(o.Table, "."), o.Column)
+		}
+	}
 }

@@ -63,6 +63,34 @@ var grown = map[string]func(n int) string{
 	"items that name the ones before": func(n int) string {
 		return "select 'Incomplete formula' V0, " + repeated(n, ", ", func(i int) string { return fmt.Sprintf("V%d || 'x' V%d", i, i+1) }) + " from T limit 1000"
 	},
+	"groups joined back, one around the other": func(n int) string {
+		n = min(n, 300)
+		text := "select 'Incomplete formula' A, S from T"
+		for i := range n {
+			text = fmt.Sprintf("select L.A, L.S, R.C_%d from (%s) L left join (select S, count(1) C_%d from T group by S) R on equal_null(L.S, R.S)", i, text, i)
+		}
+		return "select A \"A\", S \"S\" from (" + text + ") Q limit 1000"
+	},
+	"groups joined back, side by side": func(n int) string {
+		return "select Q.A \"A\"" + repeated(n, "", func(i int) string { return fmt.Sprintf(", G%d.C C%d", i, i) }) + " from (select 'Incomplete formula' A, S from T) Q" + repeated(n, "", func(i int) string {
+			return fmt.Sprintf(" left join (select S, count(1) C from T group by S) G%d on equal_null(Q.S, G%d.S)", i, i)
+		}) + " limit 1000"
+	},
+	"groups of common table expressions, each from the one before": func(n int) string {
+		return "with Q0 as (select 'Incomplete formula' A, count(1) C from T group by A), " + repeated(n, ", ", func(i int) string {
+			return fmt.Sprintf("Q%d as (select * from Q%d)", i+1, i)
+		}) + " select Q0.A \"A\" from Q0 " + repeated(n, " ", func(i int) string { return fmt.Sprintf("left join Q%d on equal_null(Q0.A, Q%d.A)", i+1, i+1) }) + " limit 1000"
+	},
+	"values without an order": func(n int) string {
+		return "select 'Incomplete formula' \"A\", " + repeated(n, ", ", func(i int) string {
+			return fmt.Sprintf("row_number() over (partition by B%d order by null) N%d, iff(count(B) > 1, '*', any_value(C)) L%d", i, i, i)
+		}) + " from T limit 1000"
+	},
+	"dates of the local zone": func(n int) string {
+		return "select 'Incomplete formula' \"A\" from T where " + repeated(n, " and ", func(i int) string {
+			return fmt.Sprintf("C%d >= to_timestamp_ltz('%04d-01-01T00:00:00-05:00', 'TZH') and date_part(week, D%d) = 1 and E = 'a%d@example.com' and (X = null or current_date > Y)", i, 1000+i%9000, i, i)
+		}) + " limit 1000\n-- Sigma Σ {\"email\":\"b@example.com\"}"
+	},
 	"messages": func(n int) string {
 		return "select " + repeated(n, ", ", func(i int) string { return fmt.Sprintf("'Unknown column \"[C%d]\"' \"C%d\"", i, i) }) + " from T limit 1000"
 	},
@@ -113,8 +141,11 @@ func TestWorkGrowsWithTheText(t *testing.T) {
 }
 
 // isBounded names the texts whose steps the bound holds, and not the length of the text: a name without a qualifier may
-// be a column of each relation.
-var isBounded = map[string]bool{"names of a wide join without qualifiers": true}
+// be a column of each relation, and each of many relations may be the end of a long chain.
+var isBounded = map[string]bool{
+	"names of a wide join without qualifiers":                      true,
+	"groups of common table expressions, each from the one before": true,
+}
 
 // workFor returns what Prepare takes for a text: its steps through the columns, and bytes of memory.
 func workFor(t *testing.T, text string) (steps int, memory uint64) {

@@ -29,6 +29,10 @@ type lexicon struct {
 	onlyTables  bool // from only T
 	nullTests   bool // isnull and notnull are operators behind their operand
 
+	weekParameters bool   // session parameters decide on which day a week begins
+	localSuffix    string // of the names of types and functions for timestamps in the zone of the session
+	localWithZone  bool   // timestamp with time zone is such a type
+
 	defaultSchema string // that DB..TABLE means; empty where the dialect has no such form
 }
 
@@ -37,8 +41,8 @@ type lexicon struct {
 // DuckDB: its scanner is PostgreSQL's (postgresql.org/docs/current/sql-syntax-lexical.html); it keeps a name's case.
 var lexicons = [...]lexicon{
 	Snowflake: {slashComments: true, backslash: true, foldsUpper: true, flowOperator: true,
-		topClause: true, minus: true, regexpWords: true, defaultSchema: "PUBLIC"},
-	DuckDB: {nestedComments: true, dollarTags: true, onlyTables: true, nullTests: true},
+		topClause: true, minus: true, regexpWords: true, weekParameters: true, localSuffix: "_ltz", defaultSchema: "PUBLIC"},
+	DuckDB: {nestedComments: true, dollarTags: true, onlyTables: true, nullTests: true, localSuffix: "timestamptz", localWithZone: true},
 }
 
 // Kind is what a token is.

@@ -20,11 +20,19 @@ type BrokenLiteral struct {
 // literal looks for messages and dates among string constants. It ignores the author's custom SQL.
 func (p *parser) literal(f *frame) {
 	text := p.text[p.cur.Start:p.cur.End]
-	if text[0] != '\'' || covered(p.custom, p.cur.Start) {
+	if text[0] != '\'' {
 		return
 	}
 	content := text[1 : len(text)-1]
-	if f.frozen(p) && isDate(content) {
+	p.noteLiteral(f, content)
+	isFrozen := f.frozen(p) && isDate(content)
+	if isFrozen {
+		p.convertedLiteral(f)
+	}
+	if covered(p.custom, p.cur.Start) {
+		return
+	}
+	if isFrozen {
 		p.freeze(p.cur)
 		return
 	}
@@ -57,14 +65,36 @@ func (f *frame) frozen(p *parser) bool {
 	return f.prev.Kind == endOfText && len(p.frames) > 1 && p.frames[len(p.frames)-2].prev2.kw == kwTimestamp
 }
 
-// cast looks for a constant that a cast makes a date of: '…'::timestamp_ltz.
+// cast looks for what a cast makes a date of: '…'::timestamp_ltz.
 func (p *parser) cast(f *frame) {
-	if p.cur.kw != kwTimestamp || f.prev.c != ':' || f.prev2.c != ':' || p.constant.End == 0 || p.constant.End != f.prev2.after {
+	if p.cur.kw != kwTimestamp {
+		return
+	}
+	isCast := f.prev.c == ':' && f.prev2.c == ':'
+	isConstant := isCast && p.constant.End != 0 && p.constant.End == f.prev2.after
+	if !isCast && f.call.fn == fnCast && f.prev.kw == kwAs {
+		isCast, isConstant = true, f.prev2.Kind == String
+	}
+	isConstant = isConstant && p.text[p.constant.Start] == '\'' && isDate(p.text[p.constant.Start+1:p.constant.End-1])
+	if isCast && p.isLocal(p.cur, p.nxt) {
+		if isConstant {
+			first, around := p.constant, f
+			if f.prev.c != ':' { // cast('…' as timestamp_ltz)
+				around = &p.frames[len(p.frames)-2]
+				first = around.prev2
+			}
+			p.compareWithLocal(around, first)
+			p.localLiteral(p.constant, false)
+		} else {
+			p.localCast(f)
+		}
+	}
+	if !isConstant || f.prev.c != ':' {
 		return
 	}
 	text := p.text[p.constant.Start:p.constant.End]
 	told := len(p.frozen) > 0 && p.frozen[len(p.frozen)-1].Offset == p.constant.Start
-	if text[0] == '\'' && isDate(text[1:len(text)-1]) && !told && !covered(p.custom, p.constant.Start) {
+	if text[0] == '\'' && !told && !covered(p.custom, p.constant.Start) {
 		p.freeze(p.constant)
 	}
 }

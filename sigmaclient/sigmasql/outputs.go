@@ -13,6 +13,24 @@ type Output struct {
 	Constants []Literal
 	// IsConstant is set where each value is one of Constants or null, through any number of renames.
 	IsConstant bool
+	// IsNull is set where each value is null. It is not set for a null beside aggregates: Sigma writes it for a level of a pivot
+	// that a row does not have.
+	IsNull bool
+	// IsUnstable is set where a value can change from read to read, because of one of [Traits.UnstableFunctions].
+	IsUnstable bool
+	// IsLookup is set where the text writes '*' in the place of a value that several rows give.
+	IsLookup bool
+	// Table and Column name the column of a table that the output is, through any number of renames and casts, in the form of
+	// [Query.Tables]. They are empty for other outputs, and may be empty where the text holds nothing that needs them: they are
+	// there for each output with IsLocalCast.
+	Table  []string
+	Column string
+	// IsLocalCast is set where the output is a cast of a column to a timestamp of the local zone and
+	// nothing else. If Column is a DATE, so is the output.
+	IsLocalCast bool
+	// IsDateCast is set where the text shows that the output is a cast of a DATE column to a timestamp of the local zone and
+	// nothing else.
+	IsDateCast bool
 }
 
 // maxConstants bounds the constants that are followed for one column.
@@ -28,6 +46,9 @@ type operand struct {
 	outer     int32 // the operand in whose expression it stands, and whose columns it can name, or noOperand
 	queries   []subquery
 	dedups    bool // leaves out equal rows, or groups by items that it does not name
+	groups    bool
+	// aggregates counts the aggregates that are no window functions.
+	aggregates int32
 }
 
 // subquery is a query in an operand's expression.
@@ -49,8 +70,11 @@ func newOperand(scope int32) operand {
 // relation is something that an operand selects from.
 type relation struct {
 	scope  int32 // the query, or noScope
+	table  int32 // the index of the table among the query's, plus 1, or 0
 	alias  string
 	opaque bool // the columns have other names or values than the query's
+	join   joinKind
+	on     int // the byte behind the word "on", or 0
 }
 
 // gate is a name outside of a select list, where its values decide about the rows.

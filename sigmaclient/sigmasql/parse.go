@@ -12,15 +12,15 @@ const maxDepth = 1000
 // parser makes one pass over a text, with one significant token of foresight, and keeps only what Query tells. It
 // follows brackets, the clauses of each query and the relations between queries; expressions it only walks through.
 type parser struct {
-	text    string
-	lex     lexer
-	cur     lexeme
-	nxt     lexeme
-	err     *Error
-	end     int // of the text that is kept
-	semi    bool
-	request string
-	digest  digest
+	text   string
+	lex    lexer
+	cur    lexeme
+	nxt    lexeme
+	err    *Error
+	end    int // of the text that is kept
+	semi   bool
+	sender sigmaFields // of the comment at the end
+	digest digest
 
 	frames []frame
 	scopes []scope
@@ -34,9 +34,12 @@ type parser struct {
 	hasConstants  bool      // a select list holds a string constant outside custom SQL
 	gates         []gate    // only names behind the first message
 	mayBeConstant bool      // an item may be nothing but a string constant
+	mayBeNull     bool      // an item may be nothing but null
 	unknownLimit  int       // the byte of a word that refuseLimit refuses, or -1
 
 	constant lexeme // the last string
+	calling  call   // the function whose arguments come next
+	noted    traits
 
 	custom []span // where the author's custom SQL stands
 }
@@ -120,6 +123,14 @@ type frame struct {
 	name      lexeme
 	prev      lexeme
 	prev2     lexeme
+
+	inItem   bool // an expression within an item of the select list of its query
+	join     joinKind
+	call     call // whose arguments the bracket holds
+	closed   call // the last one whose arguments ended in the frame
+	left     leftSide
+	filter   filter
+	ordering ordering
 }
 
 // scope is a query, with what decides whether a limit could have been pushed through it.
@@ -194,10 +205,10 @@ func (p *parser) scan() lexeme {
 		case Space:
 		case LineComment, BlockComment:
 			after, afterLine = t.End, t.Kind == LineComment
-			if id, ok := sigmaComment(p.text[t.Start:t.End]); ok {
-				p.request = id
+			if fields, ok := sigmaComment(p.text[t.Start:t.End]); ok {
+				p.sender = fields
 			} else if !p.semi {
-				p.end, p.request = t.End, ""
+				p.end, p.sender = t.End, sigmaFields{}
 				kept = p.end
 			}
 		default:
@@ -210,7 +221,7 @@ func (p *parser) scan() lexeme {
 				p.semi = true
 				continue
 			}
-			p.end, p.request = t.End, ""
+			p.end, p.sender = t.End, sigmaFields{}
 			p.digest.token(p.text[t.Start:t.End])
 			return l
 		}
@@ -243,6 +254,7 @@ func (p *parser) step() {
 		f.wantsTable = false
 	default:
 		p.groupKey(f)
+		p.noteNumber(f)
 		f.wantsTable = false
 	}
 	if afterRelation && p.cur.kw != kwAs {
@@ -257,7 +269,7 @@ func (p *parser) begin(f *frame) {
 	switch {
 	case f.role == roleExpression:
 		if f.closer == ')' && (p.cur.kw == kwSelect || p.cur.kw == kwWith) {
-			f.query = true
+			f.query, f.filter = true, filter{}
 			around := p.scopes[f.scope].lastOperand
 			f.scope = p.newScope(f.scope, roleExpression, true)
 			p.operands[around].queries = append(p.operands[around].queries, subquery{scope: f.scope, span: span{start: f.start}})
@@ -309,7 +321,7 @@ func (p *parser) punctuation(f *frame) bool {
 		case f.clause == clauseList:
 			p.endItem(f)
 		case f.clause == clauseFrom:
-			f.wantsTable = true
+			f.wantsTable, f.join = true, joinOther
 			f.relations++
 			p.scopes[f.scope].merges = true
 		case f.clause == clauseWithNext:
@@ -317,6 +329,8 @@ func (p *parser) punctuation(f *frame) bool {
 		case f.clause == clauseValues:
 			f.wantsTable = p.nxt.isName() // from values (1), (2), T
 		}
+	case '=', '<', '>':
+		p.noteComparison(f)
 	case '-':
 		if p.lex.lexicon.flowOperator && strings.HasPrefix(p.text[p.cur.Start:], "->>") {
 			p.fail(MultipleStatements, p.cur.Start)
@@ -333,8 +347,11 @@ func (p *parser) open(f *frame, closer byte, wantedTable bool) {
 	}
 	child := frame{
 		start: p.cur.Start, closer: closer, scope: f.scope, itemStart: -1,
-		inList: f.inList || f.query && f.clause == clauseList, inOrder: f.inOrder,
+		inList: f.inList || f.query && f.clause == clauseList, inOrder: f.inOrder, inItem: f.isInItem(), call: p.calling,
 	}
+	p.calling = call{}
+	p.openWindow(f, &child)
+	child.filter.isOpen = closer == ')' && f.filter.isOpen && p.startsCondition(f)
 	if f.query && f.clause == clauseWithAs {
 		f.renames = true
 	}
@@ -349,6 +366,7 @@ func (p *parser) open(f *frame, closer byte, wantedTable bool) {
 	child.decides = f.decides || child.role == roleExpression && !f.showsOnly()
 	if f.prev.kw == kwAggregate && closer == ')' {
 		p.scopes[f.scope].reduces = true
+		p.operands[p.scopes[f.scope].lastOperand].aggregates++
 	}
 	switch child.role {
 	case roleCTE, roleOperand, roleRelation:
@@ -363,10 +381,10 @@ func (p *parser) open(f *frame, closer byte, wantedTable bool) {
 	case roleOperand:
 		around.child = child.scope
 	case roleRelation:
-		around.relations = append(around.relations, relation{scope: child.scope})
+		around.relations = append(around.relations, relation{scope: child.scope, join: f.join})
 	default:
 		if wantedTable {
-			around.relations = append(around.relations, relation{scope: noScope})
+			around.relations = append(around.relations, relation{scope: noScope, join: f.join})
 		}
 		child.isCall = wantedTable || f.callsTable
 		f.callsTable = false
@@ -411,6 +429,7 @@ func (p *parser) close(f *frame) {
 	p.ctes.truncate(f.ctes)
 	p.frames = p.frames[:len(p.frames)-1]
 	outer := &p.frames[len(p.frames)-1]
+	p.noteClosed(outer, f)
 	if f.role == roleCTE {
 		outer.clause = clauseWithNext
 		p.ctes.add(cte{name: p.fold(p.name(outer.name)), scope: f.scope, opaque: outer.renames})
@@ -444,6 +463,7 @@ func (p *parser) endFrame(f *frame) {
 		p.fail(NotAQuery, p.cur.Start)
 	default:
 		p.endItem(f)
+		p.endFilter(f)
 		p.settle(&p.scopes[f.scope], true)
 	}
 }
@@ -454,7 +474,11 @@ func (p *parser) word(f *frame) {
 	p.cur.kw = kw
 	if kw == kwOver {
 		p.scopes[f.scope].reduces = true
+		if keywordOf(p.text[f.closed.start:f.closed.end]) == kwAggregate {
+			p.operands[p.scopes[f.scope].lastOperand].aggregates--
+		}
 	}
+	p.noteWord(f, kw)
 	if kw == kwNone {
 		p.gate(f)
 	}
@@ -501,8 +525,9 @@ func (p *parser) clauseWord(f *frame, kw keyword) {
 			return
 		}
 		p.endItem(f)
-		f.clause, f.wantsTable, f.relations, f.inOrder = clauseFrom, true, 1, false
+		f.clause, f.wantsTable, f.relations, f.inOrder, f.join = clauseFrom, true, 1, false, joinNone
 	case kwJoin:
+		f.join = p.joinKind(f)
 		if f.prev.kw == kwLeft || f.prev.kw == kwOuter && f.prev2.kw == kwLeft {
 			s.leftJoins = true
 		} else {
@@ -510,19 +535,26 @@ func (p *parser) clauseWord(f *frame, kw keyword) {
 		}
 		f.wantsTable = true
 		f.relations++
+	case kwOn:
+		p.joinCondition(f)
 	case kwLateral, kwOnly:
 		f.wantsTable = wantedTable
 	case kwWhere, kwHaving, kwQualify:
 		p.endItem(f)
+		p.endFilter(f)
+		f.filter.isOpen = true
 		f.clause, s.reduces, f.inOrder, f.inGroup = clauseOther, true, false, false
 	case kwGroup:
 		if p.nxt.kw == kwBy {
 			p.endItem(f)
+			p.endFilter(f)
+			p.operands[s.lastOperand].groups = true
 			f.clause, s.reduces, f.inOrder, f.inGroup = clauseOther, true, false, true
 		}
 	case kwOrder:
 		if p.nxt.kw == kwBy {
 			p.endItem(f)
+			p.endFilter(f)
 			f.clause, s.ordered, f.inOrder, f.inGroup = clauseOther, true, true, false
 		}
 	case kwWindow:
@@ -539,6 +571,7 @@ func (p *parser) clauseWord(f *frame, kw keyword) {
 		}
 	case kwUsing:
 		s.odd = s.odd || p.nxt.kw == kwSample
+		p.noted.unstableRows = p.noted.unstableRows || p.nxt.kw == kwSample
 	case kwLimit, kwFetch, kwTop, kwOffset:
 		p.boundKeyword(f, s, kw)
 	default:
@@ -582,6 +615,7 @@ func (p *parser) setOperator(f *frame, s *scope, kw keyword) {
 		return
 	}
 	p.endItem(f)
+	p.endFilter(f)
 	p.settle(s, false)
 	p.nextOperand(s)
 	s.bound, s.odd, s.offset, s.sets = -1, false, false, true

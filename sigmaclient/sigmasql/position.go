@@ -96,7 +96,11 @@ func (p *parser) isWord(l lexeme, word string) bool {
 		return false
 	}
 	for i := range len(word) {
-		if p.text[l.Start+i]|0x20 != word[i] {
+		c := p.text[l.Start+i]
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != word[i] {
 			return false
 		}
 	}

@@ -55,6 +55,8 @@ type Query struct {
 	listed  bool // outputs are all columns
 	broken  []BrokenLiteral
 	frozen  []Literal
+	traits  Traits
+	grain   Grain
 }
 
 // Prepare reads the text that Sigma returned for an element. It fails with an [*Error] unless the text is one query and
@@ -73,10 +75,12 @@ func Prepare(text string, opts Options) (*Query, error) {
 		}
 	}
 	q := &Query{
-		text: text[:p.end], dialect: opts.Dialect, bounds: p.bounds, request: p.request, hash: p.digest.sum(),
-		tables: p.tables.list, frozen: p.frozen,
+		text: text[:p.end], dialect: opts.Dialect, bounds: p.bounds, request: p.sender.RequestID, hash: p.digest.sum(),
+		tables: p.tables.list, frozen: p.frozen, traits: p.traits(opts.CustomSQLUnknown),
 	}
-	q.outputs, q.listed, q.broken = newTracer(p).trace()
+	t := newTracer(p)
+	q.outputs, q.listed, q.broken = t.trace()
+	q.grain = t.grain()
 	q.own, q.wrap = p.outermostBound()
 	return q, nil
 }

@@ -5,19 +5,21 @@ import "strings"
 // tableSet holds the tables of a query in the order of their first mention.
 type tableSet struct {
 	list [][]string
-	seen map[string]bool
+	seen map[string]int32 // the index of each, plus 1
 }
 
-func (t *tableSet) add(parts []string) {
+// add returns the index of the table, plus 1.
+func (t *tableSet) add(parts []string) int32 {
 	key := strings.Join(parts, "\x00")
-	if t.seen[key] {
-		return
+	if index := t.seen[key]; index > 0 {
+		return index
 	}
 	if t.seen == nil {
-		t.seen = make(map[string]bool)
+		t.seen = make(map[string]int32)
 	}
-	t.seen[key] = true
 	t.list = append(t.list, parts)
+	t.seen[key] = int32(len(t.list))
+	return t.seen[key]
 }
 
 // table reads the name of a relation: a table or view, a common table expression, or a table function. Only the first is
@@ -39,7 +41,7 @@ func (p *parser) table(f *frame) {
 		parts = append(parts, p.name(p.cur))
 	}
 	around := &p.operands[p.scopes[f.scope].lastOperand]
-	from := relation{scope: noScope, alias: parts[len(parts)-1]}
+	from := relation{scope: noScope, alias: parts[len(parts)-1], join: f.join}
 	if p.nxt.c == '(' {
 		around.relations = append(around.relations, from)
 		f.callsTable = true
@@ -53,8 +55,8 @@ func (p *parser) table(f *frame) {
 			return
 		}
 	}
+	from.table = p.tables.add(parts)
 	around.relations = append(around.relations, from)
-	p.tables.add(parts)
 }
 
 // cte is a common table expression that a query can select from.

@@ -2,13 +2,23 @@ package sigmasql
 
 import (
 	"slices"
+	"strings"
 )
 
 func newTracer(p *parser) *tracer {
 	return &tracer{
 		parser: p, named: map[columnKey]found{}, items: map[itemKey]*flow{}, lists: map[int32]*list{}, whole: map[int32]flow{},
-		aliases: map[int32]map[string][]int{},
+		aliases: map[int32]map[string][]int{}, marks: markedItems(p.noted.marks),
 	}
+}
+
+// markedItems returns the marks of each item that has some.
+func markedItems(list []mark) map[itemKey]marks {
+	items := make(map[itemKey]marks, len(list))
+	for _, m := range list {
+		items[m.itemKey] |= m.marks
+	}
+	return items
 }
 
 // trace follows the outermost columns to constants.
@@ -112,8 +122,9 @@ type tracer struct {
 	*parser
 	named   map[columnKey]found
 	items   map[itemKey]*flow
-	lists   map[int32]*list            // by operand
-	whole   map[int32]flow             // of all of an operand's columns
+	lists   map[int32]*list // by operand
+	whole   map[int32]flow  // of all of an operand's columns
+	marks   map[itemKey]marks
 	aliases map[int32]map[string][]int // by operand, see aliased
 	tokens  []lexeme                   // reused
 	steps   int
@@ -141,6 +152,16 @@ type itemKey struct {
 type flow struct {
 	constants []Literal
 	whole     bool // from nowhere else, but nulls
+	marks     marks
+	column    sourceColumn
+}
+
+// sourceColumn is the column that a flow is nothing but another name for. The zero value is none.
+type sourceColumn struct {
+	table  int32 // its index in the query's tables, plus 1
+	name   string
+	isCast bool // to a timestamp of the local zone
+	isDate bool // the text shows that the column is a DATE
 }
 
 // found is a flow, and whether the text shows that it is the one of the name that was looked for.
@@ -155,7 +176,7 @@ func (f found) or(other flow, ok bool) found {
 		other.whole = false
 	}
 	other.constants = slices.Clip(other.constants)
-	other.merge(flow{constants: f.constants, whole: true})
+	other.merge(flow{constants: f.constants, whole: true, marks: f.marks, column: other.column})
 	return found{other, ok}
 }
 
@@ -167,11 +188,15 @@ func (f *flow) merge(other flow) {
 		}
 	}
 	f.whole = f.whole && other.whole
+	f.marks |= other.marks & inherited
+	if f.column != other.column {
+		f.column = sourceColumn{}
+	}
 }
 
 // messagesOnly leaves out the constants that are no messages.
 func (f flow) messagesOnly() flow {
-	return flow{constants: slices.DeleteFunc(slices.Clone(f.constants), func(c Literal) bool { return !IsFormulaMessage(c.Value) })}
+	return flow{marks: f.marks, constants: slices.DeleteFunc(slices.Clone(f.constants), func(c Literal) bool { return !IsFormulaMessage(c.Value) })}
 }
 
 // enter counts a step, and reports whether the tracing may go on.
@@ -185,19 +210,31 @@ func (t *tracer) outputs(scope int32) (outputs []Output, complete bool) {
 	o := t.labelled(scope)
 	shapes := t.list(o).shapes
 	complete = len(shapes) > 0
+	outputs = make([]Output, 0, len(shapes))
 	for i, s := range shapes {
 		if s.kind == shapeStar {
 			complete = false
 			continue
 		}
 		out := Output{Label: s.label}
-		if p := t.parser; p.hasConstants && (p.mayBeConstant || len(p.messages) > 0) {
+		if t.matters() {
 			of := t.position(0, i, s.label)
-			out.Constants, out.IsConstant = of.constants, of.whole && len(of.constants) > 0
+			out.Constants, out.IsConstant, out.IsNull = of.constants, of.whole && len(of.constants) > 0, of.whole && len(of.constants) == 0 && of.marks&markPlaceholder == 0
+			out.IsUnstable, out.IsLookup = of.marks&markUnstable != 0, of.marks&markLookup != 0
+			out.IsLocalCast, out.IsDateCast, out.Column = of.column.isCast, of.column.isDate, of.column.name
+			if of.column.table > 0 {
+				out.Table = slices.Clone(t.tables.list[of.column.table-1])
+			}
 		}
 		outputs = append(outputs, out)
 	}
 	return outputs, complete
+}
+
+// matters reports whether the text holds anything that is worth following.
+func (t *tracer) matters() bool {
+	p := t.parser
+	return p.hasConstants && (p.mayBeConstant || len(p.messages) > 0) || p.mayBeNull || p.noted.marked&followed != 0
 }
 
 // position returns the flow of a query's column at a position, in all operands. The label serves where a star makes the
@@ -209,15 +246,21 @@ func (t *tracer) position(scope int32, i int, label string) flow {
 	t.depth++
 	defer func() { t.depth-- }()
 	of := flow{whole: true}
-	for o := t.scopes[scope].firstOperand; o >= 0; o = t.operands[o].next {
+	first := t.scopes[scope].firstOperand
+	for o := first; o >= 0; o = t.operands[o].next {
+		var column flow
 		switch {
 		case t.isBracket(o):
-			of.merge(t.position(t.child(o), i, label))
+			column = t.position(t.child(o), i, label)
 		case i < t.list(o).firstStar:
-			of.merge(t.item(o, i))
+			column = t.item(o, i)
 		default:
-			of.merge(t.inOperandOrAny(o, label))
+			column = t.inOperandOrAny(o, label)
 		}
+		if o == first {
+			of.column = column.column
+		}
+		of.merge(column)
 	}
 	return of
 }
@@ -425,26 +468,65 @@ func (t *tracer) item(o int32, i int) flow {
 	return of
 }
 
+// tableColumn returns the column of a table that a name in an operand is, if no other relation can have it.
+func (t *tracer) tableColumn(o int32, qualifier, name string) sourceColumn {
+	relations := t.operands[o].relations
+	of := -1
+	if qualifier != "" {
+		if aliased := t.aliased(o)[t.fold(qualifier)]; len(aliased) == 1 {
+			of = aliased[0]
+		}
+	} else if len(relations) == 1 {
+		of = 0
+	}
+	if of < 0 || relations[of].table == 0 || relations[of].opaque {
+		return sourceColumn{}
+	}
+	return sourceColumn{table: relations[of].table, name: name}
+}
+
+// castsOfDates is how old texts of Sigma's begin the names of columns that are DATE columns as timestamps.
+const castsOfDates = "CAST_DATE_TO_DATETIME"
+
 func (t *tracer) flowOf(o int32, i int) flow {
 	item := t.operands[o].items[i]
 	s := t.list(o).shapes[i]
-	if covered(t.custom, item.start) {
-		return flow{}
-	}
+	own := t.marks[itemKey{o, i}]
+	var of flow
 	switch s.kind {
 	case shapeConstant:
-		return flow{constants: []Literal{s.constant}, whole: true}
+		of = flow{constants: []Literal{s.constant}, whole: true}
 	case shapeNull:
-		return flow{whole: true}
+		of = flow{whole: true}
+		if operand := &t.operands[o]; operand.groups || operand.aggregates > 0 {
+			of.marks = markPlaceholder
+		}
 	case shapeName:
-		of, _ := t.lookup(o, i, s.qualifier, s.name)
-		return of
+		var ok bool
+		if of, ok = t.lookup(o, i, s.qualifier, s.name); !ok {
+			of.column = t.tableColumn(o, s.qualifier, s.name)
+		}
+		if own&markLocal != 0 {
+			isDate := strings.HasPrefix(strings.ToUpper(s.label), castsOfDates)
+			of.column.isCast, of.column.isDate = true, isDate || of.column.isDate
+		}
 	case shapeExpression:
-		if len(t.messages) > 0 {
-			return t.expression(o, i, item)
+		if len(t.messages) > 0 || t.noted.marked&inExpressions != 0 {
+			of = t.expression(o, i, item)
 		}
 	}
-	return flow{}
+	of.marks |= own
+	if of.marks&markOne != 0 && of.marks&markCount != 0 {
+		of.marks |= markSeveral
+	}
+	if of.marks&markStar != 0 && of.marks&markSeveral != 0 {
+		of.marks |= markLookup
+	}
+	of.marks &= inherited
+	if covered(t.custom, item.start) { // its constants are the author's
+		of.constants, of.whole = nil, false
+	}
+	return of
 }
 
 // expression returns the messages that stand in an expression, or come with one of its names.
@@ -475,7 +557,7 @@ func (t *tracer) expression(o int32, i int, item span) flow {
 			of.merge(found.messagesOnly())
 		}
 	}
-	of.whole = false
+	of.whole, of.column = false, sourceColumn{}
 	return of
 }
 

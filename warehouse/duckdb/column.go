@@ -3,6 +3,7 @@ package duckdb
 import (
 	"fmt"
 	"math"
+	"time"
 	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -13,6 +14,7 @@ import (
 	bindings "github.com/duckdb/duckdb-go-bindings"
 
 	"github.com/sigmasource/sigmasource/warehouse"
+	"github.com/sigmasource/sigmasource/warehouse/zone"
 )
 
 // column collects a column of a batch. Arrow and DuckDB lay out most types in the
@@ -21,6 +23,7 @@ import (
 // See https://arrow.apache.org/docs/format/Columnar.html for the layout.
 type column struct {
 	typ     arrow.DataType
+	zone    *time.Location // of the session, in which instants are days
 	rows    int
 	nulls   int
 	valid   *memory.Buffer // one bit per row; empty before the first NULL
@@ -30,8 +33,8 @@ type column struct {
 }
 
 // newColumn returns a column with room for some rows and bytes of texts.
-func newColumn(mem memory.Allocator, typ arrow.DataType, rows, texts int) *column {
-	c := &column{typ: typ, valid: memory.NewResizableBuffer(mem), data: memory.NewResizableBuffer(mem)}
+func newColumn(mem memory.Allocator, typ arrow.DataType, session *time.Location, rows, texts int) *column {
+	c := &column{typ: typ, zone: session, valid: memory.NewResizableBuffer(mem), data: memory.NewResizableBuffer(mem)}
 	switch t := typ.(type) {
 	case arrow.BinaryDataType:
 		c.offsets = memory.NewResizableBuffer(mem)
@@ -149,6 +152,12 @@ func (c *column) appendValues(v vector, from, to int) error {
 		}
 		return appendEach(c, v, from, to, outOfRange, func(x float32) (float64, bool) { return float64(x), true })
 	case arrow.DATE32:
+		if v.typ.id == bindings.TypeTimestampTZ {
+			return appendEach(c, v, from, to, warehouse.ReasonDay, func(x int64) (int32, bool) {
+				day, ok := zone.Day(time.UnixMicro(x).In(c.zone))
+				return int32(day), ok && finite(x)
+			})
+		}
 		return appendEach(c, v, from, to, outOfRange, func(days int32) (int32, bool) {
 			return days, days != math.MaxInt32 && days != -math.MaxInt32 // ±infinity
 		})

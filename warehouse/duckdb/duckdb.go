@@ -21,11 +21,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	bindings "github.com/duckdb/duckdb-go-bindings"
 
 	"github.com/sigmasource/sigmasource/warehouse"
+	"github.com/sigmasource/sigmasource/warehouse/zone"
 )
 
 // Config tells which database to read and what the reading may use. The zero
@@ -34,6 +36,7 @@ type Config struct {
 	Path        string           // of the database file; empty: a database in memory
 	Threads     int              // that DuckDB may use; 0: one per core
 	MemoryLimit string           // that DuckDB may use, such as "2GB"; empty: 80 % of the machine's
+	TimeZone    string           // IANA name of the sessions' zone; empty: UTC
 	Allocator   memory.Allocator // of the batches; nil: memory.DefaultAllocator
 }
 
@@ -52,6 +55,7 @@ type Warehouse struct {
 
 	mu     sync.Mutex
 	db     bindings.Database
+	zone   *time.Location // of the sessions, once opened
 	opened bool
 }
 
@@ -133,6 +137,9 @@ func (w *Warehouse) connect() (conn bindings.Connection, err error) {
 		return conn, errClosed
 	}
 	if !w.opened {
+		if w.zone, err = zone.Load(cmp.Or(w.config.TimeZone, "UTC")); err != nil {
+			return conn, &warehouse.Error{Kind: warehouse.KindConfiguration, Object: w.config.TimeZone, Message: "the time zone is not known", Err: err}
+		}
 		if w.db, err = open(w.config); err != nil {
 			return conn, err
 		}
@@ -176,7 +183,7 @@ func open(config Config) (db bindings.Database, err error) {
 		}
 	}
 	if err = execute(db, own); err == nil {
-		err = pin(db)
+		err = pin(db, config.TimeZone)
 	}
 	if err != nil {
 		bindings.Close(&db)

@@ -154,10 +154,11 @@ func (r *result) describe() (err error) {
 		return err
 	}
 	var fields []arrow.Field
+	holdsDays := r.statement.HoldsDays(names)
 	for _, position := range r.positions {
 		t := readType(bindings.PreparedStatementColumnLogicalType(r.prepared, bindings.IdxT(position)))
 		name := names[position]
-		field, ok := t.field(name)
+		field, ok := t.field(name, r.house.zone, holdsDays[position])
 		if !ok {
 			return &warehouse.Error{
 				Kind:    warehouse.KindUnsupported,
@@ -227,7 +228,7 @@ func (r *result) next() (arrow.RecordBatch, error) {
 	}
 	columns := make([]*column, len(r.types))
 	for i := range columns {
-		columns[i] = newColumn(r.allocator, r.schema.Field(i).Type, r.lastRows, r.lastBytes[i])
+		columns[i] = newColumn(r.allocator, r.schema.Field(i).Type, r.house.zone, r.lastRows, r.lastBytes[i])
 		defer columns[i].release()
 	}
 	rows := 0

@@ -1,6 +1,8 @@
 package duckdb
 
 import (
+	"strings"
+
 	bindings "github.com/duckdb/duckdb-go-bindings"
 
 	"github.com/sigmasource/sigmasource/warehouse"
@@ -20,7 +22,7 @@ type setting struct {
 // not know of are found by them.
 var pinned = []setting{
 	// How values are represented and what expressions mean.
-	{"TimeZone", "'UTC'", "instants are delivered in UTC"},
+	{"TimeZone", "'UTC'", "dates of instants are those of UTC, unless Config.TimeZone names another zone"},
 	{"Calendar", "'gregorian'", "dates are of the proleptic Gregorian calendar"},
 	{"integer_division", "false", "the quotient of whole numbers keeps its fraction"},
 	{"ieee_floating_point_ops", "true", "a division by zero is infinite, and not NULL"},
@@ -59,10 +61,13 @@ var startSettings = []setting{
 	{"allow_unsigned_extensions", "false", "only extensions that are built in are used"},
 }
 
-// pin sets the pinned settings of a database.
-func pin(db bindings.Database) error {
+// pin sets the pinned settings of a database, and the time zone unless it is empty.
+func pin(db bindings.Database, timeZone string) error {
 	statements := make([]string, len(pinned))
 	for i, s := range pinned {
+		if s.name == "TimeZone" && timeZone != "" {
+			s.value = "'" + strings.ReplaceAll(timeZone, "'", "''") + "'"
+		}
 		statements[i] = "SET GLOBAL " + s.name + " = " + s.value
 	}
 	return execute(db, statements)

@@ -2,6 +2,7 @@ package duckdb
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	bindings "github.com/duckdb/duckdb-go-bindings"
@@ -85,10 +86,16 @@ func (t logicalType) String() string {
 
 // field returns the canonical column for t. ok is false for the types that
 // have no exact one: TIME WITH TIME ZONE, BIT, BIGNUM, UNION, VARIANT, GEOMETRY.
-func (t logicalType) field(name string) (f arrow.Field, ok bool) {
+// TIMESTAMP WITH TIME ZONE is in the session's zone, or holds days.
+func (t logicalType) field(name string, session *time.Location, holdsDays bool) (f arrow.Field, ok bool) {
 	canonical, json := t.canonical()
-	if canonical == nil {
+	switch {
+	case canonical == nil:
 		return f, false
+	case t.id == bindings.TypeTimestampTZ && holdsDays:
+		canonical = arrow.FixedWidthTypes.Date32
+	case t.id == bindings.TypeTimestampTZ:
+		canonical = &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: session.String()}
 	}
 	metadata := map[string]string{warehouse.MetadataType: t.String()}
 	if json {

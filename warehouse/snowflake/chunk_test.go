@@ -163,7 +163,7 @@ func FuzzChunk(f *testing.F) {
 	f.Add(whole[:len(whole)-40], int64(5))
 	f.Add(numbers(f, 7), int64(0))
 	f.Add([]byte(strings.Repeat("\xff", 64)), int64(1))
-	l, err := newLayout(2, []rowType{{Name: "fixed", Type: "fixed", Precision: 18}, {Name: "text", Type: "text", Length: 100, Position: 1}})
+	l, err := newLayout(2, []rowType{{Name: "fixed", Type: "fixed", Precision: 18}, {Name: "text", Type: "text", Length: 100, Position: 1}}, time.UTC)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -13,6 +14,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/sigmasource/sigmasource/warehouse"
+	"github.com/sigmasource/sigmasource/warehouse/zone"
 )
 
 // column is a result's column, with Snowflake's type and the canonical field.
@@ -26,6 +28,7 @@ type column struct {
 	field arrow.Field
 	typ   string // as in Snowflake's answer, such as "timestamp_ntz"
 	scale int32
+	zone  *time.Location // of the session
 }
 
 // unsupportedError is a column whose type has no canonical form.
@@ -33,9 +36,11 @@ type unsupportedError struct{ column, reason string }
 
 func (e *unsupportedError) Error() string { return fmt.Sprintf("column %q: %s", e.column, e.reason) }
 
-// newColumn takes the figures of Snowflake's row type.
-func newColumn(name, typ string, precision, scale int32, length int64) (column, error) {
-	c := column{typ: strings.ToLower(typ), scale: scale}
+// newColumn returns the column of a row type, in a session of a time zone. Only a
+// TIMESTAMP_LTZ is read in the zone: the offset of a TIMESTAMP_TZ is its own.
+func newColumn(t rowType, session *time.Location) (column, error) {
+	name, typ, precision, scale, length := t.Name, t.Type, t.Precision, t.Scale, t.Length
+	c := column{typ: strings.ToLower(typ), scale: scale, zone: session}
 	words, json := strings.ToUpper(typ), false
 	var canonical arrow.DataType
 	switch c.typ {
@@ -68,7 +73,12 @@ func newColumn(name, typ string, precision, scale int32, length int64) (column, 
 		}
 	case "timestamp_ntz":
 		words, canonical = fmt.Sprintf("TIMESTAMP_NTZ(%d)", scale), &arrow.TimestampType{Unit: arrow.Microsecond}
-	case "timestamp_ltz", "timestamp_tz":
+	case "timestamp_ltz":
+		words, canonical = fmt.Sprintf("%s(%d)", words, scale), &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: session.String()}
+		if t.HoldsDays {
+			canonical = arrow.FixedWidthTypes.Date32
+		}
+	case "timestamp_tz":
 		words, canonical = fmt.Sprintf("%s(%d)", words, scale), arrow.FixedWidthTypes.Timestamp_us
 	default:
 		return c, &unsupportedError{name, words + " has no exact form here; cast it to VARCHAR"}
@@ -130,7 +140,10 @@ func (c column) convert(mem memory.Allocator, raw arrow.Array) (arrow.Array, err
 	case "time":
 		return c.convertTime(mem, raw)
 	case "timestamp_ntz", "timestamp_ltz", "timestamp_tz":
-		return c.convertTimestamp(mem, raw)
+		if c.field.Type.ID() == arrow.DATE32 {
+			return c.convertDays(mem, raw)
+		}
+		return c.convertTimestamp(mem, raw, c.field.Type.(*arrow.TimestampType), c.typ != "timestamp_ntz")
 	}
 	if !arrow.TypeEqual(raw.DataType(), c.field.Type) {
 		return nil, fmt.Errorf("%w: %s as %s", errEncoding, c.typ, raw.DataType())
@@ -242,11 +255,30 @@ func (c column) convertTime(mem memory.Allocator, raw arrow.Array) (arrow.Array,
 	})
 }
 
-// convertTimestamp reads the forms that Snowflake has for timestamps: an
-// integer in units of the scale, or a structure of seconds and nanoseconds. The
-// structure of a TIMESTAMP_TZ holds its offset besides, which an instant does
+// convertDays returns the days that instants begin in the session's zone.
+func (c column) convertDays(mem memory.Allocator, raw arrow.Array) (arrow.Array, error) {
+	instants, err := c.convertTimestamp(mem, raw, arrow.FixedWidthTypes.Timestamp_us.(*arrow.TimestampType), false)
+	if err != nil {
+		return nil, err
+	}
+	defer instants.Release()
+	return build(mem, c.field.Type, instants, func(out []arrow.Date32) error {
+		for i, at := range instants.(*array.Timestamp).TimestampValues() {
+			day, ok := zone.Day(time.UnixMicro(int64(at)).In(c.zone))
+			if out[i] = arrow.Date32(day); !ok && instants.IsValid(i) {
+				return &inexactError{row: i, reason: warehouse.ReasonDay}
+			}
+		}
+		return nil
+	})
+}
+
+// convertTimestamp returns timestamps of a type in microseconds. Where they are
+// instants, it refuses values outside of the years 1 to 9999. It reads the forms that
+// Snowflake has for timestamps: an integer in units of the scale, or a structure of
+// seconds and nanoseconds. The structure of a TIMESTAMP_TZ holds its offset besides, which an instant does
 // not need, and may hold the integer instead of the seconds.
-func (c column) convertTimestamp(mem memory.Allocator, raw arrow.Array) (arrow.Array, error) {
+func (c column) convertTimestamp(mem memory.Allocator, raw arrow.Array, to *arrow.TimestampType, areInstants bool) (arrow.Array, error) {
 	scaled, fraction := raw, []int32(nil)
 	if s, ok := raw.(*array.Struct); ok {
 		parts := s.NumField()
@@ -272,11 +304,11 @@ func (c column) convertTimestamp(mem memory.Allocator, raw arrow.Array) (arrow.A
 	case c.scale > 6:
 		per = pow10(c.scale - 6)
 	}
-	return build(mem, c.field.Type, raw, func(out []int64) error {
+	return build(mem, to, raw, func(out []int64) error {
 		if err := integers(out, scaled, same); err != nil {
 			return err
 		}
-		highest, lowest, isInstant := math.MaxInt64/unit-1, math.MinInt64/unit+1, c.typ != "timestamp_ntz"
+		highest, lowest := math.MaxInt64/unit-1, math.MinInt64/unit+1
 		for i, x := range out {
 			whole, nanos := x/per, x%per*(1000/per)
 			if fraction != nil {
@@ -288,7 +320,7 @@ func (c column) convertTimestamp(mem memory.Allocator, raw arrow.Array) (arrow.A
 				return &inexactError{row: i, reason: "the timestamp has digits beyond microseconds; cast the column to scale 6"}
 			case whole > highest || whole < lowest:
 				return &inexactError{row: i, reason: "the timestamp is out of range"}
-			case isInstant && (out[i] < warehouse.MinInstant*1e6 || out[i] > warehouse.MaxInstant*1e6+999_999):
+			case areInstants && (out[i] < warehouse.MinInstant*1e6 || out[i] > warehouse.MaxInstant*1e6+999_999):
 				return &inexactError{row: i, reason: warehouse.ReasonInstant}
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -65,7 +66,7 @@ func TestEncodings(t *testing.T) {
 		{"date", 0, 0, arrow.FixedWidthTypes.Date32, `[-1]`, "date32", "[1969-12-31]"},
 	} {
 		mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
-		c, err := newColumn("A", test.typ, test.precision, test.scale, 0)
+		c, err := newColumn(rowType{Name: "A", Type: test.typ, Precision: test.precision, Scale: test.scale}, time.UTC)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +99,7 @@ func TestInexactValues(t *testing.T) {
 		{"timestamp_ntz", 0, 9, fields(i64, i32), `[{"epoch":-9223372036854775807,"fraction":0}]`, 0},
 		{"fixed", 10, 0, d128(0), `["1", "9223372036854775808"]`, 1},
 	} {
-		c, err := newColumn("A", test.typ, test.precision, test.scale, 0)
+		c, err := newColumn(rowType{Name: "A", Type: test.typ, Precision: test.precision, Scale: test.scale}, time.UTC)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,7 +119,7 @@ func TestForeignEncodings(t *testing.T) {
 		"timestamp_ntz": encoded(t, memory.DefaultAllocator, fields(i64, i32, i32), `[null]`),
 		"timestamp_tz":  encoded(t, memory.DefaultAllocator, fields(i64), `[null]`),
 	} {
-		c, err := newColumn("A", typ, 38, 0, 0)
+		c, err := newColumn(rowType{Name: "A", Type: typ, Precision: 38, Scale: 0}, time.UTC)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +128,7 @@ func TestForeignEncodings(t *testing.T) {
 		}
 	}
 	for _, typ := range []string{"decfloat", "vector", "nonsense"} {
-		if _, err := newColumn("A", typ, 0, 0, 0); err == nil || !strings.Contains(err.Error(), `column "A"`) {
+		if _, err := newColumn(rowType{Name: "A", Type: typ, Precision: 0, Scale: 0}, time.UTC); err == nil || !strings.Contains(err.Error(), `column "A"`) {
 			t.Errorf("%s: %v", typ, err)
 		}
 	}
@@ -137,7 +138,7 @@ func TestForeignEncodings(t *testing.T) {
 func TestTimestampForms(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		micros := rapid.Int64Range(-62135596800_000000, 253402300799_999999).Draw(t, "micros")
-		c, err := newColumn("A", "timestamp_ntz", 0, 9, 0)
+		c, err := newColumn(rowType{Name: "A", Type: "timestamp_ntz", Precision: 0, Scale: 9}, time.UTC)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,7 +177,7 @@ func BenchmarkJSON(b *testing.B) {
 				}
 				raw := builder.NewArray()
 				defer raw.Release()
-				c, err := newColumn("A", typ, 0, 0, 0)
+				c, err := newColumn(rowType{Name: "A", Type: typ, Precision: 0, Scale: 0}, time.UTC)
 				if err != nil {
 					b.Fatal(err)
 				}

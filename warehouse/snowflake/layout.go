@@ -2,12 +2,15 @@ package snowflake
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/sigmasource/sigmasource/warehouse"
+	"github.com/sigmasource/sigmasource/warehouse/zone"
 )
 
 // rowType is a column as Snowflake describes it, and as a manifest keeps it.
@@ -18,12 +21,15 @@ type rowType struct {
 	Scale     int32  `json:"scale"`
 	Length    int64  `json:"length"`
 	Position  int    `json:"position"` // among all columns of the result, from 0
+	// HoldsDays is set for a TIMESTAMP_LTZ that is delivered as dates.
+	HoldsDays bool `json:"holds_days,omitempty"`
 }
 
 // layout is the delivered columns of a result, and where they stand among all
 // of its columns.
 type layout struct {
-	width     int // number of all columns
+	width     int            // number of all columns
+	zone      *time.Location // of the session that ran the query
 	types     []rowType
 	columns   []column
 	positions []int
@@ -38,7 +44,7 @@ func (e *choiceError) Unwrap() error { return e.err }
 
 // chosenLayout returns the layout of the columns that a statement chooses. It
 // fails with a *choiceError or an *unsupportedError.
-func chosenLayout(stmt warehouse.Statement, all []rowType) (layout, error) {
+func chosenLayout(stmt warehouse.Statement, all []rowType, session *time.Location) (layout, error) {
 	names := make([]string, len(all))
 	for i, t := range all {
 		names[i] = t.Name
@@ -47,20 +53,22 @@ func chosenLayout(stmt warehouse.Statement, all []rowType) (layout, error) {
 	if err != nil {
 		return layout{}, &choiceError{err}
 	}
+	holdsDays := stmt.HoldsDays(names)
 	types := make([]rowType, len(positions))
 	for i, position := range positions {
 		types[i] = all[position]
+		types[i].HoldsDays = holdsDays[position]
 	}
-	return newLayout(len(all), types)
+	return newLayout(len(all), types, session)
 }
 
 // newLayout fails with an *unsupportedError that names the first column whose
 // type has no canonical form.
-func newLayout(width int, types []rowType) (layout, error) {
-	l := layout{width: width, types: types}
+func newLayout(width int, types []rowType, session *time.Location) (layout, error) {
+	l := layout{width: width, zone: session, types: types}
 	var fields []arrow.Field
 	for _, t := range types {
-		c, err := newColumn(t.Name, t.Type, t.Precision, t.Scale, t.Length)
+		c, err := newColumn(t, session)
 		if err != nil {
 			return layout{}, err
 		}
@@ -74,10 +82,16 @@ func newLayout(width int, types []rowType) (layout, error) {
 type layoutRecord struct {
 	Width   int       `json:"width"`
 	Columns []rowType `json:"columns"`
+	// TimeZone is that of the session that ran the query; empty is UTC.
+	TimeZone string `json:"time_zone,omitempty"`
 }
 
 func (l layout) encode() (json.RawMessage, error) {
-	return json.Marshal(layoutRecord{Width: l.width, Columns: l.types})
+	record := layoutRecord{Width: l.width, Columns: l.types}
+	if l.zone != time.UTC {
+		record.TimeZone = l.zone.String()
+	}
+	return json.Marshal(record)
 }
 
 // decodeLayout reads what encode wrote. Manifests of earlier versions hold a
@@ -103,5 +117,9 @@ func decodeLayout(data json.RawMessage) (layout, error) {
 			return layout{}, fmt.Errorf("snowflake: decode the columns of a manifest: column %d of %d", t.Position, record.Width)
 		}
 	}
-	return newLayout(record.Width, record.Columns)
+	session, err := zone.Load(cmp.Or(record.TimeZone, "UTC"))
+	if err != nil {
+		return layout{}, fmt.Errorf("snowflake: decode the columns of a manifest: %w", err)
+	}
+	return newLayout(record.Width, record.Columns, session)
 }

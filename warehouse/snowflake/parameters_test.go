@@ -3,6 +3,7 @@ package snowflake
 import (
 	"bytes"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -117,7 +118,7 @@ func TestPinnedParameters(t *testing.T) {
 		if parameter.why == "" {
 			t.Errorf("nothing says why %s is %s", parameter.name, parameter.pinned)
 		}
-		if parameter.pinned == inherited {
+		if !parameter.isSet() {
 			continue
 		}
 		t.Run(parameter.name, func(t *testing.T) {
@@ -174,7 +175,7 @@ func observed(t *testing.T, s *snowflaketest.Server, observe func(*testing.T, *W
 		if err := w.db.Close(); err != nil {
 			t.Fatal(err)
 		}
-		w.db = sql.OpenDB(connector{driverConfig})
+		w.db = sql.OpenDB(connector{config: driverConfig})
 	}
 	return observe(t, w, s)
 }
@@ -192,10 +193,19 @@ func TestParametersAreListedOnce(t *testing.T) {
 // endpoint serves given answers, and opens a warehouse on it.
 func endpoint(t *testing.T, e *wiretest.Endpoint, sessions int) *Warehouse {
 	t.Helper()
+	return endpointWith(t, e, Config{MaxSessions: sessions})
+}
+
+// endpointWith does so with a configuration, in which it sets the address and the
+// user.
+func endpointWith(t *testing.T, e *wiretest.Endpoint, config Config) *Warehouse {
+	t.Helper()
 	server := httptest.NewServer(e)
 	t.Cleanup(server.Close)
 	address := server.Listener.Addr().(*net.TCPAddr)
-	w, err := Open(Config{Account: "org-account", Host: address.IP.String(), Port: address.Port, Protocol: "http", User: "ANN", Password: "p", MaxSessions: sessions})
+	config.Account, config.Host, config.Port, config.Protocol = "org-account", address.IP.String(), address.Port, "http"
+	config.User, config.Password = "ANN", "p"
+	w, err := Open(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +262,7 @@ func TestALoginSetsNoOtherParameter(t *testing.T) {
 	}
 	want := map[string]string{"CLIENT_VALIDATE_DEFAULT_PARAMETERS": "true"} // by the driver: a missing database is an error
 	for _, parameter := range sessionParameters {
-		if parameter.pinned != inherited {
+		if parameter.isSet() {
 			want[parameter.name] = parameter.pinned
 		}
 	}
@@ -264,6 +274,73 @@ func TestALoginSetsNoOtherParameter(t *testing.T) {
 		if !maps.Equal(login.Set, want) {
 			t.Errorf("login %d sets %v instead of %v", i+1, login.Set, want)
 		}
+	}
+}
+
+// A login sets the zone and the week parameters of the configuration.
+func TestALoginSetsTheConfiguredParameters(t *testing.T) {
+	e := &wiretest.Endpoint{
+		Account: map[string]string{"TIMEZONE": "America/Los_Angeles"},
+		Answer: func(string, wiretest.Session) []wiretest.Column {
+			return []wiretest.Column{wireNumbers("At", "timestamp_ltz", 0, 1772319600)}
+		},
+	}
+	week, policy := 7, 0
+	for _, test := range []struct {
+		config Config
+		set    map[string]string
+		typ    string
+	}{
+		{Config{}, map[string]string{"TIMEZONE": "UTC", "WEEK_START": "", "WEEK_OF_YEAR_POLICY": ""}, "timestamp[us, tz=UTC]"},
+		{Config{TimeZone: "Europe/Berlin", WeekStart: &week, WeekOfYearPolicy: &policy},
+			map[string]string{"TIMEZONE": "Europe/Berlin", "WEEK_START": "7", "WEEK_OF_YEAR_POLICY": "0"}, "timestamp[us, tz=Europe/Berlin]"},
+	} {
+		w := endpointWith(t, e, test.config)
+		schema, err := w.Describe(t.Context(), warehouse.Statement{SQL: "select 1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if typ := schema.Field(0).Type.String(); typ != test.typ {
+			t.Errorf("the column is %s instead of %s", typ, test.typ)
+		}
+		logins := e.Logins()
+		for name, want := range test.set {
+			if got := logins[len(logins)-1].Set[name]; got != want {
+				t.Errorf("%s is set to %q instead of %q", name, got, want)
+			}
+		}
+	}
+}
+
+// A session in another zone than that of the login runs no query.
+func TestASessionInAnotherZoneIsRefused(t *testing.T) {
+	for _, zone := range []string{"", "Europe/Berlin"} {
+		e := &wiretest.Endpoint{Account: map[string]string{"TIMEZONE": "America/Los_Angeles"}, Ignored: []string{"TIMEZONE"},
+			Answer: func(string, wiretest.Session) []wiretest.Column {
+				return []wiretest.Column{wireNumbers("A", "fixed", 0, 1)}
+			}}
+		_, err := endpointWith(t, e, Config{TimeZone: zone}).Query(t.Context(), warehouse.Statement{SQL: "select 1"})
+		var failure *warehouse.Error
+		if !errors.As(err, &failure) || failure.Kind != warehouse.KindConfiguration || !strings.Contains(err.Error(), "America/Los_Angeles") {
+			t.Errorf("%q: %v", zone, err)
+		}
+		if queries := e.Queries(); len(queries) != 0 {
+			t.Errorf("%q: the queries %q ran", zone, queries)
+		}
+	}
+}
+
+// The secondary roles are set once at each login, before the first query.
+func TestSecondaryRolesOnTheWire(t *testing.T) {
+	e := &wiretest.Endpoint{Answer: func(string, wiretest.Session) []wiretest.Column {
+		return []wiretest.Column{wireTexts("status", "text", "Statement executed successfully.")}
+	}}
+	w := endpointWith(t, e, Config{SecondaryRoles: NoSecondaryRoles})
+	for range 2 {
+		firstColumn(t, w, "select 1")
+	}
+	if got := e.Queries(); !slices.Equal(got, []string{"USE SECONDARY ROLES NONE", "select 1", "select 1"}) {
+		t.Errorf("the statements are %q", got)
 	}
 }
 

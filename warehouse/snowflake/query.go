@@ -165,9 +165,9 @@ func (w *Warehouse) execute(ctx context.Context, session any, query string, stmt
 	}
 	var types []rowType
 	for i, t := range loader.RowTypes() {
-		types = append(types, rowType{t.Name, t.Type, int32(t.Precision), int32(t.Scale), t.Length, i})
+		types = append(types, rowType{Name: t.Name, Type: t.Type, Precision: int32(t.Precision), Scale: int32(t.Scale), Length: t.Length, Position: i})
 	}
-	if r.layout, err = chosenLayout(stmt, types); err != nil {
+	if r.layout, err = chosenLayout(stmt, types, w.zone); err != nil {
 		var unsupported *unsupportedError
 		if errors.As(err, &unsupported) {
 			e := r.failed(warehouse.KindUnsupported, err.Error())

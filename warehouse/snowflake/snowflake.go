@@ -17,6 +17,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -29,6 +30,7 @@ import (
 
 	"github.com/sigmasource/sigmasource/warehouse"
 	_ "github.com/sigmasource/sigmasource/warehouse/snowflake/internal/quiet" // before the driver
+	"github.com/sigmasource/sigmasource/warehouse/zone"
 )
 
 // Config tells how to reach and to log in to an account. Account, User and
@@ -54,6 +56,11 @@ type Config struct {
 	AccessToken string // a programmatic access token
 	OAuthToken  string
 
+	TimeZone         string         // IANA name of the sessions' zone; empty: UTC
+	SecondaryRoles   SecondaryRoles // of the sessions
+	WeekStart        *int           // the parameter WEEK_START; nil: the user's or the account's
+	WeekOfYearPolicy *int           // the parameter WEEK_OF_YEAR_POLICY; nil: the user's or the account's
+
 	StatementTimeout time.Duration    // after which Snowflake ends a query, in whole seconds; 0: the account's setting
 	ReadTimeout      time.Duration    // for which a download may stand still; 0: one minute
 	MaxSessions      int              // and so of queries that run at once, others wait; 0: 8
@@ -63,6 +70,16 @@ type Config struct {
 	// that it gets. Nil: that one.
 	WrapTransport func(http.RoundTripper) http.RoundTripper
 }
+
+// SecondaryRoles names the secondary roles that a session activates.
+type SecondaryRoles string
+
+// The secondary roles that a session can activate.
+const (
+	DefaultSecondaryRoles SecondaryRoles = ""     // those that are set for the user
+	NoSecondaryRoles      SecondaryRoles = "NONE" // only the grants of the role count
+	AllSecondaryRoles     SecondaryRoles = "ALL"  // the grants of all roles of the user count
+)
 
 const (
 	defaultReadTimeout = time.Minute
@@ -88,6 +105,7 @@ type Warehouse struct {
 	config    Config
 	db        *sql.DB
 	transport http.RoundTripper // the driver's
+	zone      *time.Location    // of the sessions
 
 	// lifetime ends when the warehouse is closed, and with it every open result.
 	lifetime context.Context
@@ -109,13 +127,17 @@ func Open(config Config) (*Warehouse, error) {
 	if err != nil {
 		return nil, err
 	}
+	session, err := zone.Load(cmp.Or(config.TimeZone, "UTC"))
+	if err != nil {
+		return nil, err
+	}
 	config.Allocator = cmp.Or[memory.Allocator](config.Allocator, memory.DefaultAllocator)
-	db := sql.OpenDB(connector{driverConfig})
+	db := sql.OpenDB(connector{driverConfig, config.SecondaryRoles})
 	db.SetMaxOpenConns(cmp.Or(config.MaxSessions, defaultMaxSessions))
 	db.SetMaxIdleConns(cmp.Or(config.MaxSessions, defaultMaxSessions))
 	db.SetConnMaxIdleTime(sessionIdle)
 	lifetime, end := context.WithCancelCause(context.Background())
-	return &Warehouse{config: config, db: db, transport: driverConfig.Transporter, lifetime: lifetime, end: end}, nil
+	return &Warehouse{config: config, db: db, transport: driverConfig.Transporter, zone: session, lifetime: lifetime, end: end}, nil
 }
 
 // driverConfig returns the driver's form of the configuration.
@@ -150,7 +172,10 @@ func (c Config) driverConfig() (gosnowflake.Config, error) {
 // Each login has session parameters of its own: the driver writes what an answer
 // says about the account's parameters into the map that it got, and would set all
 // of them at the next login with that map.
-type connector struct{ config gosnowflake.Config }
+type connector struct {
+	config gosnowflake.Config
+	roles  SecondaryRoles
+}
 
 // Driver implements [driver.Connector].
 func (connector) Driver() driver.Driver { return gosnowflake.SnowflakeDriver{} }
@@ -169,7 +194,64 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil && errors.As(context.Cause(login), &network) {
 		err = network
 	}
-	return conn, err
+	if err != nil {
+		return nil, refusedParameter(err)
+	}
+	if err := checkZone(config.Params); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	if c.roles == DefaultSecondaryRoles {
+		return conn, nil
+	}
+	return activate(login, conn, c.roles)
+}
+
+// Numbers of Snowflake's errors below it are about statements, and a login has no
+// other statement than its parameters.
+const firstLoginError = 10_000
+
+// refusedParameter explains the failure of a login whose session parameters Snowflake
+// refuses, and returns all others as they are.
+func refusedParameter(err error) error {
+	var failure *gosnowflake.SnowflakeError
+	if !errors.As(err, &failure) || failure.Number <= 0 || failure.Number >= firstLoginError {
+		return err
+	}
+	e := translateFailure(failure)
+	e.Kind, e.Message = warehouse.KindConfiguration, "Snowflake refuses a parameter of the session: is the time zone one that Snowflake knows?"
+	return e
+}
+
+// checkZone compares the time zone of a login with that in Snowflake's answer, which
+// the driver writes into the same map under the name in lower case. In another zone
+// each day would have other rows.
+func checkZone(parameters map[string]*string) error {
+	want, got := parameters["TIMEZONE"], parameters["timezone"]
+	if want == nil || got == nil || strings.EqualFold(*want, *got) {
+		return nil
+	}
+	return &warehouse.Error{Kind: warehouse.KindConfiguration, Object: *want,
+		Message: fmt.Sprintf("the session is in the time zone %q instead of %q: does Snowflake know it?", *got, *want)}
+}
+
+// activate sets the secondary roles of a session. A login has no parameter for them.
+// Where Snowflake refuses them, the session ends.
+func activate(ctx context.Context, conn driver.Conn, roles SecondaryRoles) (driver.Conn, error) {
+	execer, ok := conn.(driver.ExecerContext)
+	if !ok {
+		return nil, errors.Join(errors.New("snowflake: the driver runs no statements"), conn.Close())
+	}
+	_, err := execer.ExecContext(ctx, "USE SECONDARY ROLES "+string(roles), nil)
+	if err == nil {
+		return conn, nil
+	}
+	var failure *gosnowflake.SnowflakeError
+	if errors.As(err, &failure) && failure.SQLState != "" {
+		e := translateFailure(failure)
+		e.Kind, e.Message = warehouse.KindConfiguration, fmt.Sprintf("Snowflake refuses the secondary roles %s: does a session policy forbid them?", roles)
+		err = e
+	}
+	return nil, errors.Join(err, conn.Close())
 }
 
 // Identify implements [warehouse.Warehouse].

@@ -31,9 +31,13 @@ type Config struct {
 	// the user nor the session has another value. The server honours TIMEZONE,
 	// QUOTED_IDENTIFIERS_IGNORE_CASE, STRICT_JSON_OUTPUT, JSON_INDENT,
 	// BINARY_INPUT_FORMAT, BINARY_OUTPUT_FORMAT, GEOGRAPHY_OUTPUT_FORMAT,
-	// GEOMETRY_OUTPUT_FORMAT, ROWS_PER_RESULTSET, STATEMENT_TIMEOUT_IN_SECONDS and
-	// GO_QUERY_RESULT_FORMAT.
+	// GEOMETRY_OUTPUT_FORMAT, ROWS_PER_RESULTSET, STATEMENT_TIMEOUT_IN_SECONDS,
+	// WEEK_START, WEEK_OF_YEAR_POLICY and GO_QUERY_RESULT_FORMAT.
+	// SHOW PARAMETERS IN SESSION shows all of them.
 	Parameters map[string]string
+
+	// Policies hide rows or change values of tables.
+	Policies []Policy
 
 	// InlineRows is how many rows come within the answer to a query; the rest
 	// comes in chunks. 0 means 1,000, a negative number none.
@@ -66,7 +70,25 @@ type User struct {
 	Database  string   // default database, may be empty
 	Schema    string   // default schema, may be empty
 
+	// SecondaryRoles is whether all other roles are active besides the first: ALL or
+	// NONE. Empty is NONE.
+	SecondaryRoles string
+
 	Parameters map[string]string // as Config.Parameters, of this user
+}
+
+// Policy is a row access policy or, with a column, a masking policy, of a table that
+// statements name in full or behind FROM or JOIN.
+type Policy struct {
+	Name  string // DATABASE.SCHEMA.NAME
+	Table string // DATABASE.SCHEMA.TABLE
+	// Rows is a condition in Snowflake's dialect over the columns of the table. Rows
+	// without it are hidden. It may call CURRENT_ROLE and IS_ROLE_IN_SESSION.
+	Rows string
+	// Column is shown as Value, an expression like Rows.
+	Column, Value string
+	// IsHidden keeps the policy out of POLICY_REFERENCES.
+	IsHidden bool
 }
 
 // Role may read tables.

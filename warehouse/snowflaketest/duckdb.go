@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/duckdb/duckdb-go/v2"
@@ -36,6 +37,21 @@ CREATE MACRO memory.main.SF_DATE_TRUNC
 	(p, x TIMESTAMP) AS date_trunc(p, x),
 	(p, x TIMESTAMPTZ) AS date_trunc(p, x),
 	(p, x VARCHAR) AS date_trunc(p, CAST(x AS TIMESTAMP));
+CREATE MACRO memory.main.SF_WEEK_BEGIN(x) AS
+	CAST(date_trunc('week', CAST(x AS DATE) - coalesce(CAST(getvariable('WEEK_SHIFT') AS INTEGER), 0)) AS DATE) + coalesce(CAST(getvariable('WEEK_SHIFT') AS INTEGER), 0);
+CREATE MACRO memory.main.SF_WEEK_TRUNC
+	(x DATE) AS SF_WEEK_BEGIN(x),
+	(x TIMESTAMP) AS CAST(SF_WEEK_BEGIN(x) AS TIMESTAMP),
+	(x TIMESTAMPTZ) AS CAST(CAST(SF_WEEK_BEGIN(x) AS TIMESTAMP) AS TIMESTAMPTZ),
+	(x VARCHAR) AS CAST(SF_WEEK_BEGIN(CAST(x AS TIMESTAMP)) AS TIMESTAMP);
+CREATE MACRO memory.main.SF_YEAR_OF_WEEK(x) AS
+	CASE WHEN getvariable('WEEK_OF_YEAR_POLICY') = '1' THEN year(CAST(x AS DATE)) ELSE year(SF_WEEK_BEGIN(x) + 3) END;
+CREATE MACRO memory.main.SF_WEEK_NUMBER(x) AS
+	CASE WHEN getvariable('WEEK_OF_YEAR_POLICY') = '1' THEN (SF_WEEK_BEGIN(x) - SF_WEEK_BEGIN(date_trunc('year', CAST(x AS DATE)))) // 7 + 1
+	ELSE (dayofyear(SF_WEEK_BEGIN(x) + 3) - 1) // 7 + 1 END;
+CREATE MACRO memory.main.SF_DAY_OF_WEEK(x) AS
+	CASE WHEN getvariable('WEEK_START') = '0' THEN dayofweek(CAST(x AS DATE))
+	ELSE (dayofweek(CAST(x AS DATE)) - CAST(getvariable('WEEK_START') AS INTEGER) + 7) % 7 + 1 END;
 CREATE MACRO memory.main.SF_ADD_DAYS
 	(x DATE, n) AS x + CAST(n AS INTEGER),
 	(x TIMESTAMP, n) AS x + to_days(n),
@@ -60,6 +76,12 @@ CREATE MACRO memory.main.SF_TO_TIMESTAMP_TZ
 		'$offset': CAST(SF_TEXT_ZONE_MINUTES(SF_NORMAL_ZONE(x)) AS INTEGER)} END,
 	(x TIMESTAMPTZ) AS CASE WHEN x IS NOT NULL THEN
 		{'$instant': x, '$offset': CAST(SF_ZONE_MINUTES(x) AS INTEGER)} END;
+CREATE MACRO memory.main.SF_TO_LTZ
+	(x DATE) AS CAST(x AS TIMESTAMPTZ),
+	(x TIMESTAMP) AS CAST(x AS TIMESTAMPTZ),
+	(x TIMESTAMPTZ) AS x,
+	(x VARCHAR) AS CAST(SF_NORMAL_ZONE(x) AS TIMESTAMPTZ),
+	(x STRUCT("$instant" TIMESTAMPTZ, "$offset" INTEGER)) AS x."$instant";
 `
 
 // openDuckDB opens a database in memory. What does not fit there goes into a
@@ -84,9 +106,22 @@ func prepareConn(ctx context.Context, conn *sql.Conn, state sessionState) error 
 	}
 	_, err := conn.ExecContext(ctx, "SET TimeZone = "+quoteText(state.params["TIMEZONE"])+
 		"; SET search_path = "+quoteText(path)+
+		"; SET VARIABLE WEEK_START = "+quoteText(state.params["WEEK_START"])+
+		"; SET VARIABLE WEEK_SHIFT = "+strconv.Itoa(weekShift(state.params["WEEK_START"]))+
+		"; SET VARIABLE WEEK_OF_YEAR_POLICY = "+quoteText(state.params["WEEK_OF_YEAR_POLICY"])+
 		"; SET VARIABLE BINARY_INPUT_FORMAT = "+quoteText(strings.ToUpper(state.params["BINARY_INPUT_FORMAT"]))+
 		"; SET VARIABLE BINARY_OUTPUT_FORMAT = "+quoteText(strings.ToUpper(state.params["BINARY_OUTPUT_FORMAT"])))
 	return err
+}
+
+// weekShift is how many days after Monday weeks begin, by WEEK_START: 0 and 1 are
+// Monday, 7 is Sunday.
+func weekShift(weekStart string) int {
+	day, err := strconv.Atoi(weekStart)
+	if err != nil || day < 1 || day > 7 {
+		return 0
+	}
+	return day - 1
 }
 
 // describe compiles a query and returns its columns.

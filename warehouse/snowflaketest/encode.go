@@ -269,9 +269,11 @@ func (v *vector) timestamps() arrow.Array {
 	epoch, fraction := b.FieldBuilder(0).(*array.Int64Builder), b.FieldBuilder(1).(*array.Int32Builder)
 	for i, n := range v.ints {
 		b.Append(v.valid[i])
-		seconds := floorDiv(n, unit)
-		appendOr(epoch, v.valid[i], seconds)
-		appendOr(fraction, v.valid[i], int32((n-seconds*unit)*(1e9/unit)))
+		if v.valid[i] { // a NULL fills the fields by itself
+			seconds := floorDiv(n, unit)
+			epoch.Append(seconds)
+			fraction.Append(int32((n - seconds*unit) * (1e9 / unit)))
+		}
 	}
 	return b.NewArray()
 }
@@ -285,11 +287,13 @@ func (v *vector) zonedTimestamps() arrow.Array {
 	epoch, fraction := b.FieldBuilder(0).(*array.Int64Builder), b.FieldBuilder(1).(*array.Int32Builder)
 	timezone := b.FieldBuilder(2).(*array.Int32Builder)
 	for i := range v.valid {
-		seconds, nanos, offset := v.zoned(i)
 		b.Append(v.valid[i])
-		appendOr(epoch, v.valid[i], seconds)
-		appendOr(fraction, v.valid[i], nanos)
-		appendOr(timezone, v.valid[i], offset)
+		if v.valid[i] { // a NULL fills the fields by itself
+			seconds, nanos, offset := v.zoned(i)
+			epoch.Append(seconds)
+			fraction.Append(nanos)
+			timezone.Append(offset)
+		}
 	}
 	return b.NewArray()
 }

@@ -18,6 +18,9 @@ func (t *translator) call(name string, inner []token) token {
 	case "ARRAY_CONSTRUCT":
 		return token{kind: raw, text: t.arrayConstruct(inner)}
 	}
+	if name == "IS_ROLE_IN_SESSION" {
+		return token{kind: raw, text: t.isRoleInSession(inner)}
+	}
 	rewrite, known := rewrites[name]
 	if !known {
 		return token{kind: raw, text: name + "(" + t.sql(inner) + ")"}
@@ -125,6 +128,8 @@ func (t *translator) sessionFunction(name string) (string, bool) {
 		value = t.names.user
 	case "CURRENT_ROLE":
 		value = t.names.role
+	case "CURRENT_SECONDARY_ROLES":
+		return quoteText(t.secondaryRoles()), true
 	case "CURRENT_WAREHOUSE":
 		value = t.names.warehouse
 	case "CURRENT_DATABASE":
@@ -150,6 +155,30 @@ func (t *translator) sessionFunction(name string) (string, bool) {
 		return "CAST(NULL AS VARCHAR)", true
 	}
 	return quoteText(value), true
+}
+
+// secondaryRoles is the value of CURRENT_SECONDARY_ROLES: JSON with the names of the
+// roles and, where all are active, ALL.
+func (t *translator) secondaryRoles() string {
+	var others []string
+	for _, role := range t.names.activeRoles()[1:] {
+		if role != t.names.role {
+			others = append(others, role)
+		}
+	}
+	value := ""
+	if t.names.secondary == "ALL" {
+		value = "ALL"
+	}
+	return `{"roles":"` + strings.Join(others, ",") + `","value":"` + value + `"}`
+}
+
+// isRoleInSession reports whether a role, named by a constant, is active.
+func (t *translator) isRoleInSession(inner []token) string {
+	if len(inner) == 1 && inner[0].kind == text && containsFold(t.names.activeRoles(), inner[0].text) {
+		return "TRUE"
+	}
+	return "FALSE"
 }
 
 // rewrites are the functions that DuckDB lacks or understands differently, by
@@ -194,7 +223,7 @@ var rewrites = map[string]func(a []string) string{
 	// A merge patch drops the pairs whose value is NULL, as OBJECT_CONSTRUCT does.
 	"OBJECT_CONSTRUCT":           func(a []string) string { return "json_merge_patch('{}', " + call("json_object", a) + ")" },
 	"OBJECT_CONSTRUCT_KEEP_NULL": renamed("json_object"),
-	"TO_DATE":                    castTo("DATE"),
+	"TO_DATE":                    toDate,
 	"DATE":                       castTo("DATE"),
 	"TRY_TO_DATE":                tryCastTo("DATE"),
 	"TO_TIME":                    castTo("TIME"),
@@ -217,8 +246,14 @@ var rewrites = map[string]func(a []string) string{
 	"TO_VARCHAR":                 toVarchar,
 	"TO_CHAR":                    toVarchar,
 	"TO_BINARY":                  toBinary,
-	"DATE_TRUNC":                 func(a []string) string { return withPart("SF_DATE_TRUNC", a) },
-	"DATE_PART":                  func(a []string) string { return withPart("date_part", a) },
+	"DATE_TRUNC":                 dateTrunc,
+	"DATE_PART":                  dateOfPart,
+	"LAST_DAY":                   lastDay,
+	"WEEK":                       renamed("SF_WEEK_NUMBER"),
+	"WEEKOFYEAR":                 renamed("SF_WEEK_NUMBER"),
+	"YEAROFWEEK":                 renamed("SF_YEAR_OF_WEEK"),
+	"DAYOFWEEK":                  renamed("SF_DAY_OF_WEEK"),
+	"CONVERT_TIMEZONE":           convertTimezone,
 	"DATEDIFF":                   dateDiff,
 	"TIMESTAMPDIFF":              dateDiff,
 	"TIMEDIFF":                   dateDiff,
@@ -280,6 +315,14 @@ func regexpReplace(a []string) string {
 		a = append(a, "''")
 	}
 	return call("regexp_replace", append(a, "'g'"))
+}
+
+// toDate casts, or reads text by a format.
+func toDate(a []string) string {
+	if len(a) == 2 && strings.HasPrefix(a[1], "'") {
+		return "CAST(strptime(" + a[0] + ", " + timeFormat.Replace(a[1]) + ") AS DATE)"
+	}
+	return castTo("DATE")(a)
 }
 
 // toTimestamp casts text and dates; a number is seconds since 1970.
@@ -364,6 +407,12 @@ func datePart(s string) string {
 		return "microsecond"
 	case "dw", "weekday", "dow", "dayofweek":
 		return "dayofweek"
+	case "dayofweek_iso", "dayofweekiso", "weekday_iso", "dow_iso", "dw_iso":
+		return "isodow"
+	case "week_iso", "weekiso", "weekofyear_iso", "weekofyeariso", "woy_iso":
+		return "weekofyear" // what DuckDB calls the week of ISO 8601, besides "week"
+	case "yearofweek_iso", "yearofweekiso":
+		return "isoyear"
 	case "doy", "dayofyear", "yearday", "dy":
 		return "dayofyear"
 	case "epoch_second", "epoch", "epoch_seconds":
@@ -380,11 +429,61 @@ func withPart(name string, a []string) string {
 	return call(name, append([]string{quoteText(datePart(a[0]))}, a[1:]...))
 }
 
+// dateTrunc begins weeks on the day of WEEK_START.
+func dateTrunc(a []string) string {
+	if len(a) == 2 && datePart(a[0]) == "week" {
+		return call("SF_WEEK_TRUNC", a[1:])
+	}
+	return withPart("SF_DATE_TRUNC", a)
+}
+
+// dateOfPart counts weeks and their days by WEEK_START and WEEK_OF_YEAR_POLICY.
+func dateOfPart(a []string) string {
+	if len(a) == 2 {
+		switch datePart(a[0]) {
+		case "epoch":
+			return "CAST(floor(date_part('epoch', " + a[1] + ")) AS BIGINT)"
+		case "week":
+			return call("SF_WEEK_NUMBER", a[1:])
+		case "yearofweek":
+			return call("SF_YEAR_OF_WEEK", a[1:])
+		case "dayofweek":
+			return call("SF_DAY_OF_WEEK", a[1:])
+		}
+	}
+	return withPart("date_part", a)
+}
+
+func lastDay(a []string) string {
+	part := "month"
+	if len(a) == 2 {
+		part = datePart(a[1])
+	}
+	switch {
+	case len(a) == 0:
+		return call("last_day", a)
+	case part == "week":
+		return "(SF_WEEK_BEGIN(" + a[0] + ") + 6)"
+	case part == "month":
+		return call("last_day", a[:1])
+	}
+	return "CAST(date_trunc(" + quoteText(part) + ", CAST(" + a[0] + " AS DATE)) + to_" + part + "s(1) - to_days(1) AS DATE)"
+}
+
+// convertTimezone knows the form of three arguments, which takes and returns what has
+// no zone.
+func convertTimezone(a []string) string {
+	if len(a) != 3 {
+		return call("CONVERT_TIMEZONE", a)
+	}
+	return "((CAST(" + a[2] + " AS TIMESTAMP) AT TIME ZONE " + a[0] + ") AT TIME ZONE " + a[1] + ")"
+}
+
 // dateDiff counts the boundaries between two dates. DuckDB counts weeks from
 // the earlier date instead.
 func dateDiff(a []string) string {
 	if len(a) == 3 && datePart(a[0]) == "week" {
-		return "(date_diff('day', date_trunc('week', " + a[1] + "), date_trunc('week', " + a[2] + ")) // 7)"
+		return "((SF_WEEK_BEGIN(" + a[2] + ") - SF_WEEK_BEGIN(" + a[1] + ")) // 7)"
 	}
 	return withPart("date_diff", a)
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/sigmasource/sigmasource/warehouse/snowflaketest"
 )
 
-// sqlRows returns the columns' names and the rows of a query, or its failure.
+// sqlRows returns the columns' names and the rows of a query, the values of a row with
+// commas between them, or its failure.
 func sqlRows(t *testing.T, s *snowflaketest.Server, query string, change ...func(*gosnowflake.Config)) (names []string, rows []string, err error) {
 	t.Helper()
 	conn, err := openDB(t, s, change...).Conn(t.Context())
@@ -36,7 +37,13 @@ func sqlRows(t *testing.T, s *snowflaketest.Server, query string, change ...func
 			} else if err != nil {
 				return err
 			}
-			rows = append(rows, strings.Trim(fmt.Sprintln(row[0]), "\n"))
+			cells := make([]string, len(row))
+			for i, value := range row {
+				if cells[i] = fmt.Sprint(value); value == nil {
+					cells[i] = "<null>"
+				}
+			}
+			rows = append(rows, strings.Join(cells, ","))
 		}
 	})
 	return names, rows, err

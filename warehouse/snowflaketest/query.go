@@ -152,6 +152,8 @@ func (s *Server) execute(ctx context.Context, ses *session, q *query, state sess
 	switch {
 	case nodes[0].is("USE"), nodes[0].is("ALTER") && len(nodes) > 1 && nodes[1].is("SESSION"):
 		return s.changeSession(ses, q, nodes)
+	case nodes[0].is("SHOW") && len(nodes) > 1 && nodes[1].is("PARAMETERS"):
+		return s.showParameters(ses, q, nodes[2:])
 	case nodes[0].is("SELECT"), nodes[0].is("WITH"), nodes[0].is("VALUES"), nodes[0].kind == group:
 		return s.query(ctx, q, state, nodes)
 	}
@@ -165,6 +167,7 @@ func (s *Server) query(ctx context.Context, q *query, state sessionState, nodes 
 		return err
 	}
 	state.names.session = strconv.FormatInt(q.SessionID, 10)
+	state.catalog = s
 	sql, err := translate(nodes, state)
 	if err != nil {
 		return err

@@ -46,7 +46,9 @@ type Server struct {
 	changed   chan struct{} // closed and replaced when a query changes
 	faults    Faults
 	roles     map[string][]string // what each listed role may read, by upper-case name
-	suspended map[string]bool     // by upper-case warehouse name
+	began     time.Time
+	altered   map[string]time.Time // by upper-case name of the table
+	suspended map[string]bool      // by upper-case warehouse name
 	sessions  map[int64]*session
 	queries   map[string]*query
 	order     []*query // in order of arrival
@@ -85,6 +87,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, db: db, spool: spool, faults: cfg.Faults,
 		stop: make(chan struct{}), changed: make(chan struct{}),
+		began: time.Now(), altered: map[string]time.Time{},
 		roles: map[string][]string{}, suspended: map[string]bool{},
 		sessions: map[int64]*session{}, queries: map[string]*query{},
 	}
@@ -256,14 +259,21 @@ func (s *Server) telemetrySend(w http.ResponseWriter, _ *http.Request) {
 	writeData(w, "Log Received")
 }
 
-// mayRead reports whether the role may read the table, whose parts are folded.
-func (s *Server) mayRead(role string, t tableName) bool {
+// mayRead reports whether one of the roles may read the table, whose parts are
+// folded.
+func (s *Server) mayRead(roles []string, t tableName) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	grants, listed := s.roles[strings.ToUpper(role)]
-	if !listed {
-		return true
+	for _, role := range roles {
+		grants, listed := s.roles[strings.ToUpper(role)]
+		if !listed || covers(grants, t) {
+			return true
+		}
 	}
+	return false
+}
+
+func covers(grants []string, t tableName) bool {
 	for _, g := range grants {
 		for _, name := range []string{"*", t.database + ".*", t.database + "." + t.schema + ".*",
 			t.database + "." + t.schema + "." + t.table} {
@@ -273,6 +283,14 @@ func (s *Server) mayRead(role string, t tableName) bool {
 		}
 	}
 	return false
+}
+
+// SetAltered sets when a table, DATABASE.SCHEMA.TABLE, changed last. Tables that no
+// call names changed when the server began.
+func (s *Server) SetAltered(table string, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.altered[strings.ToUpper(table)] = at
 }
 
 // nextID returns an id that is unique in the server. The caller holds mu.

@@ -25,12 +25,24 @@ type session struct {
 	names   sessionNames
 	base    map[string]string // parameters without those that the session sets, by upper-case name
 	params  map[string]string // parameters, by upper-case name
+	levels  map[string]string // where they are set, by upper-case name: ACCOUNT, USER or SESSION
 	aborted map[string]bool   // request ids whose abort came before the request
 }
 
 // sessionNames is what the session's context functions answer.
 type sessionNames struct {
 	account, locator, user, role, warehouse, database, schema, session string
+	secondary                                                          string // ALL or NONE
+	others                                                             string // the user's other roles, with commas between them
+}
+
+// activeRoles are the roles whose grants count.
+func (n sessionNames) activeRoles() []string {
+	roles := []string{n.role}
+	if n.secondary == "ALL" && n.others != "" {
+		roles = append(roles, strings.Split(n.others, ",")...)
+	}
+	return roles
 }
 
 // parametersOf are the parameters of a user's new session. A login tells them
@@ -44,6 +56,7 @@ func (c Config) parametersOf(user User) map[string]string {
 		"GO_QUERY_RESULT_FORMAT":       "ARROW",
 		"TIMESTAMP_OUTPUT_FORMAT":      "YYYY-MM-DD HH24:MI:SS.FF3 TZHTZM",
 		"WEEK_START":                   "0",
+		"WEEK_OF_YEAR_POLICY":          "0",
 		"JSON_INDENT":                  "2",
 		"BINARY_INPUT_FORMAT":          "HEX",
 		"BINARY_OUTPUT_FORMAT":         "HEX",
@@ -79,8 +92,13 @@ func (s *Server) openSession(user User, query url.Values, wanted map[string]any)
 	case !containsFold(user.Roles, names.role):
 		return nil, roleError(names.role)
 	}
+	names.secondary = "NONE"
+	if strings.EqualFold(user.SecondaryRoles, "ALL") {
+		names.secondary = "ALL"
+	}
+	names.others = strings.ToUpper(strings.Join(user.Roles, ","))
 	base := s.cfg.parametersOf(user)
-	ses := &session{user: user, names: names, base: base, params: maps.Clone(base), aborted: map[string]bool{}}
+	ses := &session{user: user, names: names, base: base, params: maps.Clone(base), levels: s.cfg.levelsOf(user), aborted: map[string]bool{}}
 	validate := formatParameter(wanted["CLIENT_VALIDATE_DEFAULT_PARAMETERS"]) == "true"
 	for name, value := range wanted {
 		if fail := ses.set(name, formatParameter(value)); fail != nil {
@@ -142,8 +160,20 @@ func (ses *session) set(name, value string) *Error {
 				"] for parameter 'TIMEZONE'"}
 		}
 	}
-	ses.params[name] = value
+	ses.params[name], ses.levels[name] = value, "SESSION"
 	return nil
+}
+
+// levelsOf are the levels at which a user's parameters are set, by upper-case name.
+func (c Config) levelsOf(user User) map[string]string {
+	levels := map[string]string{}
+	for name := range c.Parameters {
+		levels[strings.ToUpper(name)] = "ACCOUNT"
+	}
+	for name := range user.Parameters {
+		levels[strings.ToUpper(name)] = "USER"
+	}
+	return levels
 }
 
 // use makes an object the session's current one.
@@ -271,8 +301,9 @@ func (s *Server) closeSession(w http.ResponseWriter, r *http.Request) {
 
 // sessionState is a copy of what a query takes from its session.
 type sessionState struct {
-	names  sessionNames
-	params map[string]string
+	names   sessionNames
+	params  map[string]string
+	catalog catalog // or nil
 }
 
 // isTrue reports whether a parameter has the value TRUE.

@@ -2,6 +2,9 @@ package snowflaketest
 
 import (
 	"database/sql"
+	"maps"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/duckdb/duckdb-go/v2"
@@ -15,6 +18,12 @@ func (s *Server) changeSession(ses *session, q *query, nodes []token) error {
 		s.mu.Lock()
 		names := ses.names
 		s.mu.Unlock()
+		if len(nodes) == 4 && nodes[1].is("SECONDARY") && nodes[2].is("ROLES") && (nodes[3].is("ALL") || nodes[3].is("NONE")) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			ses.names.secondary = strings.ToUpper(nodes[3].text)
+			return nil
+		}
 		if err := s.useStatement(&names, ses.user, nodes[1:]); err != nil {
 			return err
 		}
@@ -61,6 +70,34 @@ func (s *Server) useStatement(names *sessionNames, user User, in []token) error 
 	return nil
 }
 
+// showParameters answers SHOW PARAMETERS [LIKE pattern] [IN SESSION], as JSON whatever
+// the session's format.
+func (s *Server) showParameters(ses *session, q *query, in []token) error {
+	pattern := "%"
+	if len(in) > 1 && in[0].is("LIKE") && in[1].kind == text {
+		pattern, in = in[1].text, in[2:]
+	}
+	if len(in) > 0 && !(len(in) == 2 && in[0].is("IN") && in[1].is("SESSION")) {
+		return syntaxError("syntax error in SHOW PARAMETERS.")
+	}
+	var columns []column
+	for _, name := range []string{"key", "value", "default", "level", "description", "type"} {
+		columns = append(columns, column{name: name, kind: textColumn})
+	}
+	matches := regexp.MustCompile("(?i)^" + strings.NewReplacer("%", ".*", `\\_`, "_", "_", ".").Replace(regexp.QuoteMeta(pattern)) + "$")
+	standard := Config{}.parametersOf(User{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var rows [][]*string
+	for _, name := range slices.Sorted(maps.Keys(ses.params)) {
+		if matches.MatchString(name) {
+			rows = append(rows, []*string{new(name), new(ses.params[name]), new(standard[name]), new(ses.levels[name]), new(""), new("STRING")})
+		}
+	}
+	q.result = &result{columns: columns, format: jsonFormat, rows: int64(len(rows)), inlineRows: int64(len(rows)), json: rows}
+	return nil
+}
+
 // alterSession reads SET name = value … and UNSET name, …. The caller holds
 // Server.mu.
 func alterSession(ses *session, in []token) error {
@@ -73,6 +110,7 @@ func alterSession(ses *session, in []token) error {
 			} else {
 				delete(ses.params, name)
 			}
+			delete(ses.levels, name)
 		}
 		return nil
 	case len(in) > 3 && in[0].is("SET"):
@@ -147,7 +185,7 @@ func (s *Server) checkTables(conn *sql.Conn, query string, names sessionNames) e
 			return missingError("Database", t.database)
 		case !s.exists(`select 1 from duckdb_schemas() where database_name = ? and schema_name = ?`, t.database, t.schema):
 			return missingError("Schema", t.database+"."+t.schema)
-		case !s.mayRead(names.role, t) || !s.exists(
+		case !s.mayRead(names.activeRoles(), t) || !s.exists(
 			`select 1 from (select database_name, schema_name, table_name from duckdb_tables()
 				union all select database_name, schema_name, view_name from duckdb_views())
 				where database_name = ? and schema_name = ? and table_name = ?`, t.database, t.schema, t.table):

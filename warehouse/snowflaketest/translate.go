@@ -30,10 +30,11 @@ type translator struct {
 	// marksMissing keeps the difference between NULL and JSON's null as an element
 	// of an array, which only the output without STRICT_JSON_OUTPUT shows.
 	marksMissing bool
+	catalog      catalog // or nil
 }
 
 func translate(nodes []token, state sessionState) (string, error) {
-	t := &translator{names: state.names, marksMissing: state.params != nil && !state.isTrue(strictJSON)}
+	t := &translator{names: state.names, catalog: state.catalog, marksMissing: state.params != nil && !state.isTrue(strictJSON)}
 	if state.isTrue(ignoreQuotedCase) {
 		nodes = foldQuoted(nodes)
 	}
@@ -92,6 +93,11 @@ func (t *translator) nodes(in []token) []token {
 		case n.kind == word || n.kind == quoted:
 			var node token
 			used := 0
+			if node, used = t.table(in[i:], in[:i]); used > 0 {
+				out = append(out, node)
+				i += used
+				continue
+			}
 			if node, used = t.clause(in[i:], out); used == 0 {
 				node, used = t.name(in[i:])
 				if n.is("LISTAGG") && used > 1 && !(i+used < len(in) && extendsOperand(in[i+used])) {
@@ -137,6 +143,9 @@ func (t *translator) clause(in, before []token) (token, int) {
 	case (in[0].is("RLIKE") || in[0].is("REGEXP")) && len(before) > 0 && len(splitTokens(next(1).inner, ",")) < 2:
 		return token{kind: raw, text: "SIMILAR TO"}, 1
 	case in[0].is("TABLE") && next(1).kind == group:
+		if text, ok := t.policyReferences(next(1).inner); ok {
+			return token{kind: raw, text: text}, 2
+		}
 		if rows, ok := generatorRows(next(1).inner); ok {
 			return token{kind: raw, text: "(SELECT range AS " + generatorColumn + " FROM range(" + t.sql(rows) + "))"}, 2
 		}

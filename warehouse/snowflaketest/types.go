@@ -123,6 +123,8 @@ func (typ sqlType) cast(operand token) string {
 	case typ.duckdb == "TIMESTAMPTZ" && operand.kind == text:
 		// DuckDB wants +02:30 at once after the time, Snowflake also takes +0230.
 		o = "SF_NORMAL_ZONE(" + o + ")"
+	case typ.duckdb == "TIMESTAMPTZ" && !null:
+		return "SF_TO_LTZ(" + o + ")"
 	case typ.kind == binaryType && !null:
 		return "SF_TO_BINARY(" + o + ")"
 	case typ.kind == variantType && !null:

@@ -162,8 +162,10 @@ const (
 	// last scans have seen. Facts: `time_zone`, `candidates` (zones that agree with
 	// all dates, the most common first, separated by commas), `dates` (their count).
 	CheckKind_CHECK_KIND_SIGMA_TIME_ZONE CheckKind = 7
-	// Parameters and roles of the warehouse session. Facts: `role`,
-	// `secondary_roles`, and each session parameter whose value the user sets.
+	// Parameters and roles of the warehouse session. A warning where the warehouse's
+	// user has session parameters of its own that can change rows or values. Facts:
+	// `role`, `secondary_roles` (`ALL`, `NONE` or names), and the value of each such
+	// parameter under its name, such as `TIMESTAMP_TYPE_MAPPING`.
 	CheckKind_CHECK_KIND_WAREHOUSE_SESSION CheckKind = 8
 )
 
@@ -555,8 +557,9 @@ type SigmaCredentials struct {
 	ClientSecret string `protobuf:"bytes,3,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
 	// The account time zone of the Sigma organization (in Sigma: Administration,
 	// Account, Time zone) as an IANA name such as `America/New_York`. Every query of
-	// the connection runs in this zone. Empty, the default, means that it is not
-	// known; queries then run in UTC.
+	// the connection runs in this zone, and columns of local-zone type name it in
+	// their schema. Empty, the default, means that it is not known; queries then run
+	// in UTC. A name that is no time zone is INVALID_ARGUMENT.
 	TimeZone      string `protobuf:"bytes,4,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1421,8 +1424,8 @@ type UpdateConnectionRequest struct {
 	// What to change: `display_name`, `version_tag`, `refuse_findings`,
 	// `allow_time_zone_mismatch`, `allow_empty`, `shrunk_ratio`, `bookmark_ids`,
 	// `scan_schedule`, `sigma`, `warehouse`, or a field of `sigma` such as
-	// `sigma.client_secret`. Empty means every field that is set in `connection`; to
-	// clear a field, name it here.
+	// `sigma.client_secret`. Empty means every field that is set in `connection`, those
+	// of `sigma` one by one; to clear a field, name it here.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Check everything, store nothing.
 	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`

@@ -1963,9 +1963,9 @@ type Schema struct {
 	// In the format ARROW: the encapsulated IPC message with the schema. It,
 	// followed by the `ipc` of every batch, is a valid Arrow IPC stream.
 	ArrowIpc []byte `protobuf:"bytes,2,opt,name=arrow_ipc,json=arrowIpc,proto3" json:"arrow_ipc,omitempty"`
-	// Identifies the columns: it changes exactly when the name, the id, the type
-	// or the order of one of them does, or when one is added or removed. Keep it
-	// and send it as `expected_fingerprint`.
+	// Identifies the columns: it changes exactly when the name, the id, the type, the
+	// time zone or the order of one of them does, or when one is added or removed.
+	// Keep it and send it as `expected_fingerprint`.
 	Fingerprint   string `protobuf:"bytes,3,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

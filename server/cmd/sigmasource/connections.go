@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 )
@@ -21,13 +22,14 @@ func newConnectionsCommand() *cobra.Command {
 	c := &client{}
 	cmd := &cobra.Command{
 		Use:   "connections",
-		Short: "Create, show, check and delete connections",
+		Short: "Create, show, change, check and delete connections",
 	}
 	c.register(cmd)
 	cmd.AddCommand(
 		c.newConnectionsCreate(),
 		c.newConnectionsGet(),
 		c.newConnectionsList(),
+		c.newConnectionsUpdate(),
 		c.newConnectionsCheck(),
 		c.newConnectionsDelete(),
 	)
@@ -41,7 +43,7 @@ func (c *client) newConnectionsCreate() *cobra.Command {
 		Use:   "create workspaces/WORKSPACE/connections/ID -f FILE",
 		Short: "Create a connection from a JSON file (- for standard input)",
 		Example: `  sigmasource connections create workspaces/acme/connections/prod -f - <<'EOF'
-  {"sigma": {"baseUrl": "https://aws-api.sigmacomputing.com", "clientId": "…", "clientSecret": "…"},
+  {"sigma": {"baseUrl": "https://aws-api.sigmacomputing.com", "clientId": "…", "clientSecret": "…", "timeZone": "America/New_York"},
    "warehouse": {"snowflake": {"account": "myorg-myaccount", "user": "SIGMASOURCE", "keyPair": {"privateKeyPem": "…"}}},
    "scanSchedule": {"cron": "*/15 * * * *", "timeZone": "Europe/Berlin"},
    "refuseFindings": ["COLUMN_CONSTANT"]}
@@ -146,6 +148,55 @@ func parseConnection(raw []byte) (*pb.Connection, error) {
 		return nil, errors.New("a field has a value of another type than a connection's")
 	}
 	return connection, nil
+}
+
+func (c *client) newConnectionsUpdate() *cobra.Command {
+	var file, timeZone string
+	var fields []string
+	var skipCheck bool
+	cmd := &cobra.Command{
+		Use:   "update NAME [-f FILE] [--field PATH ...] [--time-zone ZONE]",
+		Short: "Change fields of a connection, and check it with the new values first",
+		Long: "Changes the fields of a connection that --field names to their values in the JSON file; without --field, all\n" +
+			"fields that the file sets. A field that --field names and the file does not set is cleared. --time-zone sets the\n" +
+			"account time zone of the Sigma organization alone, without a file.",
+		Example: `  sigmasource connections update workspaces/acme/connections/prod --time-zone America/New_York
+  echo '{"shrunkRatio": 0.8}' | sigmasource connections update workspaces/acme/connections/prod -f -`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			connection := &pb.Connection{}
+			if file != "" {
+				var err error
+				if connection, err = readConnection(cmd.InOrStdin(), file); err != nil {
+					return err
+				}
+			}
+			if cmd.Flags().Changed("time-zone") {
+				if file != "" {
+					return errors.New("--time-zone: not together with -f; set timeZone of sigma in the file")
+				}
+				connection.Sigma, fields = &pb.SigmaCredentials{TimeZone: timeZone}, append(fields, "sigma.time_zone")
+			}
+			if file == "" && len(fields) == 0 {
+				return errors.New("nothing to change: want -f FILE, --field PATH or --time-zone ZONE")
+			}
+			connection.Name = args[0]
+			return c.withConn(func(conn *grpc.ClientConn) error {
+				response, err := pb.NewSigmaConnectionsClient(conn).UpdateConnection(cmd.Context(), &pb.UpdateConnectionRequest{
+					Connection: connection, UpdateMask: &fieldmaskpb.FieldMask{Paths: fields}, SkipCheck: skipCheck,
+				})
+				if err != nil {
+					return err
+				}
+				return c.printConnections(cmd.OutOrStdout(), response.GetConnection())
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&file, "file", "f", "", "the new values as JSON (- for standard input)")
+	cmd.Flags().StringArrayVar(&fields, "field", nil, "a field to change, such as version_tag; repeatable")
+	cmd.Flags().StringVar(&timeZone, "time-zone", "", "the account time zone as an IANA name, such as Europe/Berlin; empty clears it")
+	cmd.Flags().BoolVar(&skipCheck, "skip-check", false, "store it without signing in first")
+	return cmd
 }
 
 func (c *client) newConnectionsGet() *cobra.Command {

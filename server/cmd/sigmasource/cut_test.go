@@ -170,7 +170,7 @@ func TestAReadOverABreakingConnectionEndsWhollyOrFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		all := <-pipe.passed - ending
-		for range 30 {
+		for range fewerIfRaced(30) {
 			most := random.Int64N(all)
 			pipe.most.Store(most)
 			if _, err := r.read(format, -1); err == nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
@@ -105,6 +106,10 @@ func (c *client) newModelsGet() *cobra.Command {
 					fmt.Fprintln(cmd.OutOrStdout(), model.GetError().GetMessage())
 				}
 				printFindings(cmd.OutOrStdout(), model.GetFindings())
+				for _, read := range model.GetLastReads() {
+					fmt.Fprintf(cmd.OutOrStdout(), "last complete read%s: %d rows, %d bytes, %s, at %s\n", readKind(read), read.GetRowCount(), read.GetByteCount(),
+						read.GetDuration().AsDuration().Round(time.Millisecond), read.GetCompleteTime().AsTime().Format(time.RFC3339))
+				}
 				var rows []table.Row
 				for _, column := range model.GetColumns() {
 					rows = append(rows, table.Row{column.GetLabel(), column.GetSigmaType(), column.GetFormula(), column.GetColumnId()})
@@ -114,6 +119,24 @@ func (c *client) newModelsGet() *cobra.Command {
 			})
 		},
 	}
+}
+
+// readKind names the settings of a read that are not the default.
+func readKind(read *pb.CompletedRead) string {
+	var settings []string
+	if read.GetLimitPolicy() != "" {
+		settings = append(settings, "limit policy "+read.GetLimitPolicy())
+	}
+	if read.GetBookmarkId() != "" {
+		settings = append(settings, "bookmark "+read.GetBookmarkId())
+	}
+	if read.GetDistinctGroup() {
+		settings = append(settings, "distinct rows of the group")
+	}
+	if len(settings) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(settings, ", ") + ")"
 }
 
 func (c *client) newModelsCheck() *cobra.Command {
@@ -131,7 +154,7 @@ func (c *client) newModelsCheck() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			request := &pb.CheckModelRequest{Name: args[0], KeyColumns: key, CompareWithSigma: compare, Columns: policy.columns, RefuseFindings: codes, LimitPolicy: limits}
+			request := &pb.CheckModelRequest{Name: args[0], KeyColumns: key, CompareWithSigma: compare, Columns: policy.columns, RefuseFindings: codes, LimitPolicy: limits, BookmarkId: policy.bookmark}
 			return c.withConn(func(conn *grpc.ClientConn) error {
 				answer, err := pb.NewModelQueryClient(conn).CheckModel(cmd.Context(), request)
 				if err != nil {
@@ -151,7 +174,7 @@ func (c *client) newModelsCheck() *cobra.Command {
 	}
 	policy.register(cmd)
 	cmd.Flags().StringArrayVar(&key, "key", nil, "a column of the key to count, by id or label; repeatable")
-	cmd.Flags().BoolVar(&compare, "compare", false, "have Sigma run the element by itself, and compare columns and row counts")
+	cmd.Flags().BoolVar(&compare, "compare", false, "have Sigma run the element by itself, and compare columns, row counts and values")
 	return cmd
 }
 
@@ -179,13 +202,23 @@ func printModelCheck(w io.Writer, answer *pb.CheckModelResponse) {
 		for _, duplicate := range key.GetDuplicates() {
 			var values []string
 			for _, value := range duplicate.GetValues() {
-				values = append(values, cellText(value))
+				values = append(values, cellText(value, time.UTC))
 			}
 			fmt.Fprintf(w, "  %s stands in %d rows\n", strings.Join(values, ", "), duplicate.GetRowCount())
 		}
 	}
 	if comparison := answer.GetComparison(); comparison != nil {
 		fmt.Fprintf(w, "compared with Sigma: %s: %s\n", enumName(comparison.GetVerdict().String(), "COMPARISON_VERDICT_"), comparison.GetMessage())
+		for _, column := range comparison.GetColumns() {
+			fmt.Fprintf(w, "  %s: %s", oneLine(column.GetLabel()), enumName(column.GetVerdict().String(), "COMPARISON_VERDICT_"))
+			if len(column.GetDifferences()) > 0 {
+				fmt.Fprintf(w, " in %s", strings.Join(column.GetDifferences(), ", "))
+			}
+			if column.GetCause() != "" {
+				fmt.Fprintf(w, "; likely cause: %s", column.GetCause())
+			}
+			fmt.Fprintln(w)
+		}
 	}
 	printFindings(w, answer.GetFindings())
 }

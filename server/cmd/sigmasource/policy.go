@@ -12,14 +12,16 @@ import (
 
 // readPolicy are the flags of the commands that read or check a model.
 type readPolicy struct {
-	refuse  []string
-	limits  string
-	columns []string
+	refuse   []string
+	limits   string
+	columns  []string
+	bookmark string
 }
 
 func (p *readPolicy) register(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&p.columns, "column", nil, "a column to read, by Sigma's column id or label; repeatable (default: all)")
 	cmd.Flags().StringArrayVar(&p.refuse, "refuse", nil, "a finding that refuses the read before any row, such as COLUMN_CONSTANT; repeatable")
+	cmd.Flags().StringVar(&p.bookmark, "bookmark", "", "the id of a saved view of the workbook, whose filters and controls apply (default: the connection's, or the published state)")
 	cmd.Flags().StringVar(&p.limits, "limit-policy", "", "what becomes of limits that can be Sigma's or the author's: keep or lift (default: by number and place)")
 }
 

@@ -125,6 +125,18 @@ func TestAStreamThatIsNotProvenWholeFails(t *testing.T) {
 	}
 }
 
+func TestInstantsArePrintedInTheirZone(t *testing.T) {
+	columns := schema("Due")
+	columns.GetSchema().GetColumns()[0].TimeZone = "Europe/Berlin"
+	at := &pb.Value{Kind: &pb.Value_TimestampValue{TimestampValue: &timestamppb.Timestamp{Seconds: 1772319600}}}
+	for _, output := range []string{"table", "json"} {
+		printed, err := play(t, output, columns, rows(1, row(at)), statistics(1))
+		if err != nil || !strings.Contains(printed, "2026-03-01T00:00:00+01:00") {
+			t.Errorf("%s: %v:\n%s", output, err, printed)
+		}
+	}
+}
+
 func TestValuesArePrintedWithoutLoss(t *testing.T) {
 	values := []struct {
 		value       *pb.Value

@@ -7,31 +7,40 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	reading "github.com/sigmasource/sigmasource/server/client"
+	"github.com/sigmasource/sigmasource/server/rowtext"
 )
 
 func newReadCommand() *cobra.Command {
 	c := &client{}
 	var policy readPolicy
+	request := &pb.CreateReadSessionRequest{}
+	var maxTime time.Duration
 	cmd := &cobra.Command{
 		Use:   "read MODEL",
 		Short: "Read all rows of a model",
 		Long: "Reads all rows of a model in a read session: as JSON lines, as CSV, or as an Arrow IPC stream. Fails if the rows\n" +
-			"are not proven to be complete. What was written until then is not the whole model.\n\n" + jsonHelp + "\n\n" + csvHelp,
+			"are not proven to be complete. What was written until then is not the whole model.\n\n" + rowtext.JSONHelp + "\n\n" + rowtext.CSVHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			codes, limits, err := policy.parse()
 			if err != nil {
 				return err
 			}
-			request := &pb.CreateReadSessionRequest{Name: args[0], Columns: policy.columns, RefuseFindings: codes, LimitPolicy: limits}
+			request.Name, request.Columns, request.BookmarkId = args[0], policy.columns, policy.bookmark
+			request.RefuseFindings, request.LimitPolicy = codes, limits
+			if maxTime != 0 {
+				request.MaxWarehouseTime = durationpb.New(maxTime)
+			}
 			return c.withConn(func(conn *grpc.ClientConn) error {
 				return c.read(cmd.Context(), conn, request, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			})
@@ -39,6 +48,11 @@ func newReadCommand() *cobra.Command {
 	}
 	c.register(cmd)
 	policy.register(cmd)
+	cmd.Flags().StringArrayVar(&request.KeyColumns, "key", nil, "a column of the key, by id or label, which must be unique and never null; repeatable")
+	cmd.Flags().BoolVar(&request.AllowEmpty, "allow-empty", false, "accept an empty result where the last complete read had rows")
+	cmd.Flags().Int64Var(&request.ExpectedMinRows, "min-rows", 0, "the minimum count of rows; a smaller result fails")
+	cmd.Flags().BoolVar(&request.DistinctGroup, "distinct-group", false, "read the distinct rows of the group's columns, for a model with the finding GRAIN_REPEATED")
+	cmd.Flags().DurationVar(&maxTime, "max-warehouse-time", 0, "the maximum time of the warehouse, such as 5m (default: no maximum)")
 	cmd.Flags().StringVar(&c.null, "null", "", "the text for nulls in CSV (default: an empty field, see above)")
 	output := cmd.PersistentFlags().Lookup("output")
 	output.Usage, output.DefValue = "json, csv or arrow", "json"
@@ -53,7 +67,7 @@ func newReadCommand() *cobra.Command {
 		if c.null != "" && c.output != "csv" {
 			return fmt.Errorf("--null: -o %s has nulls of its own; want -o csv", c.output)
 		}
-		return checkNull(c.null)
+		return rowtext.CheckNull(c.null)
 	}
 	return cmd
 }
@@ -88,16 +102,17 @@ func (c *client) read(ctx context.Context, conn *grpc.ClientConn, request *pb.Cr
 	if err = errors.Join(err, buffered.Flush()); err != nil {
 		return err
 	}
+	printFindings(messages, newFindings(session.GetFindings(), statistics.GetFindings()))
 	// The statistics are those of the last call, and it may have gone on after a fault.
 	fmt.Fprintf(messages, "%d rows in %s\n", statistics.GetStreamRowCount(), time.Since(begun).Round(100*time.Microsecond))
 	return nil
 }
 
-func (c *client) rowSink(out io.Writer) rowSink {
+func (c *client) rowSink(out io.Writer) rowtext.Sink {
 	if c.output == "csv" {
-		return &csvSink{w: out, null: c.null}
+		return rowtext.NewCSV(out, c.null)
 	}
-	return &jsonSink{w: out}
+	return rowtext.NewJSON(out)
 }
 
 func copyArrow(ctx context.Context, conn *grpc.ClientConn, stream string, out io.Writer) (*pb.StreamStatistics, error) {
@@ -118,13 +133,13 @@ func copyArrow(ctx context.Context, conn *grpc.ClientConn, stream string, out io
 	return reader.Statistics(), w.Close()
 }
 
-func copyRows(ctx context.Context, conn *grpc.ClientConn, stream string, sink rowSink) (*pb.StreamStatistics, error) {
+func copyRows(ctx context.Context, conn *grpc.ClientConn, stream string, sink rowtext.Sink) (*pb.StreamStatistics, error) {
 	rows, err := reading.ReadRows(ctx, conn, stream, reading.Options{})
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	if err := sink.columns(rows.Columns().GetColumns()); err != nil {
+	if err := sink.Columns(rows.Columns().GetColumns()); err != nil {
 		return nil, err
 	}
 	row := make([]*pb.Value, len(rows.Columns().GetColumns()))
@@ -132,12 +147,19 @@ func copyRows(ctx context.Context, conn *grpc.ClientConn, stream string, sink ro
 		for i, value := range rows.Values() {
 			row[i] = value.Proto()
 		}
-		if err := sink.row(row); err != nil {
+		if err := sink.Row(row); err != nil {
 			return nil, err
 		}
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	return rows.Statistics(), sink.end()
+	return rows.Statistics(), sink.End()
+}
+
+// newFindings returns the findings that are not among those of before.
+func newFindings(before, now []*pb.Finding) []*pb.Finding {
+	return slices.DeleteFunc(slices.Clone(now), func(f *pb.Finding) bool {
+		return slices.ContainsFunc(before, func(b *pb.Finding) bool { return b.GetCode() == f.GetCode() })
+	})
 }

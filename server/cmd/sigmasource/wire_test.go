@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -274,7 +276,7 @@ func TestAConnectionThatBreaksAnywhereFails(t *testing.T) {
 	all := <-pipe.passed - ending
 	t.Logf("%d bytes, seed %d", all, seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	for range 60 {
+	for range fewerIfRaced(60) {
 		most := random.Int64N(all)
 		pipe.most.Store(most)
 		if err := preview(); err == nil {
@@ -351,4 +353,13 @@ func serveDemo(t *testing.T) string {
 	t.Setenv("SIGMASOURCE_SERVER", export[1])
 	t.Setenv("SIGMASOURCE_TOKEN", export[2])
 	return out.await(t, `preview (\S+) --rows`)[1]
+}
+
+// fewerIfRaced returns a count of repetitions: a tenth of it where the race detector makes each many times slower.
+func fewerIfRaced(n int) int {
+	info, _ := debug.ReadBuildInfo()
+	if slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return n / 10
+	}
+	return n
 }

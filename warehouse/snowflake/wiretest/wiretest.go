@@ -54,6 +54,9 @@ type Endpoint struct {
 	// Account holds session parameters of the account. A login tells all of them to
 	// the driver, as Snowflake does.
 	Account map[string]string
+	// Ignored are the parameters, by upper-case name, that a login sets without effect:
+	// the value of the account holds.
+	Ignored []string
 	// Answer returns the columns of a query's result. All have the same number of
 	// rows; where that is 0, the answer holds no Arrow data at all.
 	Answer func(sql string, session Session) []Column
@@ -141,6 +144,9 @@ func (e *Endpoint) login(body []byte) ([]byte, error) {
 	number := len(e.sessions)
 	e.mu.Unlock()
 	effective := maps.Clone(session.Set)
+	for _, name := range e.Ignored {
+		delete(effective, name)
+	}
 	for name, value := range e.Account {
 		if _, isSet := effective[name]; !isSet {
 			effective[name] = value

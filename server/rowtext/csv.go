@@ -1,4 +1,4 @@
-package main
+package rowtext
 
 import (
 	"bytes"
@@ -13,27 +13,33 @@ import (
 	"unicode/utf8"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
+	"github.com/sigmasource/sigmasource/warehouse/zone"
 )
 
-// csvHelp describes the output of csvSink to its readers.
-const csvHelp = `CSV (RFC 4180, lines end with LF) has a line of column names first. A null is an empty field without quotes, an
+// CSVHelp describes the output of CSV to its readers.
+const CSVHelp = `CSV (RFC 4180, lines end with LF) has a line of column names first. A null is an empty field without quotes, an
 empty text is "". A single column would make of a null a blank line, which readers skip: there a null is \N without
 quotes, and the text \N is in quotes. --null writes another text for nulls, for readers that do not tell quoted
-fields from others.`
+fields from others. ` + instantHelp
 
 // singleColumnNull is a null in the only column of a CSV output, by default.
 const singleColumnNull = `\N`
 
-// csvSink writes CSV. A null is the text null without quotes; a value that is the
+// CSV writes CSV. A null is the text null without quotes; a value that is the
 // same text is in quotes.
-type csvSink struct {
-	w    io.Writer
-	null string // empty: the default
-	line bytes.Buffer
+type CSV struct {
+	w     io.Writer
+	null  string // empty: the default
+	line  bytes.Buffer
+	zones Zones
 }
 
-// checkNull returns an error unless a text can stand for nulls without quotes.
-func checkNull(null string) error {
+// NewCSV returns a sink that writes to w. Null is the text for nulls, which CheckNull
+// must accept; empty is the default.
+func NewCSV(w io.Writer, null string) *CSV { return &CSV{w: w, null: null} }
+
+// CheckNull returns an error of the flag --null unless a text can stand for nulls without quotes.
+func CheckNull(null string) error {
 	if needsQuotes(null) {
 		return fmt.Errorf("--null %q: want a text without quotes, commas and line breaks that does not begin or end with a space", null)
 	}
@@ -43,41 +49,47 @@ func checkNull(null string) error {
 	return nil
 }
 
-func (s *csvSink) columns(columns []*pb.SchemaColumn) error {
+// Columns implements Sink.
+func (s *CSV) Columns(columns []*pb.SchemaColumn) (err error) {
+	if s.zones, err = ZonesOf(columns); err != nil {
+		return err
+	}
 	if len(columns) == 1 && s.null == "" {
 		s.null = singleColumnNull
 	}
 	s.line.Reset()
-	for i, name := range uniqueNames(columns) {
+	for i, name := range UniqueNames(columns) {
 		s.separate(i)
 		s.field(name)
 	}
 	return s.endLine()
 }
 
-func (s *csvSink) row(values []*pb.Value) error {
+// Row implements Sink.
+func (s *CSV) Row(values []*pb.Value) error {
 	s.line.Reset()
 	for i, value := range values {
 		s.separate(i)
 		if _, null := value.GetKind().(*pb.Value_NullValue); null {
 			s.line.WriteString(s.null)
 		} else {
-			s.field(plainText(value))
+			s.field(plainText(value, s.zones[i]))
 		}
 	}
 	return s.endLine()
 }
 
-func (s *csvSink) end() error { return nil }
+// End implements Sink.
+func (s *CSV) End() error { return nil }
 
-func (s *csvSink) separate(i int) {
+func (s *CSV) separate(i int) {
 	if i > 0 {
 		s.line.WriteByte(',')
 	}
 }
 
 // field writes a value, in quotes where it would be read as something else.
-func (s *csvSink) field(text string) {
+func (s *CSV) field(text string) {
 	if text != "" && text != s.null && !needsQuotes(text) {
 		s.line.WriteString(text)
 		return
@@ -87,7 +99,7 @@ func (s *csvSink) field(text string) {
 	s.line.WriteByte('"')
 }
 
-func (s *csvSink) endLine() error {
+func (s *CSV) endLine() error {
 	s.line.WriteByte('\n')
 	_, err := s.w.Write(s.line.Bytes())
 	return err
@@ -103,8 +115,9 @@ func needsQuotes(text string) bool {
 		strings.HasPrefix(text, byteOrderMark) || text == `\.`
 }
 
-// plainText is a value as text without loss. A null is no value.
-func plainText(value *pb.Value) string {
+// plainText is a value of a column of a time zone as text without loss. A null is no
+// value.
+func plainText(value *pb.Value, in *time.Location) string {
 	switch v := value.GetKind().(type) {
 	case *pb.Value_BoolValue:
 		return strconv.FormatBool(v.BoolValue)
@@ -125,7 +138,7 @@ func plainText(value *pb.Value) string {
 	case *pb.Value_DatetimeValue:
 		return v.DatetimeValue
 	case *pb.Value_TimestampValue:
-		return v.TimestampValue.AsTime().Format(time.RFC3339Nano)
+		return zone.Format(v.TimestampValue.AsTime().In(in))
 	case *pb.Value_JsonValue:
 		return v.JsonValue
 	}
