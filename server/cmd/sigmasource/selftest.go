@@ -65,8 +65,7 @@ func selftestAPI(conn *grpc.ClientConn) *selftest.API {
 			if err != nil {
 				return nil, err
 			}
-			rows.Findings = statistics.GetFindings()
-			return &rows.Rows, nil
+			return &selftest.Rows{Columns: rows.columns, Values: rows.values, Findings: statistics.GetFindings()}, nil
 		},
 		CountRows: func(ctx context.Context, model string) (int64, error) { return countRows(ctx, conn, model) },
 		Now:       now,
@@ -74,19 +73,22 @@ func selftestAPI(conn *grpc.ClientConn) *selftest.API {
 }
 
 // keptRows keeps the rows of a small model.
-type keptRows struct{ selftest.Rows }
+type keptRows struct {
+	columns []*pb.SchemaColumn
+	values  [][]*pb.Value
+}
 
-func (k *keptRows) columns(columns []*pb.SchemaColumn) error {
-	k.Columns = columns
+func (k *keptRows) Columns(columns []*pb.SchemaColumn) error {
+	k.columns = columns
 	return nil
 }
 
-func (k *keptRows) row(values []*pb.Value) error {
-	k.Values = append(k.Values, values)
+func (k *keptRows) Row(values []*pb.Value) error {
+	k.values = append(k.values, values)
 	return nil
 }
 
-func (k *keptRows) end() error { return nil }
+func (k *keptRows) End() error { return nil }
 
 // countRows reads a model in a read session and returns the number of its rows.
 func countRows(ctx context.Context, conn *grpc.ClientConn, model string) (n int64, err error) {
@@ -114,9 +116,9 @@ func countRows(ctx context.Context, conn *grpc.ClientConn, model string) (n int6
 // discard takes rows and keeps none.
 type discard struct{}
 
-func (discard) columns([]*pb.SchemaColumn) error { return nil }
-func (discard) row([]*pb.Value) error            { return nil }
-func (discard) end() error                       { return nil }
+func (discard) Columns([]*pb.SchemaColumn) error { return nil }
+func (discard) Row([]*pb.Value) error            { return nil }
+func (discard) End() error                       { return nil }
 
 func (c *client) printReport(w io.Writer, report *selftest.Report) error {
 	if c.output == "json" {
