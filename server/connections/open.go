@@ -34,15 +34,15 @@ type Opener struct {
 	// Hosts are the hosts that the operator admits besides Snowflake's own. Nil
 	// admits none.
 	Hosts *sigmaclient.Hosts
+	// WrapSnowflake wraps the transport of the requests to Snowflake. Nil leaves it
+	// as it is.
+	WrapSnowflake func(http.RoundTripper) http.RoundTripper
 	// DuckDBDir is the folder of DuckDB files. Empty refuses DuckDB warehouses.
 	DuckDBDir string
 	// ReadTimeout is for how long a download from a warehouse may stand still. 0
 	// leaves it to the adapter.
 	ReadTimeout time.Duration
-	// WrapSnowflake wraps the transport of the requests to Snowflake. Nil leaves it
-	// as it is.
-	WrapSnowflake func(http.RoundTripper) http.RoundTripper
-	Logger        *slog.Logger
+	Logger      *slog.Logger
 }
 
 // Open makes no call: it only checks the settings.
