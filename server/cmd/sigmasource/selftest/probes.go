@@ -27,7 +27,7 @@ type Probe struct {
 	Question string
 	Assumed  string // by this service
 	// read finds the answer: what was seen, without data values, and whether it is as
-	// assumed. A *probeError and a notBuiltError are shown to people.
+	// assumed. A probeError and a notBuiltError are added to the report.
 	read func(*Observation) (seen string, asAssumed bool, err error)
 }
 

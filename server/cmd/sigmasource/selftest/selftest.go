@@ -183,7 +183,7 @@ func (r *run) findModels(ctx context.Context) error {
 	}
 }
 
-// probe reads an element once and asks all of its questions.
+// probe reads an element once and adds a line for each of its probes.
 func (r *run) probe(ctx context.Context, element Element) {
 	o := &Observation{Now: r.api.Now(), Connection: r.connection}
 	var missing, unread string
@@ -234,7 +234,7 @@ func (r *run) observe(ctx context.Context, element Element, name string, o *Obse
 	return nil
 }
 
-// fill asks a probe's question.
+// fill evaluates a probe on what was read of its element.
 func (p *Probe) fill(line *Line, o *Observation) {
 	seen, asAssumed, err := p.read(o)
 	var missing notBuiltError

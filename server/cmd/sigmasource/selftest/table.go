@@ -31,7 +31,7 @@ var events = []event{
 	{12, "2026-11-02 00:30:00", "c"},
 }
 
-// Keys of EVENTS that the table LABELS has twice.
+// twiceLabelled is the key of EVENTS that the table LABELS has twice.
 const twiceLabelled = "b"
 
 // Rows of the table FROZEN when it is materialized, and afterwards.
