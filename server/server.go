@@ -61,6 +61,9 @@ type Config struct {
 	ReadMemory int64
 	// SigmaTransport carries the requests to Sigma. Nil means one of its own.
 	SigmaTransport http.RoundTripper
+	// WrapSnowflake wraps the transport of the requests to Snowflake. Nil leaves it as
+	// it is.
+	WrapSnowflake func(http.RoundTripper) http.RoundTripper
 	// TLS encrypts. Nil means plain text.
 	TLS credentials.TransportCredentials
 	// Limits keep callers from one another's way. Nil means quota.Default.
@@ -136,8 +139,10 @@ func New(ctx context.Context, config Config) (*Server, error) {
 		logger: logger,
 	}
 	s.sigma = sigmaclient.New(sigmaclient.Options{Hosts: config.Hosts, Transport: config.SigmaTransport, Logger: logger})
-	opener := &connections.Opener{Sigma: s.sigma, Hosts: config.Hosts, DuckDBDir: config.DuckDBDir, ReadTimeout: config.ReadTimeout,
-		AllowTimeZoneMismatch: config.AllowTimeZoneMismatch, Logger: logger}
+	opener := &connections.Opener{
+		Sigma: s.sigma, Hosts: config.Hosts, DuckDBDir: config.DuckDBDir, ReadTimeout: config.ReadTimeout,
+		AllowTimeZoneMismatch: config.AllowTimeZoneMismatch, WrapSnowflake: config.WrapSnowflake, Logger: logger,
+	}
 	s.pool = connections.NewPool(config.Store, opener)
 	s.catalog = catalog.New(config.Store, s.pool, config.Limits.WorkspaceScans, config.Now, logger)
 	pb.RegisterSigmaConnectionsServer(s.grpc, connections.New(config.Store, s.pool, opener, s.catalog, config.Now, logger))

@@ -3,6 +3,7 @@ package connections
 import (
 	"errors"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"strconv"
@@ -33,6 +34,9 @@ type Opener struct {
 	// Hosts are the hosts that the operator admits besides Snowflake's own. Nil
 	// admits none.
 	Hosts *sigmaclient.Hosts
+	// WrapSnowflake wraps the transport of the requests to Snowflake. Nil leaves it
+	// as it is.
+	WrapSnowflake func(http.RoundTripper) http.RoundTripper
 	// DuckDBDir is the folder of DuckDB files. Empty refuses DuckDB warehouses.
 	DuckDBDir string
 	// ReadTimeout is for how long a download from a warehouse may stand still. 0
@@ -94,6 +98,7 @@ func (o *Opener) openSnowflake(w *pb.SnowflakeWarehouse, secrets *store.Secrets,
 		WeekOfYearPolicy: intOf(w.WeekOfYearPolicy),
 		StatementTimeout: statementTimeout,
 		ReadTimeout:      o.ReadTimeout,
+		WrapTransport:    o.WrapSnowflake,
 		Allocator:        pool.Allocator{},
 	}
 	if w.GetUrl() != "" {

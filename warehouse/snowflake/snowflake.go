@@ -65,6 +65,10 @@ type Config struct {
 	ReadTimeout      time.Duration    // for which a download may stand still; 0: one minute
 	MaxSessions      int              // and so of queries that run at once, others wait; 0: 8
 	Allocator        memory.Allocator // of the batches; nil: memory.DefaultAllocator
+
+	// WrapTransport returns the transport of the driver's requests, around the one
+	// that it gets. Nil: that one.
+	WrapTransport func(http.RoundTripper) http.RoundTripper
 }
 
 // SecondaryRoles names the secondary roles that a session activates.
@@ -153,7 +157,7 @@ func (c Config) driverConfig() (gosnowflake.Config, error) {
 		//lint:ignore SA1019 this version has no other way
 		ClientTimeout: noTimeout,
 		MaxRetryCount: maxRetries,
-		Transporter:   newTransport(cmp.Or(c.ReadTimeout, defaultReadTimeout)),
+		Transporter:   c.transport(),
 		//lint:ignore SA1019 the session parameter alone lets the login be reported
 		DisableTelemetry: true,
 	}

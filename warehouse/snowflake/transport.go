@@ -1,6 +1,7 @@
 package snowflake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -47,6 +48,15 @@ func newTransport(readTimeout time.Duration) *transport {
 		},
 		readTimeout: readTimeout,
 	}
+}
+
+// transport returns the transport of the driver's requests.
+func (c Config) transport() http.RoundTripper {
+	transport := newTransport(cmp.Or(c.ReadTimeout, defaultReadTimeout))
+	if c.WrapTransport == nil {
+		return transport
+	}
+	return c.WrapTransport(transport)
 }
 
 // giveUpKey is the context's key of the function that ends a login.

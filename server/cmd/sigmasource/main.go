@@ -1,7 +1,7 @@
 // Command sigmasource is the whole service in one binary: the server (serve) with
 // what its operator needs (token, keys), a demonstration that needs nothing else
 // (demo), and the command line that speaks gRPC to a server (connections, scan,
-// workbooks, models, preview, read).
+// workbooks, models, preview, read, selftest).
 //
 // Package main only wires: flags to configuration, configuration to the
 // packages under server, answers to a terminal.
@@ -65,6 +65,7 @@ func newRootCommand() *cobra.Command {
 		newModelsCommand(),
 		newPreviewCommand(),
 		newReadCommand(),
+		newSelftestCommand(),
 	)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see: %s --help)", err, cmd.CommandPath())

@@ -51,6 +51,7 @@ type serveFlags struct {
 	health      string
 	limits      quota.Limits
 	logLevel    string
+	shapes      string // folder
 	auditLog    string
 	spool       string
 	readMemory  int64 // MiB
@@ -89,6 +90,7 @@ func newServeCommand() *cobra.Command {
 	flags.IntVar(&f.limits.WorkspaceStreams, "max-streams", quota.Default.WorkspaceStreams, "streams of a workspace under way at a time")
 	flags.IntVar(&f.limits.ConnectionStreams, "max-connection-streams", quota.Default.ConnectionStreams, "the same of a connection")
 	flags.IntVar(&f.limits.WorkspaceScans, "max-scans", quota.Default.WorkspaceScans, "scans of a workspace under way at a time")
+	flags.StringVar(&f.shapes, "record-shapes", os.Getenv("SIGMASOURCE_RECORD_SHAPES"), "folder to record the structure of Sigma's and Snowflake's answers in, without values and names (SIGMASOURCE_RECORD_SHAPES; default: no recording)")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.auditLog, "audit-log", "-", "file that the audit is appended to, in JSON lines; - means standard output")
 	flags.StringVar(&f.spool, "spool", "", "folder or bucket of its own (s3://, gs://, azblob://) where results are kept until their sessions expire (default: DATA-DIR/spool)")
@@ -122,6 +124,9 @@ func (f *serveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err err
 	defer closeTransport()
 	config.TLS = transport
 
+	if err := f.recordShapes(&config, logger); err != nil {
+		return err
+	}
 	callers, err := auth.Open(f.callersFile, reloadInterval, logger)
 	if err != nil {
 		return fmt.Errorf("--callers: %w", err)
