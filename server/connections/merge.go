@@ -75,6 +75,8 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 			updated.VersionTag = sent.GetVersionTag()
 		case path == "refuse_findings":
 			updated.RefuseFindings = sent.GetRefuseFindings()
+		case path == "scan_schedule":
+			updated.ScanSchedule = sent.GetScanSchedule()
 		case path == "allow_time_zone_mismatch":
 			updated.AllowTimeZoneMismatch = sent.GetAllowTimeZoneMismatch()
 		case path == "allow_empty":
@@ -83,8 +85,6 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 			updated.ShrunkRatio = sent.ShrunkRatio
 		case path == "bookmark_ids":
 			updated.BookmarkIds = sent.GetBookmarkIds()
-		case path == "scan_schedule":
-			updated.ScanSchedule = sent.GetScanSchedule()
 		case path == "sigma":
 			updated.Sigma, secrets.SigmaClientSecret = sent.GetSigma(), sentSecrets.SigmaClientSecret
 		case path == "sigma.base_url":

@@ -55,7 +55,10 @@ func (o *Opener) Open(connection *pb.Connection, secrets *store.Secrets) (*Link,
 	if err != nil {
 		return nil, hostError("connection.sigma.base_url", err)
 	}
-	link := &Link{Connection: connection, Sigma: client, allowTimeZoneMismatch: o.AllowTimeZoneMismatch, whoami: &whoami{}, release: func() {}}
+	link := &Link{
+		Connection: connection, Sigma: client, allowTimeZoneMismatch: o.AllowTimeZoneMismatch,
+		whoami: &whoami{}, session: &knownSession{}, release: func() {},
+	}
 	if name := connection.GetSigma().GetTimeZone(); name != "" {
 		if link.TimeZone, err = zone.Load(name); err != nil {
 			return nil, errmap.InvalidField("connection.sigma.time_zone", "it is no IANA name of a time zone; give one such as America/New_York, or leave it empty")

@@ -29,6 +29,7 @@ type Link struct {
 	allowTimeZoneMismatch bool // the operator's setting for all connections
 
 	whoami  *whoami
+	session *knownSession
 	release func()
 	again   func() *Link
 }
@@ -52,6 +53,37 @@ func (l *Link) Identity(ctx context.Context) (warehouse.Identity, error) {
 		l.whoami.known = &identity
 	}
 	return *l.whoami.known, nil
+}
+
+// sessionAge is for how long what is known of a warehouse's sessions is used again.
+// Parameters of accounts and users change seldom.
+const sessionAge = 10 * time.Minute
+
+// knownSession is what a warehouse has said of its sessions.
+type knownSession struct {
+	mu    sync.Mutex
+	known *warehouse.Session
+	until time.Time
+}
+
+// Session returns the roles and the parameters of the warehouse's sessions, at most
+// sessionAge old, or nil for a warehouse whose sessions have none. Callers must not
+// change it.
+func (l *Link) Session(ctx context.Context) (*warehouse.Session, error) {
+	inspector, ok := l.Warehouse.(warehouse.SessionInspector)
+	if !ok {
+		return nil, nil
+	}
+	l.session.mu.Lock()
+	defer l.session.mu.Unlock()
+	if l.session.known == nil || !time.Now().Before(l.session.until) {
+		session, err := inspector.InspectSession(ctx)
+		if err != nil {
+			return nil, err
+		}
+		l.session.known, l.session.until = &session, time.Now().Add(sessionAge)
+	}
+	return l.session.known, nil
 }
 
 // Again returns the same link for one more user, who has to release it, too. It must

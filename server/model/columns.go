@@ -216,7 +216,9 @@ func (m *Model) CompareOutputs(labels []string) {
 		return list
 	}
 	if m.Columns.areAll() {
-		m.Findings.addUnlisted(at(outputs.unlisted))
+		hidden, unlisted := m.formulas.splitNamed(at(outputs.unlisted))
+		m.Findings.addHidden(hidden)
+		m.Findings.addUnlisted(unlisted)
 		m.Findings.addNotInSQL(m.absent(outputs.isNamed))
 	}
 	m.Findings.addHelpers(at(outputs.helpers))

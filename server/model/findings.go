@@ -250,6 +250,13 @@ func (f *Findings) addUnlisted(labels []string) {
 	}
 }
 
+func (f *Findings) addHidden(labels []string) {
+	if len(labels) > 0 {
+		f.add(pb.FindingCode_FINDING_CODE_HIDDEN_COLUMN, pb.FindingSeverity_FINDING_SEVERITY_INFO, columnsFact(labels),
+			"The result has columns that are hidden in Sigma: formulas of the element name them, and Sigma does not list them: %s. They are delivered; name the wanted columns in `columns` to leave them out.", QuoteAll(labels))
+	}
+}
+
 func (f *Findings) addNotInSQL(labels []string) {
 	if len(labels) > 0 {
 		f.add(pb.FindingCode_FINDING_CODE_COLUMN_NOT_IN_SQL, pb.FindingSeverity_FINDING_SEVERITY_INFO, columnsFact(labels),

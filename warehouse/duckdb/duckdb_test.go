@@ -48,6 +48,12 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+func TestZones(t *testing.T) {
+	warehousetest.RunZones(t, dialect, func(_ testing.TB, mem memory.Allocator, timeZone string) warehouse.Warehouse {
+		return duckdb.Open(duckdb.Config{Allocator: mem, TimeZone: timeZone})
+	})
+}
+
 func open(t *testing.T, config duckdb.Config) *duckdb.Warehouse {
 	t.Helper()
 	w := duckdb.Open(config)

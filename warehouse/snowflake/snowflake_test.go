@@ -104,6 +104,19 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+func TestZones(t *testing.T) {
+	s := account(t, snowflaketest.Config{}, `CREATE DATABASE "APP"`)
+	warehousetest.RunZones(t, dialect, func(t testing.TB, mem memory.Allocator, timeZone string) warehouse.Warehouse {
+		c := config(s)
+		c.Allocator, c.TimeZone = mem, timeZone
+		w, err := snowflake.Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	})
+}
+
 // read runs a query to its end and returns its rows and error.
 func read(ctx context.Context, w warehouse.Warehouse, sql string) (rows int64, err error) {
 	result, err := w.Query(ctx, warehouse.Statement{SQL: sql})

@@ -392,6 +392,9 @@ const (
 	FindingCode_FINDING_CODE_RESULT_SHRUNK FindingCode = 19
 	// A warning: rules of row-level security apply, with the owner of the Sigma
 	// credential as the user. Metadata: `evidence` (`email`, `formula`, `custom_sql`).
+	// Without evidence an info: Sigma refuses to list the columns of what the element
+	// builds on, so that rules in them are not known. Metadata then: `sigma_call`,
+	// `sigma_status`, `sigma_code`, `sigma_request_id`.
 	FindingCode_FINDING_CODE_ROWS_OF_OWNER FindingCode = 20
 	// An error, as COLUMN_BROKEN: column-level security hides a column from the
 	// owner of the Sigma credential.
@@ -435,8 +438,8 @@ const (
 	FindingCode_FINDING_CODE_MATERIALIZED_SOURCE FindingCode = 33
 	// The SQL reads an input table of Sigma's. Metadata: `tables`.
 	FindingCode_FINDING_CODE_INPUT_TABLE FindingCode = 34
-	// The result has columns that are hidden in Sigma. They are delivered. Metadata:
-	// `columns`.
+	// The result has columns that are hidden in Sigma: formulas of the element name
+	// them, and Sigma does not list them. They are delivered. Metadata: `columns`.
 	FindingCode_FINDING_CODE_HIDDEN_COLUMN FindingCode = 35
 )
 

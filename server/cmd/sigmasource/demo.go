@@ -172,7 +172,7 @@ func (d *demonstration) createRequest(id string) *pb.CreateConnectionRequest {
 		ConnectionId: id,
 		Connection: &pb.Connection{
 			DisplayName: "ACME Coffee",
-			Sigma:       &pb.SigmaCredentials{BaseUrl: d.sigma.URL(), ClientId: org.ClientID, ClientSecret: org.ClientSecret},
+			Sigma:       &pb.SigmaCredentials{BaseUrl: d.sigma.URL(), ClientId: org.ClientID, ClientSecret: org.ClientSecret, TimeZone: "UTC"},
 			Warehouse: &pb.Warehouse{Kind: &pb.Warehouse_Snowflake{Snowflake: &pb.SnowflakeWarehouse{
 				Account:        demo.Account,
 				Url:            d.snowflake.URL(),
