@@ -268,30 +268,45 @@ func differences(id string, before, now *document) []string {
 	return told
 }
 
+// columnDifferences knows a column by its id, or by its label where Sigma listed no id: as when the column was removed between
+// the two calls that list it. With an id, it is the same column later.
 func columnDifferences(of string, before, now []column) (told []string) {
+	byLabel := func(label string) string { return "label " + label }
+	key := func(c column) string {
+		if c.id == "" {
+			return byLabel(c.label)
+		}
+		return c.id
+	}
+	name := func(c column) string { return strings.TrimSpace(of + " " + c.id) }
 	was, is := map[string]column{}, map[string]column{}
 	for _, c := range before {
-		was[c.id] = c
+		was[key(c)] = c
 	}
 	for _, c := range now {
-		is[c.id] = c
+		is[key(c)] = c
 	}
+	isSame := map[string]bool{} // of those known by their labels
 	for id, c := range is {
 		known, ok := was[id]
+		if _, isKnown := was[byLabel(c.label)]; !ok && isKnown {
+			isSame[byLabel(c.label)] = true
+			continue
+		}
 		if !ok {
-			told = append(told, fmt.Sprintf("COLUMN_ADDED %s %s >%s", of, id, c.label))
+			told = append(told, fmt.Sprintf("COLUMN_ADDED %s >%s", name(c), c.label))
 			continue
 		}
 		if known.label != c.label {
-			told = append(told, fmt.Sprintf("COLUMN_RENAMED %s %s %s>%s", of, id, known.label, c.label))
+			told = append(told, fmt.Sprintf("COLUMN_RENAMED %s %s>%s", name(c), known.label, c.label))
 		}
 		if known.kind != c.kind {
-			told = append(told, fmt.Sprintf("COLUMN_RETYPED %s %s %s>%s", of, id, known.kind, c.kind))
+			told = append(told, fmt.Sprintf("COLUMN_RETYPED %s %s>%s", name(c), known.kind, c.kind))
 		}
 	}
 	for id, c := range was {
-		if _, ok := is[id]; !ok {
-			told = append(told, fmt.Sprintf("COLUMN_REMOVED %s %s %s>", of, id, c.label))
+		if _, ok := is[id]; !ok && !isSame[id] {
+			told = append(told, fmt.Sprintf("COLUMN_REMOVED %s %s>", name(c), c.label))
 		}
 	}
 	return told
