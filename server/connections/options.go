@@ -1,6 +1,8 @@
 package connections
 
 import (
+	"context"
+
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/model"
 )
@@ -12,6 +14,25 @@ func (l *Link) ModelOptions() model.Options {
 		Dialect: l.Dialect, TimeZone: l.TimeZone, VersionTag: l.Connection.GetVersionTag(), Namespace: namespace(l.Connection.GetWarehouse()),
 		AllowTimeZoneMismatch: l.allowTimeZoneMismatch || l.Connection.GetAllowTimeZoneMismatch(),
 	}
+}
+
+// ModelSession returns what the sessions of the warehouse decide about rows and values. It returns nil where the warehouse has
+// no such sessions, and where it does not answer: the query itself then shows why.
+func (l *Link) ModelSession(ctx context.Context) *model.Session {
+	found, err := l.Session(ctx)
+	if found == nil || err != nil {
+		return nil
+	}
+	session := &model.Session{
+		Role: found.Role, SecondaryRoles: found.SecondaryRoles, Namespace: [2]string{found.Database, found.Schema},
+		Parameters: map[string]model.Parameter{},
+	}
+	for _, p := range found.Parameters {
+		if p.AffectsRows {
+			session.Parameters[p.Name] = model.Parameter{Value: p.Value, Level: p.Level}
+		}
+	}
+	return session
 }
 
 // namespace returns the database and the schema that names without them get. They are

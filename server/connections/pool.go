@@ -55,35 +55,49 @@ func (l *Link) Identity(ctx context.Context) (warehouse.Identity, error) {
 	return *l.whoami.known, nil
 }
 
-// sessionAge is for how long what is known of a warehouse's sessions is used again.
-// Parameters of accounts and users change seldom.
-const sessionAge = 10 * time.Minute
+// sessionMaxAge is how long the facts about a warehouse's sessions are used before they are read again: an administrator can
+// change the parameters of the account or the user at any time.
+const sessionMaxAge = 10 * time.Minute
 
-// knownSession is what a warehouse has said of its sessions.
+// knownSession is what is known of a warehouse's sessions. It is safe for concurrent use.
 type knownSession struct {
-	mu    sync.Mutex
-	known *warehouse.Session
-	until time.Time
+	mu     sync.Mutex
+	known  *warehouse.Session
+	readAt time.Time
+}
+
+func (k *knownSession) get() *warehouse.Session {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.known == nil || time.Since(k.readAt) >= sessionMaxAge {
+		return nil
+	}
+	return k.known
+}
+
+func (k *knownSession) set(session *warehouse.Session) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.known, k.readAt = session, time.Now()
 }
 
 // Session returns the roles and the parameters of the warehouse's sessions, at most
-// sessionAge old, or nil for a warehouse whose sessions have none. Callers must not
+// sessionMaxAge old, or nil for a warehouse whose sessions have none. Callers must not
 // change it.
 func (l *Link) Session(ctx context.Context) (*warehouse.Session, error) {
 	inspector, ok := l.Warehouse.(warehouse.SessionInspector)
 	if !ok {
 		return nil, nil
 	}
-	l.session.mu.Lock()
-	defer l.session.mu.Unlock()
-	if l.session.known == nil || !time.Now().Before(l.session.until) {
-		session, err := inspector.InspectSession(ctx)
-		if err != nil {
-			return nil, err
-		}
-		l.session.known, l.session.until = &session, time.Now().Add(sessionAge)
+	if known := l.session.get(); known != nil {
+		return known, nil
 	}
-	return l.session.known, nil
+	session, err := inspector.InspectSession(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l.session.set(&session)
+	return &session, nil
 }
 
 // Again returns the same link for one more user, who has to release it, too. It must

@@ -31,7 +31,7 @@ func TestSessionsAreAskedForSeldom(t *testing.T) {
 			pause time.Duration
 			err   error
 			asked int
-		}{{0, w.err, 1}, {0, nil, 2}, {sessionAge - 1, nil, 2}, {1, nil, 3}, {sessionAge, w.err, 4}, {0, nil, 5}} {
+		}{{0, w.err, 1}, {0, nil, 2}, {sessionMaxAge - 1, nil, 2}, {1, nil, 3}, {sessionMaxAge, w.err, 4}, {0, nil, 5}} {
 			<-time.After(step.pause)
 			w.err = step.err
 			session, err := link.Session(t.Context())

@@ -78,9 +78,7 @@ type Session struct {
 	Role           string
 	SecondaryRoles string    // as the warehouse shows them, such as ALL or NONE; empty where it has none
 	Namespace      [2]string // database and schema in use
-	// PolicyTables are the tables of the query to which policies for rows or values apply, as far as the role sees them.
-	PolicyTables []string
-	// Parameters are session parameters by name, such as WEEK_START.
+	// Parameters are the session parameters that can decide about rows or values, by name, such as WEEK_START.
 	Parameters map[string]Parameter
 }
 

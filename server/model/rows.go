@@ -170,12 +170,24 @@ func (m *Model) addRole(sigma SigmaRole, session *Session) {
 		return
 	}
 	facts := map[string]string{"role": role, "sigma_role": sigma.Name}
-	const text = "Sigma queries the warehouse with the role %s, and this connection with %s.%s Set the role of the connection to Sigma's, or compare the rows with compare_with_sigma."
-	if len(session.PolicyTables) > 0 {
-		m.Findings.WarnWith(pb.FindingCode_FINDING_CODE_ROLE_DIFFERS, facts, text, sigma.Name, role, " Policies decide by the role which rows and values of these tables it sees: "+QuoteAll(session.PolicyTables)+".")
-		return
+	m.Findings.add(pb.FindingCode_FINDING_CODE_ROLE_DIFFERS, pb.FindingSeverity_FINDING_SEVERITY_INFO, facts, roleDiffers, sigma.Name, role, "")
+}
+
+const roleDiffers = "Sigma queries the warehouse with the role %s, and this connection with %s.%s Set the role of the connection to Sigma's, or compare the rows with compare_with_sigma."
+
+// HasOtherRole reports whether Sigma queries the warehouse with another role than this connection.
+func (m *Model) HasOtherRole() bool { return m.Findings.has(pb.FindingCode_FINDING_CODE_ROLE_DIFFERS) }
+
+// SetPolicyTables adds to the finding ROLE_DIFFERS the tables of the query to which policies for rows or values apply, as far
+// as the role sees them. The finding then is a warning.
+func (m *Model) SetPolicyTables(tables []string) {
+	for _, f := range m.Findings.list {
+		if f.GetCode() == pb.FindingCode_FINDING_CODE_ROLE_DIFFERS && len(tables) > 0 {
+			f.Severity = pb.FindingSeverity_FINDING_SEVERITY_WARNING
+			f.Message = fmt.Sprintf(roleDiffers, f.GetMetadata()["sigma_role"], f.GetMetadata()["role"],
+				" Policies decide by the role which rows and values of these tables it sees: "+QuoteAll(tables)+".")
+		}
 	}
-	m.Findings.add(pb.FindingCode_FINDING_CODE_ROLE_DIFFERS, pb.FindingSeverity_FINDING_SEVERITY_INFO, facts, text, sigma.Name, role, "")
 }
 
 // addSigmasTables adds the tables in which Sigma keeps data of its own.
@@ -345,7 +357,7 @@ func (m *Model) addSession(traits sigmasql.Traits, o Options) {
 	}
 	var ofUser []string
 	for name, p := range parameters {
-		if strings.EqualFold(p.Level, levelOfUser) && canChangeValues(name) {
+		if strings.EqualFold(p.Level, levelOfUser) && name != weekStart && name != weekOfYearPolicy {
 			ofUser = append(ofUser, name)
 		}
 	}
@@ -384,22 +396,6 @@ func (m *Model) addWeeks(parameters map[string]Parameter) {
 	}
 	m.Findings.add(pb.FindingCode_FINDING_CODE_WEEK_BY_SESSION, severity, facts,
 		"Session parameters decide on which day weeks begin, or how they are counted%s. If Sigma shows other weeks, set week_start and week_of_year_policy of the warehouse.", values)
-}
-
-// canChangeValues reports whether a session parameter can change values or their text, as far as its name shows: formats,
-// types, zones, the order of nulls, the path by which names are found. Those about weeks have a finding of their own. The
-// check of a connection lists every parameter that the user sets, also those whose names show nothing.
-func canChangeValues(name string) bool {
-	name = strings.ToUpper(name)
-	if strings.HasPrefix(name, "WEEK_") || strings.HasPrefix(name, "CLIENT_") {
-		return false
-	}
-	for _, part := range [...]string{"_FORMAT", "TIMESTAMP_", "TIMEZONE", "CENTURY", "NULL_ORDERING", "SEARCH_PATH", "QUOTED_IDENTIFIERS", "COLLATION", "JSON_INDENT", "STRICT_JSON"} {
-		if strings.Contains(name, part) {
-			return true
-		}
-	}
-	return false
 }
 
 // addUnstable adds the columns whose values can change from read to read.

@@ -80,6 +80,14 @@ func (c *check) run(ctx context.Context) error {
 	if c.answer.Tables, err = tableAccess(ctx, c.link, p.query.Tables(), c.name); err != nil {
 		return err
 	}
+	p.addAge(p.lastAltered(ctx, c.link))
+	if p.assessed.HasOtherRole() {
+		tables, err := policyTables(ctx, c.link, p.query.Tables())
+		if err != nil {
+			return err
+		}
+		p.assessed.SetPolicyTables(tables)
+	}
 	p.findings.AddFull(p.query)
 	statement, outputs := p.statement(p.query.Full()), &recordedNames{}
 	statement.Choose = outputs.record(statement.Choose)

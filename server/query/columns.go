@@ -82,12 +82,13 @@ func (r *recordedNames) get() []string {
 	return r.names
 }
 
-// choiceKey is equal for plans that choose the same columns of every result, in the same state of the workbook.
+// choiceKey is equal for plans that choose the same columns of every result, in the same types and the same state of the
+// workbook.
 func (p *plan) choiceKey() string {
 	if p.wanted != nil {
-		return fmt.Sprintf("%q %q", p.bookmark, p.wanted)
+		return fmt.Sprintf("%q %q %q", p.bookmark, p.days, p.wanted)
 	}
-	return fmt.Sprintf("%q %s", p.bookmark, p.columns.Key())
+	return fmt.Sprintf("%q %q %s", p.bookmark, p.days, p.columns.Key())
 }
 
 // statement is a query that delivers the columns of choice. Columns that are not
@@ -95,7 +96,11 @@ func (p *plan) choiceKey() string {
 // Sigma's SQL stays as it is, because it decides about the rows under `distinct`,
 // `group by all`, `order by 1` and `union`.
 func (p *plan) statement(sql string) warehouse.Statement {
-	return warehouse.Statement{SQL: sql, Tag: queryTag(p.name), Choose: p.choice}
+	statement := warehouse.Statement{SQL: sql, Tag: queryTag(p.name), Choose: p.choice}
+	if len(p.days) > 0 {
+		statement.Days = p.dayPositions
+	}
+	return statement
 }
 
 func columnNotFound(of resource.Model, field, problem string) error {

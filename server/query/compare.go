@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ const (
 func (p *plan) compare(ctx context.Context, link *connections.Link, schema *pb.Schema) (*pb.Comparison, error) {
 	if p.stored.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL {
 		return undecided("Sigma exports elements of workbooks only, and this is one of a data model"), nil
+	}
+	if p.bookmark != "" {
+		return undecided("Sigma exports the published state, and this read uses a bookmark"), nil
 	}
 	if p.stored.GetElementType() == "pivot-table" {
 		return undecided("Sigma exports a pivot table as a grid, with other columns than the model has"), nil
@@ -76,7 +80,7 @@ func (p *plan) measureModel(ctx context.Context, link *connections.Link, schema 
 	}); err != nil || house.rows >= maxExport {
 		return house, err
 	}
-	zone := zoneOf(link.Connection)
+	zone := cmp.Or(link.TimeZone, time.UTC)
 	for range schema.GetColumns() {
 		house.columns = append(house.columns, &measure{})
 	}
@@ -86,15 +90,6 @@ func (p *plan) measureModel(ctx context.Context, link *connections.Link, schema 
 		}
 		return nil
 	})
-}
-
-// zoneOf returns the account time zone of a connection, in which its queries run.
-func zoneOf(connection *pb.Connection) *time.Location {
-	zone, err := time.LoadLocation(connection.GetSigma().GetTimeZone())
-	if err != nil { // refused when the connection was stored
-		return time.UTC
-	}
-	return zone
 }
 
 // measureExport returns what measures the rows of an export by their labels. Labels that occur twice are not measured.

@@ -24,6 +24,7 @@ type plan struct {
 	wanted   []string     // labels, in the caller's order; nil means all
 	stored   *pb.Model    // as the last scan saw it; nil if no scan has
 	assessed *model.Model // nil until Sigma has answered
+	days     []string     // labels of the columns that are delivered as dates
 	refused  refusedFindings
 	findings *model.Findings
 }
@@ -72,6 +73,9 @@ func (s *Service) prepare(ctx context.Context, link *connections.Link, name reso
 	if p.wanted, err = p.columns.Choose("columns", asked.GetColumns()); err != nil {
 		return p, named(err, p.name)
 	}
+	if err := p.findDays(ctx, link); err != nil {
+		return p, err
+	}
 	if err := p.assessed.RequireUnbroken(p.wanted); err != nil {
 		return p, err
 	}
@@ -111,10 +115,15 @@ func (p *plan) refuseMismatch(match *pb.WarehouseMatch) error {
 
 // assess fetches from Sigma what is needed to read the element, and decides how it is read.
 func (s *Service) assess(ctx context.Context, p *plan, link *connections.Link, options model.Options, match *pb.WarehouseMatch) error {
+	asking, cancel := context.WithCancel(ctx)
+	defer cancel()
+	session := make(chan *model.Session, 1)
+	s.previews.Go(func() { session <- link.ModelSession(asking) })
 	found, err := s.fetchAnswers(ctx, p, link)
 	if err != nil {
 		return err
 	}
+	options.Session = <-session
 	if found.bookmarkErr != nil {
 		return found.bookmarkErr
 	}

@@ -98,6 +98,8 @@ func (s *Service) runPreview(ctx context.Context, p *preview, link *connections.
 	}
 	p.asked = time.Now()
 	group, groupCtx := errgroup.WithContext(ctx)
+	var lastAltered time.Time
+	group.Go(func() error { lastAltered = plan.lastAltered(groupCtx, link); return nil })
 	if request.GetIncludeTotalRowCount() {
 		group.Go(func() error { return p.countAll(groupCtx, link, plan) })
 	}
@@ -107,7 +109,11 @@ func (s *Service) runPreview(ctx context.Context, p *preview, link *connections.
 		err := s.read(groupCtx, p, link, plan, result)
 		return errors.Join(err, result.Close())
 	})
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	plan.addAge(lastAltered)
+	return nil
 }
 
 func costLimit(most time.Duration) error {

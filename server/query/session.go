@@ -129,6 +129,7 @@ func (s *Service) startRead(ctx context.Context, link *connections.Link, p *plan
 	if started.key, err = p.checkKey(ctx, link.Warehouse, statement, outputs, request, started.expected); err != nil {
 		return started, err
 	}
+	p.addAge(p.lastAltered(ctx, link))
 	if started.result, err = link.Warehouse.Query(ctx, statement); err != nil {
 		return started, err
 	}

@@ -1,0 +1,172 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sigmasource/sigmasource/server/connections"
+	"github.com/sigmasource/sigmasource/sigmaclient/sigmasql"
+	"github.com/sigmasource/sigmasource/warehouse"
+)
+
+// lastAltered returns when the warehouse last changed the oldest of the materializations that the model reads. It returns the
+// zero time where the model reads none, or the warehouse does not show it: the read itself is not concerned.
+func (p *plan) lastAltered(ctx context.Context, link *connections.Link) time.Time {
+	tables := slices.DeleteFunc(p.assessed.MaterializedTables(), func(parts []string) bool { return len(parts) != qualifiedParts })
+	inspector, ok := link.Warehouse.(warehouse.TableInspector)
+	if !ok || len(tables) == 0 {
+		return time.Time{}
+	}
+	times, err := inspector.LastAltered(ctx, tables)
+	if err != nil {
+		return time.Time{}
+	}
+	var oldest time.Time
+	for _, t := range times {
+		if oldest.IsZero() || !t.IsZero() && t.Before(oldest) {
+			oldest = t
+		}
+	}
+	return oldest
+}
+
+// qualifiedParts is the count of the parts of a table's whole name: database, schema and table.
+const qualifiedParts = 3
+
+// addAge adds to the findings when the materializations were last changed, unless the time is zero.
+func (p *plan) addAge(lastAltered time.Time) {
+	if !lastAltered.IsZero() {
+		p.assessed.SetMaterialized(lastAltered, time.Now())
+	}
+}
+
+// maxInspectedTables is the maximum count of tables whose policies or columns are looked at for one call.
+const maxInspectedTables = 20
+
+// policyTables returns the tables of the query to which policies for rows or values apply, as far as our role sees them. A
+// table whose policies cannot be read is left out.
+func policyTables(ctx context.Context, link *connections.Link, tables [][]string) ([]string, error) {
+	inspector, ok := link.Warehouse.(warehouse.PolicyInspector)
+	if !ok {
+		return nil, nil
+	}
+	tables = tables[:min(len(tables), maxInspectedTables)]
+	found := make([]string, len(tables))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(probes)
+	for i, table := range tables {
+		if len(table) != qualifiedParts {
+			continue
+		}
+		group.Go(func() error {
+			policies, err := inspector.Policies(ctx, table)
+			var refused *warehouse.Error
+			if err != nil && !errors.As(err, &refused) {
+				return err
+			}
+			if len(policies) > 0 {
+				found[i] = strings.Join(table, ".")
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	return slices.DeleteFunc(found, func(name string) bool { return name == "" }), err
+}
+
+// findDays finds the outputs that are nothing but a cast of a DATE column to a timestamp of the local zone. They are delivered
+// as dates: as instants, they would be the evening before for a reader in UTC who takes the date of a value from the east of
+// it. Where the text does not show the type of a column, the warehouse describes its table.
+//
+// In UTC nothing is done, because it would change the types that callers already know.
+func (p *plan) findDays(ctx context.Context, link *connections.Link) error {
+	if link.TimeZone == nil || link.TimeZone.String() == "UTC" {
+		return nil
+	}
+	outputs, _ := p.query.Outputs()
+	described, err := describeSources(ctx, link, outputs, p)
+	if err != nil {
+		return err
+	}
+	for i, output := range outputs {
+		if output.Label != "" && (output.IsDateCast || described[i]) && isOnlyLabel(outputs, output.Label) {
+			p.days = append(p.days, output.Label)
+		}
+	}
+	return nil
+}
+
+func isOnlyLabel(outputs []sigmasql.Output, label string) bool {
+	count := 0
+	for _, output := range outputs {
+		if output.Label == label {
+			count++
+		}
+	}
+	return count == 1
+}
+
+// describeSources reports for each output whether it is a cast of a column that is a DATE in its table.
+func describeSources(ctx context.Context, link *connections.Link, outputs []sigmasql.Output, p *plan) ([]bool, error) {
+	isDate := make([]bool, len(outputs))
+	schemas := map[string]*arrow.Schema{}
+	for i, output := range outputs {
+		if !output.IsLocalCast || output.IsDateCast || len(output.Table) == 0 {
+			continue
+		}
+		name := quoteName(output.Table)
+		schema, isKnown := schemas[name]
+		if !isKnown && len(schemas) < maxInspectedTables {
+			var err error
+			schema, err = link.Warehouse.Describe(ctx, warehouse.Statement{
+				SQL: "select * from " + name, Tag: queryTag(p.name), Choose: castColumns(outputs, output.Table),
+			})
+			var refused *warehouse.Error
+			isRefused := errors.As(err, &refused) && (refused.Kind == warehouse.KindPermission || refused.Kind == warehouse.KindUnsupported)
+			if err != nil && !isRefused { // a refusal is the query's as well, or concerns other columns
+				return nil, fmt.Errorf("describe a table for the types of its columns: %w", err)
+			}
+			schemas[name] = schema
+		}
+		if schema == nil {
+			continue
+		}
+		for _, field := range schema.Fields() {
+			if field.Name == output.Column && field.Type.ID() == arrow.DATE32 {
+				isDate[i] = true
+			}
+		}
+	}
+	return isDate, nil
+}
+
+// castColumns chooses the columns of a table that outputs cast, so that types of other columns fail nothing.
+func castColumns(outputs []sigmasql.Output, table []string) func(names []string) ([]int, error) {
+	return func(names []string) ([]int, error) {
+		chosen := []int{}
+		for i, name := range names {
+			if slices.ContainsFunc(outputs, func(o sigmasql.Output) bool { return o.IsLocalCast && o.Column == name && slices.Equal(o.Table, table) }) {
+				chosen = append(chosen, i)
+			}
+		}
+		return chosen, nil
+	}
+}
+
+// dayPositions returns the positions of the columns that findDays found, among the names of all columns of a result.
+func (p *plan) dayPositions(names []string) []int {
+	var positions []int
+	for i, name := range names {
+		if slices.Contains(p.days, name) {
+			positions = append(positions, i)
+		}
+	}
+	return positions
+}
