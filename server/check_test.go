@@ -28,7 +28,7 @@ func TestCheckExplainsWhatItFinds(t *testing.T) {
 	kinds := []pb.CheckKind{
 		pb.CheckKind_CHECK_KIND_SIGMA_CREDENTIALS, pb.CheckKind_CHECK_KIND_SIGMA_ORGANIZATION, pb.CheckKind_CHECK_KIND_SIGMA_WORKBOOKS,
 		pb.CheckKind_CHECK_KIND_WAREHOUSE_SIGN_IN, pb.CheckKind_CHECK_KIND_WAREHOUSE_MATCH, pb.CheckKind_CHECK_KIND_WAREHOUSE_QUERY,
-		pb.CheckKind_CHECK_KIND_WAREHOUSE_SESSION,
+		pb.CheckKind_CHECK_KIND_WAREHOUSE_SESSION, pb.CheckKind_CHECK_KIND_SIGMA_TIME_ZONE,
 	}
 	// The outcomes stand in the order of the kinds.
 	for _, test := range []struct {
@@ -76,12 +76,13 @@ func TestCheckExplainsWhatItFinds(t *testing.T) {
 			test.change(w)
 			response, err := w.connections.CheckConnection(w.ctx, &pb.CheckConnectionRequest{Name: snowflakeName})
 			w.must(err)
-			if len(response.GetChecks()) != len(test.outcomes) {
+			outcomes := append(test.outcomes, skipped) // no scan has seen a date that shows the time zone
+			if len(response.GetChecks()) != len(outcomes) {
 				t.Fatalf("the checks are %v", response)
 			}
 			var reason pb.ErrorReason
 			for i, c := range response.GetChecks() {
-				if c.GetKind() != kinds[i] || c.GetOutcome() != test.outcomes[i] || c.GetMessage() == "" {
+				if c.GetKind() != kinds[i] || c.GetOutcome() != outcomes[i] || c.GetMessage() == "" {
 					t.Errorf("check %d is %v", i+1, c)
 				}
 				if (c.GetOutcome() == fail) != (c.GetReason() != 0) {

@@ -80,8 +80,11 @@ type Config struct {
 	// ReadTimeout is for how long a download from a warehouse may stand still. 0
 	// means a minute.
 	ReadTimeout time.Duration
-	Logger      *slog.Logger // nil means slog.Default
-	Audit       *slog.Logger // nil means Logger
+	// AllowTimeZoneMismatch turns the error TIME_ZONE_MISMATCH into a warning for all
+	// connections.
+	AllowTimeZoneMismatch bool
+	Logger                *slog.Logger // nil means slog.Default
+	Audit                 *slog.Logger // nil means Logger
 	// Now is the clock by which connections are due. Nil means the machine's.
 	Now func() time.Time
 }
@@ -137,7 +140,7 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	}
 	s.sigma = sigmaclient.New(sigmaclient.Options{Hosts: config.Hosts, Transport: config.SigmaTransport, Logger: logger})
 	opener := &connections.Opener{Sigma: s.sigma, Hosts: config.Hosts, DuckDBDir: config.DuckDBDir, ReadTimeout: config.ReadTimeout,
-		WrapSnowflake: config.WrapSnowflake, Logger: logger}
+		AllowTimeZoneMismatch: config.AllowTimeZoneMismatch, WrapSnowflake: config.WrapSnowflake, Logger: logger}
 	s.pool = connections.NewPool(config.Store, opener)
 	s.catalog = catalog.New(config.Store, s.pool, config.Limits.WorkspaceScans, config.Now, logger)
 	pb.RegisterSigmaConnectionsServer(s.grpc, connections.New(config.Store, s.pool, opener, s.catalog, config.Now, logger))

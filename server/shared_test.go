@@ -156,3 +156,24 @@ func TestPreviewBeginsSmall(t *testing.T) {
 		}
 	}
 }
+
+// Previews at a bookmark share nothing with those of the published state, even where the SQL is the same.
+func TestPreviewsAtABookmarkShareNoQuery(t *testing.T) {
+	t.Parallel()
+	w := shop(t, inParts)
+	model := w.model(snowflakeName, plainOrders)
+	w.sigma.Change(func(o *sigmatest.Organization) {
+		o.Workbook(scratch).Bookmarks = []sigmatest.Bookmark{{ID: "east", Name: "East"}, {ID: "west", Name: "West"}}
+	})
+	g := w.gate()
+	var readers errgroup.Group
+	for _, bookmark := range []string{"", "east", "west"} {
+		readers.Go(func() error {
+			_, err := w.preview(w.ctx, &pb.PreviewModelRequest{Name: model, RowLimit: 10, BookmarkId: bookmark})
+			return err
+		})
+		<-g.waiting // a query of its own
+	}
+	close(g.open)
+	w.must(readers.Wait())
+}

@@ -18,7 +18,11 @@ import (
 func TestTheStrangeOrganization(t *testing.T) {
 	t.Parallel()
 	org := strange.Organization()
-	org.Connections[0].Account = snowflakeAccount
+	for i := range org.Connections {
+		if org.Connections[i].Account == strange.Account {
+			org.Connections[i].Account = snowflakeAccount
+		}
+	}
 	w := newWorld(t, org, snowflaketest.Config{})
 	w.fill(``, ``)
 	_, err := w.snowflake.DB().ExecContext(w.ctx, strange.Tables())
@@ -91,6 +95,7 @@ func (w *world) wantStrange(t *testing.T, m *pb.Model, e strange.Expectation) {
 		t.Fatalf("a read fails: %v", err)
 	}
 	wantFindings(t, slices.Concat(m.GetFindings(), read.stats.GetFindings()), e)
+	wantAgreement(t, m.GetFindings(), read.stats.GetFindings())
 	var labels []string
 	for _, c := range read.schema.GetColumns() {
 		labels = append(labels, c.GetName())
@@ -142,6 +147,18 @@ func wantFindings(t *testing.T, found []*pb.Finding, e strange.Expectation) {
 	for _, code := range e.NoFindings {
 		if codes[code] {
 			t.Errorf("the finding %s is there: %v", code, found)
+		}
+	}
+}
+
+// wantAgreement holds the catalog and a read to the same findings about what decides about rows besides the tables.
+func wantAgreement(t *testing.T, catalog, read []*pb.Finding) {
+	t.Helper()
+	for _, name := range []string{strange.ControlsPresent, strange.HiddenColumn, strange.GrainRepeated, strange.LookupAmbiguous,
+		strange.MaterializedSource, strange.InputTable, strange.RolePerViewer, strange.RowsOfOwner, strange.WarehouseUnknown} {
+		code := pb.FindingCode(pb.FindingCode_value["FINDING_CODE_"+name])
+		if code == 0 || hasCode(catalog, code) != hasCode(read, code) {
+			t.Errorf("%s: the catalog has %v, and the read %v", name, catalog, read)
 		}
 	}
 }

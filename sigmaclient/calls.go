@@ -34,16 +34,22 @@ func documents(path string, options []ListOption) call {
 	return what
 }
 
-// VersionOption selects a version of a document. Without one, Sigma answers for
-// the newest published version.
+// VersionOption selects a version or state of a document. Without one, Sigma answers
+// for the newest published version.
 type VersionOption func(*call)
 
 // AtTag selects the version that carries a tag, by the tag's name.
 func AtTag(name string) VersionOption {
-	return func(what *call) { what.query = url.Values{what.tagParameter: {name}} }
+	return func(what *call) { what.query.Set(what.tagParameter, name) }
+}
+
+// AtBookmark selects the state that a bookmark (a saved view) has, by its id.
+func AtBookmark(id string) VersionOption {
+	return func(what *call) { what.query.Set("bookmarkId", id) }
 }
 
 func (c call) at(options []VersionOption) call {
+	c.query = url.Values{}
 	for _, option := range options {
 		option(&c)
 	}
@@ -136,6 +142,17 @@ func (c *Client) ElementLineage(ctx context.Context, workbookID, elementID strin
 // Sources lists what a workbook reads from.
 func (c *Client) Sources(ctx context.Context, workbookID string) ([]Source, error) {
 	return collect[Source](ctx, c, call{path: "/v2/workbooks/{}/sources", ids: []string{workbookID}}, bare, requiring())
+}
+
+// Controls lists the controls of a workbook's newest version.
+func (c *Client) Controls(ctx context.Context, workbookID string) ([]Control, error) {
+	return collect[Control](ctx, c, call{path: "/v2/workbooks/{}/controls", ids: []string{workbookID}}, byOffset, requiring())
+}
+
+// Bookmarks lists the bookmarks of a workbook that are the credentials' owner's or
+// are shared.
+func (c *Client) Bookmarks(ctx context.Context, workbookID string) ([]Bookmark, error) {
+	return collect[Bookmark](ctx, c, call{path: "/v2/workbooks/{}/bookmarks", ids: []string{workbookID}}, byOffset, uniqueBy("bookmarkId"))
 }
 
 // Connections lists the warehouse connections that the credentials' owner may

@@ -308,8 +308,8 @@ func TestDirectory(t *testing.T) {
 	client, ctx, org := s.client(t), t.Context(), s.Organization()
 	connections := must(client.Connections(ctx))(t)
 	want := []sigmaclient.Connection{
-		{ConnectionID: org.Connections[0].ID, Name: "Production", Type: "snowflake", Account: "ACME", Warehouse: "WH", User: "U", Role: "R"},
-		{ConnectionID: org.Connections[1].ID, Name: "Old", Type: "bigQuery", UseOAuth: true},
+		{ConnectionID: org.Connections[0].ID, Name: "Production", Type: "snowflake", Account: "ACME", Warehouse: "WH", User: "U", Role: "R", RoleSwitching: "disabled"},
+		{ConnectionID: org.Connections[1].ID, Name: "Old", Type: "bigQuery", UseOAuth: true, RoleSwitching: "disabled"},
 	}
 	if diff := gocmp.Diff(want, connections); diff != "" {
 		t.Error(diff)

@@ -40,6 +40,17 @@ func (l DocumentLineage) CustomSQL(elementID string) ([]string, error) {
 	return definitions, nil
 }
 
+// BuiltOnSQL returns the definitions of the custom SQL that an element builds on, or nil where the lineage does not show
+// which of CustomSQL these are.
+func (l DocumentLineage) BuiltOnSQL(elementID string) []string {
+	of := l.Elements[elementID]
+	isKnown := of.Status == ConnectionKnown || of.Status == SeveralConnections
+	if !isKnown || l.customSQLErr != nil || of.CustomSQLRefusal != nil || of.CustomSQLTruncated {
+		return nil
+	}
+	return append([]string{}, of.CustomSQL...)
+}
+
 // UpstreamErr returns Sigma's error for a data model that an element builds on, or nil.
 func (l DocumentLineage) UpstreamErr() error {
 	for _, id := range slices.Sorted(maps.Keys(l.Elements)) {

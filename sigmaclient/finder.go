@@ -1,10 +1,12 @@
 package sigmaclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -18,6 +20,10 @@ const (
 	// resolve one document: those it builds on, those that they build on, and so
 	// on.
 	maxChainedModels = 100
+
+	// maxUpstream is the largest number of elements that are kept as those that an
+	// element builds on.
+	maxUpstream = 64
 )
 
 // ConnectionStatus says whether the connection of an element is known, and why
@@ -72,6 +78,19 @@ type Provenance struct {
 	CustomSQL          []string
 	CustomSQLTruncated bool
 	CustomSQLRefusal   *Error
+
+	// Upstream are the elements that the element builds on, directly or through
+	// others, sorted; at most 64. UpstreamTruncated means that there are more.
+	Upstream          []ElementRef
+	UpstreamTruncated bool
+}
+
+// ElementRef names an element of a data model, or of the document itself where
+// DataModelID is empty. An empty ElementID stands for any element of the data model.
+type ElementRef struct{ DataModelID, ElementID string }
+
+func (r ElementRef) compare(other ElementRef) int {
+	return cmp.Or(strings.Compare(r.DataModelID, other.DataModelID), strings.Compare(r.ElementID, other.ElementID))
 }
 
 // ConnectionFinder finds the warehouse connections that elements read from.
@@ -84,11 +103,14 @@ type ConnectionFinder struct {
 
 	mu     sync.Mutex
 	models map[string]*modelNodes // by canonical id; not changed any more
+
+	contents    map[string]*modelContents // by canonical id
+	keptColumns int                       // in contents
 }
 
 // ConnectionFinder returns a finder that keeps no data models yet.
 func (c *Client) ConnectionFinder() *ConnectionFinder {
-	return &ConnectionFinder{client: c, models: map[string]*modelNodes{}}
+	return &ConnectionFinder{client: c, models: map[string]*modelNodes{}, contents: map[string]*modelContents{}}
 }
 
 // Find returns the provenance of each element of a document, by element id. The
@@ -114,7 +136,7 @@ func (f *ConnectionFinder) Find(ctx context.Context, lineage []LineageEntry, sou
 	f.keep(models)
 	found := make(map[string]Provenance, len(document.elements))
 	for id, n := range document.elements {
-		found[id] = n.provenance()
+		found[id] = n.provenance(id)
 	}
 	return found, nil
 }
@@ -172,6 +194,7 @@ func (f *ConnectionFinder) readModel(ctx context.Context, id string) (*modelNode
 		return model, nil
 	}
 	model.document = newLineageDocument(lineage, nil)
+	model.document.modelID = id
 	if !model.document.needsSources() {
 		return model, nil
 	}
@@ -180,6 +203,7 @@ func (f *ConnectionFinder) readModel(ctx context.Context, id string) (*modelNode
 		return nil, err
 	}
 	model.document = newLineageDocument(lineage, sources)
+	model.document.modelID = id
 	return model, nil
 }
 
@@ -280,6 +304,7 @@ func (g *lineageGraph) joinModel(model *modelNodes) {
 			g.seed(model.whole, label{textRefusal: model.refusal})
 		}
 	case len(model.document.elements) == 0:
+		g.seed(model.whole, label{upstream: ElementRef{DataModelID: model.document.modelID}})
 		for _, source := range model.document.index.all {
 			g.joinSource(model.whole, source, "")
 		}
@@ -301,9 +326,15 @@ func (g *lineageGraph) joinDocument(document *lineageDocument) {
 
 // joinElement joins an element to its sources. dataSourceIds name what the
 // element reads from in the end. If none of them can be resolved, sourceIds name
-// the steps on the way.
+// the steps on the way. The elements among the steps are what it builds on in any case.
 func (g *lineageGraph) joinElement(document *lineageDocument, entry LineageEntry) {
 	at := document.elements[entry.ElementID]
+	g.seed(at, label{upstream: ElementRef{DataModelID: document.modelID, ElementID: entry.ElementID}})
+	for _, reference := range entry.SourceIDs {
+		if step := document.elements[reference]; step != nil && step != at {
+			step.readers = append(step.readers, at)
+		}
+	}
 	switch {
 	case g.join(at, document, entry.DataSourceIDs), g.join(at, document, entry.SourceIDs):
 	case len(entry.DataSourceIDs)+len(entry.SourceIDs) > 0:
@@ -355,8 +386,8 @@ func (g *lineageGraph) joinSource(at *node, source *lineageSource, suffix string
 	}
 }
 
-// joinTexts joins a node to the custom SQL of a data model, whose connection the
-// document shows itself.
+// joinTexts joins a node to the custom SQL and the elements of a data model, whose
+// connection the document shows itself.
 func (g *lineageGraph) joinTexts(at *node, model *modelNodes, suffix string) {
 	if model == nil { // beyond maxChainedModels
 		return
@@ -367,7 +398,7 @@ func (g *lineageGraph) joinTexts(at *node, model *modelNodes, suffix string) {
 		return
 	}
 	for _, l := range upstream.labels() {
-		if l.isText() {
+		if l.isContent() {
 			g.seed(at, l)
 		}
 	}

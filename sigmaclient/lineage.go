@@ -14,8 +14,9 @@ type node struct {
 	isWhole  bool    // a data model as a whole, which stands for any one of its elements
 
 	reasons     map[reason]bool
-	connections map[string]bool // at most maxConnections+1
-	customSQL   map[string]bool // at most maxCustomSQL+1
+	connections map[string]bool     // at most maxConnections+1
+	customSQL   map[string]bool     // at most maxCustomSQL+1
+	upstream    map[ElementRef]bool // at most maxUpstream+1; the node's own element is one of them
 	refusal     *Error
 	textRefusal *Error // why custom SQL below the node may be missing
 }
@@ -29,10 +30,12 @@ type reason struct {
 	blocks bool
 }
 
-// label is one fact about a node: a connection, custom SQL, that some is missing, or a reason.
+// label is one fact about a node: a connection, custom SQL, an element that it builds on, that some custom SQL is missing,
+// or a reason.
 type label struct {
 	connection  string
 	customSQL   string
+	upstream    ElementRef
 	textRefusal *Error
 
 	reason  ConnectionStatus
@@ -49,6 +52,8 @@ func (n *node) add(l label) bool {
 		return addBounded(&n.connections, l.connection, maxConnections+1)
 	case l.customSQL != "":
 		return addBounded(&n.customSQL, l.customSQL, maxCustomSQL+1)
+	case l.upstream != ElementRef{}:
+		return addBounded(&n.upstream, l.upstream, maxUpstream+1)
 	case l.textRefusal != nil:
 		isNew := n.textRefusal == nil
 		if isNew {
@@ -94,7 +99,7 @@ func (n *node) spread(l label) {
 		for _, builder := range next.node.builders {
 			queue = append(queue, step{builder, next.label})
 		}
-		if next.label.isText() {
+		if next.label.isContent() {
 			for _, reader := range next.node.readers {
 				queue = append(queue, step{reader, next.label})
 			}
@@ -102,8 +107,10 @@ func (n *node) spread(l label) {
 	}
 }
 
-// isText reports whether the label is about custom SQL.
-func (l label) isText() bool { return l.customSQL != "" || l.textRefusal != nil }
+// isContent reports whether the label is about custom SQL or upstream elements.
+func (l label) isContent() bool {
+	return l.customSQL != "" || l.textRefusal != nil || l.upstream != ElementRef{}
+}
 
 // labels returns all labels of a node.
 func (n *node) labels() []label {
@@ -113,6 +120,9 @@ func (n *node) labels() []label {
 	}
 	for text := range n.customSQL {
 		all = append(all, label{customSQL: text})
+	}
+	for element := range n.upstream {
+		all = append(all, label{upstream: element})
 	}
 	if n.textRefusal != nil {
 		all = append(all, label{textRefusal: n.textRefusal})
@@ -127,7 +137,8 @@ func (n *node) labels() []label {
 	return all
 }
 
-func (n *node) provenance() Provenance {
+// provenance returns what is known of the node of an element of a document.
+func (n *node) provenance(elementID string) Provenance {
 	p := Provenance{
 		Status:             NoSources, // as in a cycle of elements that nothing else feeds
 		Connections:        sorted(n.connections, maxConnections),
@@ -135,7 +146,15 @@ func (n *node) provenance() Provenance {
 		CustomSQLTruncated: len(n.customSQL) > maxCustomSQL,
 		Refusal:            n.refusal,
 		CustomSQLRefusal:   n.textRefusal,
+		UpstreamTruncated:  len(n.upstream) > maxUpstream,
 	}
+	for element := range n.upstream {
+		if element != (ElementRef{ElementID: elementID}) {
+			p.Upstream = append(p.Upstream, element)
+		}
+	}
+	slices.SortFunc(p.Upstream, ElementRef.compare)
+	p.Upstream = p.Upstream[:min(len(p.Upstream), maxUpstream)]
 	isBlocked := false
 	for r := range n.reasons {
 		p.Status = max(p.Status, r.status)
@@ -164,6 +183,7 @@ type lineageDocument struct {
 	lineage  []LineageEntry
 	index    *sourceIndex
 	elements map[string]*node // by element id
+	modelID  string           // of a data model; empty for the document itself
 }
 
 func newLineageDocument(lineage []LineageEntry, sources []Source) *lineageDocument {

@@ -170,6 +170,20 @@ type Workspace struct {
 	UpdatedAt      Time   `json:"updatedAt"`
 }
 
+// Control is a control of a workbook. Sigma sends no value.
+type Control struct {
+	Name      string `json:"name"`
+	ValueType string `json:"valueType"` // an open set, such as "text-list"
+}
+
+// Bookmark is a saved view of a workbook.
+type Bookmark struct {
+	BookmarkID string `json:"bookmarkId"`
+	Name       string `json:"name"`
+	IsShared   bool   `json:"isShared"`
+	IsDefault  bool   `json:"isDefault"`
+}
+
 // Connection is a warehouse connection in Sigma. Fields that a warehouse does
 // not have are empty.
 type Connection struct {
@@ -180,9 +194,31 @@ type Connection struct {
 	Host         string `json:"host"`
 	Warehouse    string `json:"warehouse"`
 	User         string `json:"user"`
-	Role         string `json:"role"`
+	Role         string `json:"role"` // empty where the user's default role is used
 	UseOAuth     bool   `json:"useOauth"`
 	IsSample     bool   `json:"isSample"`
+	// RoleSwitching is "disabled", "allRoles", or another word of an open set. Empty
+	// where Sigma does not send it.
+	RoleSwitching string `json:"roleSwitching" member:"mode,type" otherwise:"unknown"`
+	// UserAttributes replace settings of the connection for each user.
+	UserAttributes UserAttributes `json:"userAttributes"`
+	// Writebacks and WritebackSchemas are the schemas in which Sigma keeps tables of
+	// its own. Sigma has sent them under both names.
+	Writebacks       []WritebackSchema `json:"writebacks"`
+	WritebackSchemas []WritebackSchema `json:"writebackSchemas"`
+}
+
+// UserAttributes are the names of the user attributes that replace settings of a
+// connection. A value of an unknown form is "unknown".
+type UserAttributes struct {
+	Role      string `json:"role" member:"name,attribute,id" otherwise:"unknown"`
+	Warehouse string `json:"warehouse" member:"name,attribute,id" otherwise:"unknown"`
+}
+
+// WritebackSchema is a schema in which Sigma keeps tables of its own.
+type WritebackSchema struct {
+	Database string `json:"database"`
+	Schema   string `json:"schema" scalar:"true"`
 }
 
 // DataModel is a data model in Sigma. Its elements are read as a workbook's.

@@ -25,7 +25,17 @@ type reading struct {
 	columns    map[string][]sigmaclient.Column // by element id
 	columnsErr error                           // a refusal
 	lineage    sigmaclient.DocumentLineage
-	earlier    map[string]*pb.Model // by name, as an earlier scan stored them; only if they are needed
+	controls   []string // names
+	// controlsErr is a refusal. The names are those that the list of elements has then.
+	controlsErr error
+	earlier     map[string]*pb.Model // by name, as an earlier scan stored them; only if they are needed
+	// isSameVersion is set where the earlier models are of the version that is read.
+	isSameVersion bool
+}
+
+// listColumns returns the columns of all elements, by element id.
+func (r *reading) listColumns(context.Context) (map[string][]sigmaclient.Column, error) {
+	return r.columns, r.columnsErr
 }
 
 // Side calls, as the contract names them.
@@ -34,11 +44,19 @@ const (
 	callColumns  = "columns"
 	callLineage  = "lineage"
 	callSources  = "sources"
+	callControls = "controls"
 )
 
 // ask asks Sigma for one document. It fails where the document as a whole cannot be read.
 func (s *scanner) ask(ctx context.Context, d document) (*reading, error) {
 	r := &reading{columns: map[string][]sigmaclient.Column{}, short: map[string]bool{}}
+	switch err := d.sigma.CheckBookmark(ctx); {
+	case errors.Is(err, sigmaclient.ErrBookmarkUnknown):
+		return nil, model.UnknownBookmark(d.described.GetName(), s.bookmark(d.described.GetWorkbookId()), false)
+	case err != nil:
+		return nil, fmt.Errorf("look for the bookmark of a workbook: %w", err)
+	}
+	d.sigma = d.sigma.FindVersion(ctx)
 	if err := s.askElements(ctx, d, r); err != nil {
 		return nil, err
 	}
@@ -48,9 +66,13 @@ func (s *scanner) ask(ctx context.Context, d document) (*reading, error) {
 	if err := s.askLineage(ctx, d, r); err != nil {
 		return nil, err
 	}
+	if err := s.askControls(ctx, d, r); err != nil {
+		return nil, err
+	}
 	if err := s.askQueries(ctx, d, r); err != nil {
 		return nil, err
 	}
+	r.isSameVersion = s.tag == "" || d.marker != "" && s.known[d.described.GetName()].Marker == d.marker
 	if len(s.refusedCalls(d, r)) == 0 {
 		return r, nil
 	}
@@ -61,7 +83,7 @@ func (s *scanner) ask(ctx context.Context, d document) (*reading, error) {
 
 func (s *scanner) askElements(ctx context.Context, d document, r *reading) (err error) {
 	gaps := &sigmaclient.IncompleteLists{}
-	r.elements, err = d.sigma.Elements(sigmaclient.WithIncompleteLists(ctx, gaps))
+	r.elements, err = s.finder.Elements(sigmaclient.WithIncompleteLists(ctx, gaps), d.sigma)
 	if err != nil {
 		return fmt.Errorf("list elements: %w", err)
 	}
@@ -72,7 +94,7 @@ func (s *scanner) askElements(ctx context.Context, d document, r *reading) (err 
 
 func (s *scanner) askColumns(ctx context.Context, d document, r *reading) error {
 	gaps := &sigmaclient.IncompleteLists{}
-	columns, err := d.sigma.Columns(sigmaclient.WithIncompleteLists(ctx, gaps))
+	columns, err := s.finder.Columns(sigmaclient.WithIncompleteLists(ctx, gaps), d.sigma)
 	if refusedErr := s.requireRefusal(ctx, err); refusedErr != nil {
 		return fmt.Errorf("list columns: %w", refusedErr)
 	}
@@ -97,6 +119,23 @@ func (s *scanner) askLineage(ctx context.Context, d document, r *reading) (err e
 	}
 	r.short[callLineage] = gaps.Count() > 0
 	s.addGaps(d.described.GetName(), gaps)
+	return nil
+}
+
+// askControls lists the controls.
+func (s *scanner) askControls(ctx context.Context, d document, r *reading) (err error) {
+	if d.described.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL {
+		r.controls = sigmaclient.ControlNames(r.elements)
+		return nil
+	}
+	gaps := &sigmaclient.IncompleteLists{}
+	controls, err := d.sigma.Controls(sigmaclient.WithIncompleteLists(ctx, gaps))
+	if refusedErr := s.requireRefusal(ctx, err); refusedErr != nil {
+		return fmt.Errorf("list controls: %w", refusedErr)
+	}
+	r.short[callControls] = gaps.Count() > 0
+	s.addGaps(d.described.GetName(), gaps)
+	r.controls, r.controlsErr = controls, err
 	return nil
 }
 
@@ -149,15 +188,19 @@ func (s *scanner) storedModels(ctx context.Context, d document) (map[string]*pb.
 
 // columnsOf returns an element's columns as Sigma lists them, or else as an earlier scan stored them, or else the display
 // names in the list of elements.
-func (s *scanner) columnsOf(r *reading, element sigmaclient.Element, name string) model.Columns {
+func (s *scanner) columnsOf(d document, r *reading, element sigmaclient.Element, name string) model.Columns {
 	if listed := r.columns[element.ElementID]; len(listed) > 0 || r.columnsErr == nil && len(element.Columns) == 0 {
 		origin := model.Current
-		if s.tag != "" {
+		if s.bookmark(d.described.GetWorkbookId()) != "" {
 			origin = model.OtherVersion
 		}
-		return model.Columns{List: listed, Origin: origin, IsPartial: r.short[callColumns]}.Complete(r.earlier[name].GetColumns())
+		c := model.Columns{List: listed, Origin: origin, IsPartial: r.short[callColumns]}
+		if r.isSameVersion {
+			c = c.Complete(r.earlier[name].GetColumns())
+		}
+		return c
 	}
-	if stored := r.earlier[name].GetColumns(); len(stored) > 0 {
+	if stored := r.earlier[name].GetColumns(); len(stored) > 0 && r.isSameVersion {
 		return model.Columns{List: model.StoredColumns(stored), Origin: model.LastScan, Err: r.columnsErr}
 	}
 	c := model.Columns{Err: r.columnsErr}
@@ -202,7 +245,7 @@ func (s *scanner) query(ctx context.Context, r *reading, sigma sigmaclient.Docum
 func (s *scanner) requireRefusal(ctx context.Context, err error) error {
 	var failure *sigmaclient.Error
 	switch {
-	case err == nil || isElementary(err) || errors.Is(err, errShortList) || errors.Is(err, errNoColumns):
+	case err == nil || isElementary(err) || errors.Is(err, errShortList) || errors.Is(err, errNoColumns) || errors.Is(err, sigmaclient.ErrBookmarkUnknown):
 		return nil
 	case ctx.Err() != nil || !errors.As(err, &failure):
 		return err
@@ -229,7 +272,7 @@ func (s *scanner) refusedCalls(d document, r *reading) []*pb.RefusedCall {
 		if err == nil && r.short[call] {
 			err = errShortList
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, sigmaclient.ErrVersionNotListed) { // then no call was made
 			calls = append(calls, s.refusedCall(d, call, err))
 		}
 	}
@@ -241,6 +284,7 @@ func (s *scanner) refusedCalls(d document, r *reading) []*pb.RefusedCall {
 	add(callColumns, columnsErr)
 	add(callLineage, cmp.Or(r.lineage.LineageErr, r.lineage.UpstreamErr()))
 	add(callSources, r.lineage.SourcesErr)
+	add(callControls, r.controlsErr)
 	return calls
 }
 
@@ -315,6 +359,8 @@ func (s *scanner) makeSideCall(ctx context.Context, d document, call string) (er
 		err = s.makeLineageCall(ctx, d)
 	case callSources:
 		_, err = d.sigma.Sources(ctx)
+	case callControls:
+		_, err = d.sigma.Controls(ctx)
 	}
 	if err == nil && gaps.Count() > 0 {
 		err = errShortList

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -18,6 +17,7 @@ import (
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/connections"
 	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/model"
 	"github.com/sigmasource/sigmasource/server/resource"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
@@ -46,6 +46,8 @@ type Store interface {
 	ListChanges(ctx context.Context, connection string, after store.ChangeCursor, size int32) (*store.ChangePage, error)
 	Model(ctx context.Context, name string) (*pb.Model, error)
 	ModelsOf(ctx context.Context, workbook string) ([]*pb.Model, error)
+	ZoneOffsets(ctx context.Context, connection string) ([]store.ZoneOffset, error)
+	PutZoneOffsets(ctx context.Context, connection string, offsets []store.ZoneOffset) error
 	RecentSchemas(ctx context.Context, model string) ([]*pb.Schema, error)
 	Reads(ctx context.Context, model string) ([]*pb.CompletedRead, error)
 }
@@ -68,8 +70,10 @@ type scanner struct {
 	known      map[string]store.Known // as the catalog was when the scan began, by name
 	finder     *sigmaclient.ConnectionFinder
 	warehouses map[string]*pb.SigmaWarehouse // by Sigma's connection id
+	offsets    zoneEvidence
 
-	warehousesDigest string
+	// marked is what all models depend on besides their documents.
+	marked string
 }
 
 func (s *scanner) run(ctx context.Context) (err error) {
@@ -96,7 +100,10 @@ func (s *scanner) run(ctx context.Context) (err error) {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return s.missing(ctx, documents, untagged)
+	if err := s.missing(ctx, documents, untagged); err != nil {
+		return err
+	}
+	return s.keepOffsets(ctx)
 }
 
 // signIn makes sure that the catalog of one organization is never mixed with
@@ -120,15 +127,27 @@ func (s *scanner) signIn(ctx context.Context) error {
 	}
 	s.warehouses = map[string]*pb.SigmaWarehouse{}
 	for _, w := range warehouses {
-		s.warehouses[w.ConnectionID] = &pb.SigmaWarehouse{ConnectionId: w.ConnectionID, DisplayName: w.Name, Type: w.Type, Account: cmp.Or(w.Account, w.Host)}
+		s.warehouses[w.ConnectionID] = model.DescribeWarehouse(w)
 	}
+	s.marked = s.mark(who)
+	return nil
+}
+
+// mark returns what identifies all that the models of a connection depend on besides
+// their documents: its settings, Sigma's warehouse connections, and the member whose
+// credentials fetch the SQL.
+func (s *scanner) mark(who sigmaclient.Identity) string {
 	digest := fnv.New128a()
+	options := s.link.ModelOptions()
+	fmt.Fprintf(digest, "%q %v %q %v %q %q\n", options.Dialect, options.TimeZone, options.VersionTag, options.AllowTimeZoneMismatch, options.Namespace, who.UserID)
 	for _, id := range slices.Sorted(maps.Keys(s.warehouses)) {
 		w := s.warehouses[id]
-		fmt.Fprintf(digest, "%q %q %q %q\n", id, w.GetDisplayName(), w.GetType(), w.GetAccount())
+		fmt.Fprintf(digest, "%q %q %q %q %q %q\n", id, w.GetDisplayName(), w.GetType(), w.GetAccount(), w.GetRole(), w.GetRolePerViewer())
+		for _, schema := range w.GetWriteBackSchemas() {
+			fmt.Fprintf(digest, "%q %q\n", schema.GetDatabase(), schema.GetSchema())
+		}
 	}
-	s.warehousesDigest = hex.EncodeToString(digest.Sum(nil))
-	return nil
+	return hex.EncodeToString(digest.Sum(nil))
 }
 
 // list asks for all workbooks and data models. Where the connection is pinned to a
@@ -165,8 +184,8 @@ func (s *scanner) list(ctx context.Context) (all []document, untagged map[string
 	for _, workbook := range workbooks {
 		add(s.describeWorkbook(workbook))
 	}
-	for _, model := range dataModels {
-		add(s.describeDataModel(model))
+	for _, m := range dataModels {
+		add(s.describeDataModel(m))
 	}
 	return all, untagged, nil
 }
@@ -240,8 +259,8 @@ func (s *scanner) keep(ctx context.Context, d document, found *contents) error {
 		return fmt.Errorf("store a workbook: %w", err)
 	}
 	unreadable := int32(0)
-	for _, model := range found.models {
-		if model.GetState() != pb.ModelState_MODEL_STATE_READY {
+	for _, m := range found.models {
+		if m.GetState() != pb.ModelState_MODEL_STATE_READY {
 			unreadable++
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -62,13 +63,15 @@ func (s *scanner) read(ctx context.Context, d document) (*contents, error) {
 		found.doubtful = found.doubtful || isKind(answer.err, sigmaclient.KindNotFound, sigmaclient.KindArchived)
 		m := s.describeModel(d.described, element)
 		seen[m.GetName()] = true
-		columns := s.columnsOf(r, element, m.GetName())
+		columns := s.columnsOf(d, r, element, m.GetName())
 		setColumns(m, columns)
 		if isTransient(answer.err) {
 			m.Error = errmap.Problem(answer.err, m.GetName())
 			found.failed++
 		} else {
-			s.assess(m, element, columns, answer, r)
+			if err := s.assess(ctx, m, element, columns, answer, r); err != nil {
+				return nil, err
+			}
 		}
 		found.models = append(found.models, m)
 	}
@@ -114,61 +117,89 @@ func setColumns(m *pb.Model, columns model.Columns) {
 	m.ColumnCount = int32(len(m.GetColumns()))
 }
 
-// assess decides how a model can be read, and adds that to it.
-func (s *scanner) assess(m *pb.Model, element sigmaclient.Element, columns model.Columns, answer queryAnswer, r *reading) {
+// assess decides how a model can be read, and adds that to it. It fails where going on makes no sense.
+func (s *scanner) assess(ctx context.Context, m *pb.Model, element sigmaclient.Element, columns model.Columns, answer queryAnswer, r *reading) error {
 	of := model.Element{Name: m.GetName(), IsListed: isDataElement(element.Type), Query: answer.query, QueryErr: answer.err, Columns: columns}
 	of.CustomSQL, of.CustomSQLErr = r.lineage.CustomSQL(element.ElementID)
-	assessed := model.Assess(of, model.Options{Dialect: s.link.Dialect})
+	of.BuiltOnSQL = r.lineage.BuiltOnSQL(element.ElementID)
+	upstream, err := s.finder.FindUpstream(ctx, r.lineage.Elements[element.ElementID], r.listColumns)
+	if err == nil {
+		err = s.requireRefusal(ctx, upstream.Err)
+	}
+	if err != nil {
+		return fmt.Errorf("find what an element builds on: %w", err)
+	}
+	of.SetUpstream(upstream, r.lineage.LineageErr)
+	of.Controls = model.Controls(r.controls, upstream)
+	sigmaWarehouse, unknown := s.warehouseOf(m.GetName(), element, r)
+	of.SetWarehouse(sigmaWarehouse)
+	assessed := model.Assess(of, s.link.ModelOptions())
 	if assessed.Query != nil {
 		m.SqlFingerprint = assessed.Query.Hash()
-		s.setWarehouse(m, element, r, &assessed.Findings)
+		m.SigmaWarehouse = sigmaWarehouse
+		if unknown != nil {
+			assessed.Findings.UnknownWarehouse(unknown.cause, unknown.message)
+		}
+		s.offsets.add(assessed.Query.Traits().ZoneOffsets)
 	}
 	state, findings, problem := assessed.CatalogState()
 	m.State, m.Findings = state, findings
 	if problem != nil {
 		m.Error = errmap.Problem(problem, m.GetName())
 	}
+	return nil
 }
 
-// setWarehouse sets the warehouse that the element reads from. Where Sigma does not show it, the one that an earlier scan
-// saw stays, and a finding says so.
-func (s *scanner) setWarehouse(m *pb.Model, element sigmaclient.Element, r *reading, findings *model.Findings) {
+// unknownWarehouse is why it is not known which warehouse an element reads from. The cause may be nil.
+type unknownWarehouse struct {
+	cause   error
+	message string
+}
+
+// warehouseOf returns the warehouse that the element reads from. Where Sigma does not show it, it returns the one that an
+// earlier scan of the same version saw, or nil, and why it is not known.
+func (s *scanner) warehouseOf(name string, element sigmaclient.Element, r *reading) (*pb.SigmaWarehouse, *unknownWarehouse) {
 	of := r.lineage.Elements[element.ElementID]
 	if of.Status == sigmaclient.ConnectionKnown {
-		if m.SigmaWarehouse = s.warehouses[of.ConnectionID]; m.GetSigmaWarehouse() == nil { // one that the credentials' owner may not see
-			m.SigmaWarehouse = &pb.SigmaWarehouse{ConnectionId: of.ConnectionID}
+		if known := s.warehouses[of.ConnectionID]; known != nil {
+			return known, nil
 		}
-		return
+		return &pb.SigmaWarehouse{ConnectionId: of.ConnectionID}, nil // one that the credentials' owner may not see
 	}
 	cause, why := r.lineage.LineageErr, "Sigma refuses the workbook's lineage"
-	if cause == nil {
+	switch {
+	case errors.Is(cause, sigmaclient.ErrVersionNotListed):
+		cause, why = nil, "Sigma lists the lineage of the newest version only, and the connection reads another one"
+	case cause == nil:
 		why = "Sigma does not show which warehouse the element reads from: " + of.Status.String()
 		if of.Refusal != nil {
 			cause = of.Refusal
 		}
 	}
 	isRefused := r.lineage.LineageErr != nil || of.Refusal != nil || r.short[callLineage]
-	if earlier := r.earlier[m.GetName()].GetSigmaWarehouse(); isRefused && earlier != nil {
-		m.SigmaWarehouse = earlier
+	earlier := r.earlier[name].GetSigmaWarehouse()
+	if !isRefused || !r.isSameVersion {
+		earlier = nil
+	}
+	if earlier != nil {
 		why += ". The warehouse is the one that an earlier scan saw"
 	}
-	findings.UnknownWarehouse(cause, why+". Make sure that the element reads from the connection's warehouse.")
+	return earlier, &unknownWarehouse{cause, why + ". Make sure that the element reads from the connection's warehouse."}
 }
 
 // contentsRevision goes up when a scan keeps more of a workbook than before, so
 // that all are read again.
-const contentsRevision = 2
+const contentsRevision = 3
 
 // marker identifies the contents of a document: as long as it is the same, so are they. It is empty where Sigma sends no
 // revision, so that the document is read by every scan.
 // A connection that is pinned to a version tag reads another version when the tag
-// is given anew. Models repeat what Sigma tells of its warehouse connections, so a
-// change of one is a change of all.
+// is given anew.
 func (s *scanner) marker(described *pb.Workbook, tags []string) string {
 	if described.GetUpdateTime() == nil && described.GetLatestVersion() <= 0 {
 		return ""
 	}
-	text := fmt.Sprint(contentsRevision, "\x00", described.GetUpdateTime().AsTime().UnixNano(), "\x00", described.GetLatestVersion(), "\x00", s.link.Dialect, "\x00", s.tag, "\x00", s.warehousesDigest)
+	text := fmt.Sprint(contentsRevision, "\x00", described.GetUpdateTime().AsTime().UnixNano(), "\x00", described.GetLatestVersion(), "\x00", s.marked, "\x00", s.bookmark(described.GetWorkbookId()))
 	if s.tag != "" {
 		text += "\x00" + strings.Join(tags, "\x00")
 	}
@@ -192,11 +223,21 @@ func (s *scanner) describeWorkbook(workbook sigmaclient.Workbook) document {
 		DocumentKind:  pb.DocumentKind_DOCUMENT_KIND_WORKBOOK,
 	}
 	var versions []string
+	versionID := ""
 	for _, tag := range workbook.Tags {
+		if tag.Name == s.tag {
+			versionID = tag.TaggedWorkbookID
+		}
 		described.Tags = append(described.Tags, tag.Name)
 		versions = append(versions, fmt.Sprint(tag.Name, " ", tag.TaggedWorkbookID, " ", tag.SourceWorkbookVersion))
 	}
-	return document{described: described, sigma: s.link.Sigma.WorkbookDocument(workbook.WorkbookID, s.tag), marker: s.marker(described, versions)}
+	sigma := s.link.Sigma.WorkbookDocument(workbook.WorkbookID, s.tag).AtVersion(versionID).AtBookmark(s.bookmark(workbook.WorkbookID))
+	return document{described: described, sigma: sigma, marker: s.marker(described, versions)}
+}
+
+// bookmark returns the id of the bookmark at which the connection reads a workbook, or nothing.
+func (s *scanner) bookmark(workbookID string) string {
+	return s.link.Connection.GetBookmarkIds()[workbookID]
 }
 
 func (s *scanner) describeDataModel(model sigmaclient.DataModel) document {

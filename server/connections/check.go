@@ -32,7 +32,11 @@ func (s *Service) CheckConnection(ctx context.Context, request *pb.CheckConnecti
 		return nil, err
 	}
 	defer link.Release()
-	checks := runChecks(ctx, link)
+	offsets, err := s.store.ZoneOffsets(ctx, request.GetName())
+	if err != nil {
+		return nil, fmt.Errorf("read the dates of scans: %w", err)
+	}
+	checks := append(runChecks(ctx, link), checkTimeZone(link, offsets))
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -42,7 +42,10 @@ type Opener struct {
 	// ReadTimeout is for how long a download from a warehouse may stand still. 0
 	// leaves it to the adapter.
 	ReadTimeout time.Duration
-	Logger      *slog.Logger
+	// AllowTimeZoneMismatch lets all connections read although dates in Sigma's SQL
+	// contradict their time zone, as Connection.allow_time_zone_mismatch does for one.
+	AllowTimeZoneMismatch bool
+	Logger                *slog.Logger
 }
 
 // Open makes no call: it only checks the settings.
@@ -56,7 +59,7 @@ func (o *Opener) Open(connection *pb.Connection, secrets *store.Secrets) (*Link,
 	if err != nil {
 		return nil, hostError("connection.sigma.base_url", err)
 	}
-	link := &Link{Connection: connection, Sigma: client, whoami: &whoami{}, release: func() {}}
+	link := &Link{Connection: connection, Sigma: client, allowTimeZoneMismatch: o.AllowTimeZoneMismatch, whoami: &whoami{}, release: func() {}}
 	if name := connection.GetSigma().GetTimeZone(); name != "" {
 		if link.TimeZone, err = zone.Load(name); err != nil {
 			return nil, errmap.InvalidField("connection.sigma.time_zone", "it is no IANA name of a time zone; give one such as America/New_York, or leave it empty")

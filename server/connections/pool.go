@@ -26,6 +26,8 @@ type Link struct {
 	// in UTC.
 	TimeZone *time.Location
 
+	allowTimeZoneMismatch bool // the operator's setting for all connections
+
 	whoami  *whoami
 	release func()
 	again   func() *Link

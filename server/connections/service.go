@@ -34,6 +34,7 @@ type Store interface {
 	ListConnections(ctx context.Context, parent string, page store.Page) (connections []*pb.Connection, nextPageToken string, err error)
 	UpdateConnection(ctx context.Context, connection *pb.Connection, secrets *store.Secrets) (*pb.Connection, error)
 	DeleteConnection(ctx context.Context, name, etag string) error
+	ZoneOffsets(ctx context.Context, connection string) ([]store.ZoneOffset, error)
 }
 
 // Scans begins and ends what runs for a connection. *catalog.Service is one.

@@ -169,7 +169,7 @@ func fromSigma(e *sigmaclient.Error, err error) *Error {
 
 // isSideCall reports whether a call is for a list about a document or an element, which are there whatever it answers.
 func isSideCall(call string) bool {
-	for _, list := range [...]string{"/columns", "/lineage", "/sources", "/queries", "/controls"} {
+	for _, list := range [...]string{"/columns", "/lineage", "/sources", "/queries", "/controls", "/bookmarks", "/tags"} {
 		if strings.HasSuffix(call, list) {
 			return true
 		}

@@ -56,6 +56,7 @@ func TestTable(t *testing.T) {
 		{err: &sigmaclient.Error{Kind: sigmaclient.KindInvalidRequest, Status: 451, Call: "GET /v2/workbooks/{}/elements/{}/query"}, code: codes.FailedPrecondition, reason: "SIGMA_REQUEST_REFUSED"},
 		{err: &sigmaclient.Error{Kind: sigmaclient.KindInvalidRequest, Status: 400, Call: "GET /v2/workbooks/{}/lineage"}, code: codes.FailedPrecondition, reason: "SIGMA_REQUEST_REFUSED"},
 		{err: &sigmaclient.Error{Kind: sigmaclient.KindNotFound, Status: 404, Call: "GET /v2/workbooks/{}/columns"}, code: codes.FailedPrecondition, reason: "SIGMA_REQUEST_REFUSED"},
+		{err: &sigmaclient.Error{Kind: sigmaclient.KindNotFound, Status: 404, Call: "GET /v2/workbooks/{}/tags"}, code: codes.FailedPrecondition, reason: "SIGMA_REQUEST_REFUSED"},
 		{err: &sigmaclient.Error{Kind: sigmaclient.KindThrottled, Status: 429, RetryAfter: 17 * time.Second}, code: codes.Unavailable, reason: "SIGMA_THROTTLED", retry: 17 * time.Second},
 		{err: &sigmaclient.Error{Kind: sigmaclient.KindUnavailable}, code: codes.Unavailable, reason: "SIGMA_UNAVAILABLE", retry: 5 * time.Second},
 		{err: &sigmaclient.Error{Kind: sigmaclient.KindProtocol}, code: codes.Unavailable, reason: "SIGMA_PROTOCOL"},

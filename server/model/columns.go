@@ -31,7 +31,7 @@ type Origin uint8
 const (
 	Unlisted     Origin = iota // there is no list
 	Current                    // Sigma's answer of this moment about this version
-	OtherVersion               // Sigma's answer about the newest version, while another one is read
+	OtherVersion               // Sigma's answer about another version or state than the one that is read
 	LastScan                   // what an earlier scan stored
 	ElementList                // display names alone, from the list of elements
 )
@@ -216,7 +216,9 @@ func (m *Model) CompareOutputs(labels []string) {
 		return list
 	}
 	if m.Columns.areAll() {
-		m.Findings.addUnlisted(at(outputs.unlisted))
+		hidden, unlisted := m.formulas.splitNamed(at(outputs.unlisted))
+		m.Findings.addHidden(hidden)
+		m.Findings.addUnlisted(unlisted)
 		m.Findings.addNotInSQL(m.absent(outputs.isNamed))
 	}
 	m.Findings.addHelpers(at(outputs.helpers))

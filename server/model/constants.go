@@ -30,7 +30,7 @@ type constants struct {
 // judgeConstants compares the constants in a query with the formulas of their columns. Sigma's messages have known forms,
 // but an author can write the same text, and Sigma can write messages that are not known. So a formula decides where there
 // is one: what it says itself is the author's. Without a formula the form decides alone.
-func judgeConstants(query *sigmasql.Query, columns Columns) constants {
+func judgeConstants(query *sigmasql.Query, columns Columns, formulas formulas) constants {
 	var found constants
 	isBroken := map[string]bool{}
 	add := func(label string) {
@@ -46,7 +46,6 @@ func judgeConstants(query *sigmasql.Query, columns Columns) constants {
 			add(c.Label)
 		}
 	}
-	formulas := newFormulas(columns)
 	for _, message := range query.BrokenLiterals() {
 		switch {
 		case message.Column == "":
@@ -56,7 +55,7 @@ func judgeConstants(query *sigmasql.Query, columns Columns) constants {
 		}
 	}
 	isRestricted := map[string]bool{}
-	for _, label := range restricted(query, columns) {
+	for _, label := range restricted(query, listed, formulas) {
 		if !isBroken[label] && !isRestricted[label] {
 			isRestricted[label] = true
 			found.broken.restricted = append(found.broken.restricted, label)
@@ -120,6 +119,28 @@ func (f formulas) of(label string) formula {
 		label = own.references[0]
 	}
 	return formula{}
+}
+
+// splitNamed splits the labels of columns that Sigma does not list into those that a formula of the element names, and all
+// others. A column with such a name is one of the element, and hidden.
+func (f formulas) splitNamed(labels []string) (named, others []string) {
+	if len(labels) == 0 {
+		return nil, nil
+	}
+	isNamed := map[string]bool{}
+	for _, formula := range f.byLabel {
+		for _, name := range formula.references {
+			isNamed[name] = true
+		}
+	}
+	for _, label := range labels {
+		if isNamed[label] {
+			named = append(named, label)
+		} else {
+			others = append(others, label)
+		}
+	}
+	return named, others
 }
 
 // anySays reports whether a text is a literal in any formula of the element.

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/sigmaclient"
 	"github.com/sigmasource/sigmasource/sigmaclient/sigmasql"
 )
 
@@ -202,6 +204,9 @@ func place(limit sigmasql.Limit) string {
 func (f *Findings) addMissing(e Element) {
 	switch origin := e.Columns.Origin; {
 	case origin == Current || origin == OtherVersion:
+	case errors.Is(e.Columns.Err, sigmaclient.ErrVersionNotListed):
+		f.Warn(pb.FindingCode_FINDING_CODE_COLUMNS_UNKNOWN,
+			"Sigma lists the columns of the newest version only, and another one is read. The columns have no ids, so a renamed column counts as another one, and errors in formulas are recognized by Sigma's messages alone.")
 	case origin == LastScan:
 		f.WarnOf(pb.FindingCode_FINDING_CODE_COLUMNS_UNKNOWN, e.Columns.Err,
 			"Sigma does not list the element's columns at present. Names and ids are those of an earlier scan, and errors in formulas are recognized by Sigma's messages alone. If that stays so, ask Sigma's support with the request id.")
@@ -242,6 +247,13 @@ func (f *Findings) addUnlisted(labels []string) {
 	if len(labels) > 0 {
 		f.add(pb.FindingCode_FINDING_CODE_COLUMN_UNLISTED, pb.FindingSeverity_FINDING_SEVERITY_WARNING, columnsFact(labels),
 			"The result has columns that Sigma does not list for the element: %s. They may be hidden there. They are delivered; name the wanted columns in `columns` to leave them out.", QuoteAll(labels))
+	}
+}
+
+func (f *Findings) addHidden(labels []string) {
+	if len(labels) > 0 {
+		f.add(pb.FindingCode_FINDING_CODE_HIDDEN_COLUMN, pb.FindingSeverity_FINDING_SEVERITY_INFO, columnsFact(labels),
+			"The result has columns that are hidden in Sigma: formulas of the element name them, and Sigma does not list them: %s. They are delivered; name the wanted columns in `columns` to leave them out.", QuoteAll(labels))
 	}
 }
 

@@ -34,6 +34,8 @@ type Element struct {
 	// them.
 	CustomSQL    []string
 	CustomSQLErr error
+	// BuiltOnSQL are those of CustomSQL that the element builds on, or nil where the lineage does not show which.
+	BuiltOnSQL []string
 	// UpstreamFormulas are the formulas of the columns of what the element is made of, such as a data model, as far as Sigma
 	// lists them. UpstreamErr is set where Sigma refused to list some.
 	UpstreamFormulas []string
@@ -100,8 +102,9 @@ type Model struct {
 	// Findings are what a user should know about the model, however it is read.
 	Findings Findings
 
-	problem *errmap.Error // why there is no Query
-	broken  broken
+	problem  *errmap.Error // why there is no Query
+	formulas formulas
+	broken   broken
 
 	fullRead      []*errmap.Error // why it must not be read in full
 	ownerEvidence []string        // of rules of row-level security
@@ -125,7 +128,8 @@ func Assess(e Element, o Options) *Model {
 	m.Query = query
 	m.Findings.addText(e, query, o)
 	m.Findings.addMissing(e)
-	constants := judgeConstants(query, e.Columns)
+	m.formulas = newFormulas(e.Columns)
+	constants := judgeConstants(query, e.Columns, m.formulas)
 	m.broken = constants.broken
 	m.Findings.addConstants(constants.unexplained)
 	m.addRows(e, o)

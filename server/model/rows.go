@@ -121,7 +121,11 @@ func (m *Model) addOwner(e Element, traits sigmasql.Traits) {
 	if slices.ContainsFunc(formulas, isAboutUser) {
 		m.ownerEvidence = append(m.ownerEvidence, "formula")
 	}
-	if slices.ContainsFunc(e.CustomSQL, func(sql string) bool { return systemParameter.MatchString(sql) }) {
+	definitions := e.BuiltOnSQL
+	if definitions == nil {
+		definitions = e.CustomSQL
+	}
+	if slices.ContainsFunc(definitions, systemParameter.MatchString) {
 		m.ownerEvidence = append(m.ownerEvidence, "custom_sql")
 	}
 	noRows := ""
@@ -143,12 +147,7 @@ var systemParameter = regexp.MustCompile(`(?i)\{\{\s*system::`)
 
 // isAboutUser reports whether a formula asks for the user: CurrentUserEmail(), CurrentUserInTeam("Sales").
 func isAboutUser(text string) bool {
-	return calls(text, func(function string) bool { return strings.HasPrefix(function, "currentuser") })
-}
-
-// calls reports whether a formula calls a function, given in lower case.
-func calls(text string, is func(function string) bool) bool {
-	return slices.ContainsFunc(parseFormula(text).functions, is)
+	return slices.ContainsFunc(parseFormula(text).functions, func(function string) bool { return strings.HasPrefix(function, "currentuser") })
 }
 
 // addRole adds how the warehouse role of Sigma's connection differs from this one's.
@@ -406,12 +405,11 @@ func canChangeValues(name string) bool {
 // addUnstable adds the columns whose values can change from read to read.
 func (m *Model) addUnstable(traits sigmasql.Traits) {
 	outputs, _ := m.Query.Outputs()
-	formulas := newFormulas(m.Columns)
 	functions := slices.Clone(traits.UnstableFunctions)
 	for _, o := range outputs {
 		isUnstable := o.IsUnstable
 		if !traits.HasSort {
-			for _, function := range formulas.own(o.Label).functions {
+			for _, function := range m.formulas.own(o.Label).functions {
 				if needsSort(function) {
 					isUnstable = true
 					functions = append(functions, function)
@@ -451,10 +449,9 @@ func needsSort(function string) bool {
 // addLookups adds the columns whose lookup may have several matches.
 func (m *Model) addLookups() {
 	outputs, _ := m.Query.Outputs()
-	formulas := newFormulas(m.Columns)
 	var labels []string
 	for _, o := range outputs {
-		isLookup := slices.Contains(formulas.own(o.Label).functions, "lookup")
+		isLookup := slices.Contains(m.formulas.own(o.Label).functions, "lookup")
 		if o.Label != "" && (o.IsLookup || isLookup) {
 			labels = append(labels, o.Label)
 		}
@@ -467,19 +464,14 @@ func (m *Model) addLookups() {
 
 // restricted are the labels of columns that column-level security hides from the owner of the credential: Sigma shows each as
 // a column "Restricted" with the text "No access", or writes null in the place of a column of a source.
-func restricted(query *sigmasql.Query, columns Columns) []string {
-	isListed := make(map[string]bool, len(columns.List))
-	for _, c := range columns.List {
-		isListed[c.Label] = true
-	}
-	formulas := newFormulas(columns)
+func restricted(query *sigmasql.Query, listed map[string]bool, formulas formulas) []string {
 	outputs, _ := query.Outputs()
 	var labels []string
 	for _, o := range outputs {
 		if o.Label == "" || !o.IsConstant && !o.IsNull {
 			continue
 		}
-		label, ok := listedLabel(o.Label, isListed)
+		label, ok := listedLabel(o.Label, listed)
 		if !ok {
 			label = o.Label
 		}

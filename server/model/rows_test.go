@@ -257,6 +257,10 @@ func TestRestrictedColumnsAreTreatedLikeBrokenOnes(t *testing.T) {
 		if err := read.RequireUnbroken([]string{"Id"}); err != nil {
 			t.Errorf("%s: the other column is refused: %v", test.name, err)
 		}
+		isLeftOut := slices.ContainsFunc(read.Findings.All(), func(f *pb.Finding) bool { return f.GetCode() == pb.FindingCode_FINDING_CODE_COLUMN_LEFT_OUT })
+		if isLeftOut != isBroken {
+			t.Errorf("%s: findings of a read of the other column: %v", test.name, read.Findings.All())
+		}
 		if err := read.RequireUnbroken(nil); (err != nil) != isBroken {
 			t.Errorf("%s: the whole ends with %v", test.name, err)
 		}
@@ -463,5 +467,19 @@ func TestTheMomentOfTheQuestionIsTold(t *testing.T) {
 	}
 	if text := message(model.Options{TimeZone: zone(t, "America/New_York")}); !strings.Contains(text, "2026-04-08T19:59:59-04:00") {
 		t.Errorf("in a zone: %q", text)
+	}
+}
+
+// Trap 13: hidden columns.
+func TestColumnsThatFormulasNameAndSigmaDoesNotListAreHidden(t *testing.T) {
+	const sql = `select ID "Id", A "Net", B "Tax", C "Gross" from SHOP.A.T limit 1000`
+	m := model.Assess(element(sql, "Id=[T/ID]", "Net=[Gross] - [T/Tax]"), model.Options{})
+	_, findings, _ := m.CatalogState()
+	facts := map[pb.FindingCode]string{}
+	for _, f := range findings {
+		facts[f.GetCode()] = f.GetMetadata()["columns"]
+	}
+	if facts[pb.FindingCode_FINDING_CODE_HIDDEN_COLUMN] != `"Gross"` || facts[pb.FindingCode_FINDING_CODE_COLUMN_UNLISTED] != `"Tax"` {
+		t.Errorf("the findings are %v", findings)
 	}
 }

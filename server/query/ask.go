@@ -21,7 +21,11 @@ type answers struct {
 	// areColumnsPartial is set where Sigma declares more columns than it lists.
 	areColumnsPartial bool
 
-	lineage sigmaclient.DocumentLineage // for the custom SQL, and for the warehouse that the element reads from
+	lineage  sigmaclient.DocumentLineage // for the custom SQL, and for the warehouse that the element reads from
+	upstream sigmaclient.Upstream
+	controls []string // of the document, by name; none where Sigma refuses to list them
+
+	bookmarkErr error // sigmaclient.ErrBookmarkUnknown, or nil
 }
 
 // document is where an element is: a workbook or a data model of a connection, as it
@@ -32,14 +36,15 @@ type document struct {
 	isModel    bool // a data model
 	id         string
 	element    string
+	bookmark   string // the id of the bookmark that applies, or empty
 }
 
 func (d document) in(link *connections.Link) sigmaclient.Document {
 	tag := link.Connection.GetVersionTag()
 	if d.isModel {
-		return link.Sigma.DataModelDocument(d.id, tag)
+		return link.Sigma.DataModelDocument(d.id, tag).AtBookmark(d.bookmark)
 	}
-	return link.Sigma.WorkbookDocument(d.id, tag)
+	return link.Sigma.WorkbookDocument(d.id, tag).AtBookmark(d.bookmark)
 }
 
 // question asks Sigma about the document's element, through the link's own copy.
@@ -61,22 +66,51 @@ func (d document) ask(ctx context.Context, link *connections.Link) (a answers, e
 		}
 		return a.queryErr
 	})
+	group.Go(func() error {
+		if err := in.CheckBookmark(groupCtx); !errors.Is(err, sigmaclient.ErrBookmarkUnknown) {
+			return err
+		}
+		a.bookmarkErr = sigmaclient.ErrBookmarkUnknown
+		return nil
+	})
+	group.Go(func() error { return d.askLists(groupCtx, link, in, &a) })
+	if err := group.Wait(); err != nil {
+		return answers{}, err
+	}
+	return a, ctx.Err()
+}
+
+// askLists makes the calls for the lists of the version that is read.
+func (d document) askLists(ctx context.Context, link *connections.Link, in sigmaclient.Document, a *answers) error {
+	in = in.FindVersion(ctx)
+	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		gaps := &sigmaclient.IncompleteLists{}
-		if a.columns, err = in.ElementColumns(sigmaclient.WithIncompleteLists(groupCtx, gaps), d.element); err != nil {
+		if a.columns, err = in.ElementColumns(sigmaclient.WithIncompleteLists(ctx, gaps), d.element); err != nil {
 			a.columns, a.columnsErr = nil, fmt.Errorf("list the columns in Sigma: %w", err)
 		}
 		a.areColumnsPartial = gaps.Count() > 0
 		return nil
 	})
 	group.Go(func() (err error) {
-		a.lineage, err = link.Sigma.ConnectionFinder().FindDocument(groupCtx, in)
+		finder := link.Sigma.ConnectionFinder()
+		if a.lineage, err = finder.FindDocument(ctx, in); err != nil {
+			return err
+		}
+		a.upstream, err = finder.FindUpstream(ctx, a.lineage.Elements[d.element], func(ctx context.Context) (map[string][]sigmaclient.Column, error) {
+			columns, err := in.Columns(ctx)
+			return sigmaclient.ColumnsByElement(columns), err
+		})
 		return err
 	})
-	if err := group.Wait(); err != nil {
-		return answers{}, err
-	}
-	return a, ctx.Err()
+	group.Go(func() error {
+		// Controls only inform: where Sigma cannot be asked for them, the read goes on without.
+		if controls, err := in.Controls(ctx); err == nil || concernsTheElement(err) {
+			a.controls = controls
+		}
+		return nil
+	})
+	return group.Wait()
 }
 
 // concernsTheElement reports whether Sigma refuses just what was asked for.

@@ -1,7 +1,6 @@
 package query
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/connections"
 	"github.com/sigmasource/sigmasource/server/errmap"
+	"github.com/sigmasource/sigmasource/server/model"
 	"github.com/sigmasource/sigmasource/server/resource"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/warehouse"
@@ -140,12 +140,9 @@ func (c *check) match(ctx context.Context) error {
 }
 
 // fetchWarehouse fetches from Sigma which warehouse an element reads from. It returns nil where Sigma does not show it.
-func fetchWarehouse(ctx context.Context, link *connections.Link, name resource.Model, model *pb.Model) (*pb.SigmaWarehouse, error) {
-	document := link.Sigma.WorkbookDocument(name.WorkbookID, "")
-	if model.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL {
-		document = link.Sigma.DataModelDocument(name.WorkbookID, "")
-	}
-	found, err := link.Sigma.ConnectionFinder().FindDocument(ctx, document)
+func fetchWarehouse(ctx context.Context, link *connections.Link, name resource.Model, stored *pb.Model) (*pb.SigmaWarehouse, error) {
+	d := document{id: name.WorkbookID, isModel: stored.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL}
+	found, err := link.Sigma.ConnectionFinder().FindDocument(ctx, d.in(link).FindVersion(ctx))
 	switch {
 	case err != nil:
 		return nil, err
@@ -168,9 +165,7 @@ func describeWarehouse(ctx context.Context, link *connections.Link, connectionID
 	if err != nil {
 		return nil, fmt.Errorf("fetch the connection from Sigma: %w", err)
 	}
-	return &pb.SigmaWarehouse{
-		ConnectionId: connectionID, DisplayName: connection.Name, Type: connection.Type, Account: cmp.Or(connection.Account, connection.Host),
-	}, nil
+	return model.DescribeWarehouse(connection), nil
 }
 
 // probes is how many tables are tried at once.

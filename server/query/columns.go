@@ -82,12 +82,12 @@ func (r *recordedNames) get() []string {
 	return r.names
 }
 
-// choiceKey is equal for plans that choose the same columns of every result.
+// choiceKey is equal for plans that choose the same columns of every result, in the same state of the workbook.
 func (p *plan) choiceKey() string {
 	if p.wanted != nil {
-		return fmt.Sprintf("%q", p.wanted)
+		return fmt.Sprintf("%q %q", p.bookmark, p.wanted)
 	}
-	return p.columns.Key()
+	return fmt.Sprintf("%q %s", p.bookmark, p.columns.Key())
 }
 
 // statement is a query that delivers the columns of choice. Columns that are not

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -17,6 +18,7 @@ import (
 // plan is a model made ready to be read: its SQL as Sigma returns it now, and the columns that the caller wants of it.
 type plan struct {
 	name     resource.Model
+	bookmark string // the id of the bookmark whose state is read, or empty
 	query    *sigmasql.Query
 	columns  model.Columns
 	wanted   []string     // labels, in the caller's order; nil means all
@@ -36,6 +38,7 @@ type request interface {
 	GetLimitPolicy() pb.LimitPolicy
 	GetExpectedFingerprint() string
 	GetRefuseFindings() []pb.FindingCode
+	GetBookmarkId() string
 }
 
 var limitPolicies = map[pb.LimitPolicy]sigmasql.LimitPolicy{
@@ -55,11 +58,15 @@ func (s *Service) prepare(ctx context.Context, link *connections.Link, name reso
 		return nil, err
 	}
 	p := &plan{
-		name: name, stored: stored, findings: &model.Findings{},
+		name: name, bookmark: cmp.Or(asked.GetBookmarkId(), link.Connection.GetBookmarkIds()[name.WorkbookID]), stored: stored, findings: &model.Findings{},
 		refused: refusedFindings{request: asked.GetRefuseFindings(), connection: link.Connection.GetRefuseFindings()},
 	}
-	options := model.Options{Dialect: link.Dialect, LimitPolicy: limitPolicies[asked.GetLimitPolicy()]}
+	options := link.ModelOptions()
+	options.LimitPolicy = limitPolicies[asked.GetLimitPolicy()]
 	if err := s.assess(ctx, p, link, options, match); err != nil {
+		if errors.Is(err, sigmaclient.ErrBookmarkUnknown) {
+			err = model.UnknownBookmark(name.String(), p.bookmark, asked.GetBookmarkId() != "")
+		}
 		return p, err
 	}
 	if p.wanted, err = p.columns.Choose("columns", asked.GetColumns()); err != nil {
@@ -68,7 +75,8 @@ func (s *Service) prepare(ctx context.Context, link *connections.Link, name reso
 	if err := p.assessed.RequireUnbroken(p.wanted); err != nil {
 		return p, err
 	}
-	if known := stored.GetSqlFingerprint(); known != "" && known != p.query.Hash() {
+	isScanned := p.bookmark == link.Connection.GetBookmarkIds()[name.WorkbookID] // in the state that is read
+	if known := stored.GetSqlFingerprint(); isScanned && known != "" && known != p.query.Hash() {
 		p.findings.Info(pb.FindingCode_FINDING_CODE_SQL_CHANGED,
 			"Sigma's SQL has changed since the last scan. That is so when the element was edited, and each day when it filters by a relative date.")
 	}
@@ -107,17 +115,30 @@ func (s *Service) assess(ctx context.Context, p *plan, link *connections.Link, o
 	if err != nil {
 		return err
 	}
-	if err := p.compareWarehouses(ctx, link, found.lineage.Elements[p.name.ElementID].ConnectionID, match); err != nil {
+	if found.bookmarkErr != nil {
+		return found.bookmarkErr
+	}
+	if match == nil {
+		of, err := p.sigmaWarehouse(ctx, link, found)
+		if err != nil {
+			return err
+		}
+		match = link.Match(ctx, of)
+	}
+	if err := p.refuseMismatch(match); err != nil {
 		return err
 	}
 	element := model.Element{
 		Name: p.name.String(), IsListed: isListedWithoutSQL(p.stored), Query: found.query, QueryErr: found.queryErr,
-		Columns: columnsOf(found, p.stored, link.Connection.GetVersionTag()),
+		Columns: p.columnsOf(found, link.Connection.GetVersionTag()), Controls: model.Controls(found.controls, found.upstream),
 	}
+	element.SetUpstream(found.upstream, found.lineage.LineageErr)
+	element.SetWarehouse(match.GetSigmaWarehouse())
 	if element.Columns.Origin == model.Unlisted && isOutage(found.columnsErr) {
 		return found.columnsErr
 	}
 	element.CustomSQL, element.CustomSQLErr = found.lineage.CustomSQL(p.name.ElementID)
+	element.BuiltOnSQL = found.lineage.BuiltOnSQL(p.name.ElementID)
 	m := model.Assess(element, options)
 	m.Findings.Merge(p.findings)
 	p.assessed, p.query, p.columns, p.findings = m, m.Query, m.Columns, &m.Findings
@@ -130,26 +151,27 @@ func (s *Service) assess(ctx context.Context, p *plan, link *connections.Link, o
 	return nil
 }
 
-// compareWarehouses refuses to run SQL in another warehouse than it is meant for. Without a match it goes by what the last
-// scan saw, unless Sigma names another connection for the element now.
-func (p *plan) compareWarehouses(ctx context.Context, link *connections.Link, connectionID string, match *pb.WarehouseMatch) (err error) {
-	if match == nil {
-		of := p.stored.GetSigmaWarehouse()
-		if connectionID != "" && connectionID != of.GetConnectionId() {
-			if of, err = describeWarehouse(ctx, link, connectionID); err != nil {
-				return err
-			}
-		}
-		match = link.Match(ctx, of)
+// sigmaWarehouse returns the warehouse that the element reads from in Sigma, or nil where Sigma does not show it. Where
+// Sigma refuses the lineage, it is the one that the last scan saw; that can be another version's where a tag is set.
+func (p *plan) sigmaWarehouse(ctx context.Context, link *connections.Link, found answers) (*pb.SigmaWarehouse, error) {
+	stored := p.stored.GetSigmaWarehouse()
+	id := found.lineage.Elements[p.name.ElementID].ConnectionID
+	switch {
+	case id != "" && id != stored.GetConnectionId():
+		return describeWarehouse(ctx, link, id)
+	case id != "" || link.Connection.GetVersionTag() == "":
+		return stored, nil
+	case isOutage(found.lineage.LineageErr):
+		return nil, found.lineage.LineageErr
 	}
-	return p.refuseMismatch(match)
+	return nil, nil
 }
 
 // fetchAnswers fetches Sigma's answers about the element, from a workbook or a data model: only a scan shows which.
 func (s *Service) fetchAnswers(ctx context.Context, p *plan, link *connections.Link) (answers, error) {
 	d := document{
 		connection: p.name.Connection.String(), etag: link.Connection.GetEtag(), id: p.name.WorkbookID, element: p.name.ElementID,
-		isModel: p.stored.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL,
+		isModel: p.stored.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL, bookmark: p.bookmark,
 	}
 	fetch := func() (answers, error) {
 		return s.asking.ask(ctx, d, func() *question { return d.question(link) })
@@ -174,13 +196,17 @@ func isListedWithoutSQL(stored *pb.Model) bool {
 	return false
 }
 
-// columnsOf returns the element's columns as Sigma lists them now, or else as the last scan stored them.
-func columnsOf(found answers, scanned *pb.Model, versionTag string) model.Columns {
-	stored := scanned.GetColumns()
+// columnsOf returns the element's columns as Sigma lists them now, or else as the last scan stored them. Where a tag is set,
+// the stored columns can be another version's.
+func (p *plan) columnsOf(found answers, versionTag string) model.Columns {
+	stored := p.stored.GetColumns()
+	if versionTag != "" {
+		stored = nil
+	}
 	switch {
 	case len(found.columns) > 0:
 		origin := model.Current
-		if versionTag != "" {
+		if p.bookmark != "" {
 			origin = model.OtherVersion
 		}
 		return model.Columns{List: found.columns, Origin: origin, IsPartial: found.areColumnsPartial}.Complete(stored)

@@ -69,6 +69,7 @@ var suite = map[string]func(t *testing.T, open opener){
 	"characters of any kind":                       testOddCharacters,
 	"a context that is over":                       testContext,
 	"sessions and their parts":                     testSessions,
+	"offsets of dates":                             testZoneOffsets,
 	"completed reads":                              testReads,
 }
 

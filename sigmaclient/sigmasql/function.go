@@ -15,6 +15,7 @@ const (
 	fnDay                // a date function without the name of a date part
 	fnDayFirst           // a date function that has the name of a date part as its first argument
 	fnDayLast            // the same, as its last one
+	fnLocal              // it makes a timestamp of the local zone
 	fnList               // an aggregate that shows rows in their order
 	fnNow                // the present instant
 	fnOrdered            // a window function that depends on the order of rows
@@ -54,6 +55,7 @@ var functionNames = map[string]function{
 
 	"current_timestamp": fnNow, "getdate": fnNow, "systimestamp": fnNow, "now": fnNow, "get_current_timestamp": fnNow,
 	"current_date": fnToday, "current_time": fnToday, "localtime": fnToday, "localtimestamp": fnToday, "today": fnToday,
+	"to_timestamp_ltz": fnLocal, "try_to_timestamp_ltz": fnLocal,
 	"sysdate": fnContext, "session_user": fnContext, "getvariable": fnContext, "last_query_id": fnContext,
 	"last_transaction": fnContext, "invoker_role": fnContext, "invoker_share": fnContext, "is_granted_to_invoker_role": fnContext,
 }

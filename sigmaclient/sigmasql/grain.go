@@ -1,6 +1,7 @@
 package sigmasql
 
 import (
+	"iter"
 	"slices"
 	"strings"
 )
@@ -91,20 +92,22 @@ func (t *tracer) grain() Grain {
 		return Grain{}
 	}
 	g := Grain{isComplete: true}
-	columns := t.firstColumns(t.labelled(0))
-	for o := t.labelled(0); ; {
+	o := t.labelled(0)
+	for columns := t.firstColumns(o); ; {
 		if joined, ok := joins[o]; ok {
 			t.addGroups(o, joined, columns, &g)
 			if delete(joins, o); len(joins) == 0 {
 				return g
 			}
 		}
-		columns = slices.DeleteFunc(columns, func(c traced) bool {
-			relation, ok := t.relationOf(o, c)
-			return !ok || relation != 0
-		})
+		var inner []traced
+		for c := range columns {
+			if relation, ok := t.relationOf(o, c); ok && relation == 0 {
+				inner = append(inner, c)
+			}
+		}
 		o = t.labelled(t.operands[o].relations[0].scope)
-		columns = t.inside(o, columns)
+		columns = slices.Values(t.inside(o, inner))
 	}
 }
 
@@ -138,15 +141,14 @@ func (t *tracer) joinsOfGroups() map[int32]groupJoins {
 }
 
 // firstColumns returns the outputs of the operand that names them.
-func (t *tracer) firstColumns(o int32) []traced {
-	shapes := t.list(o).shapes
-	columns := make([]traced, 0, len(shapes))
-	for _, s := range shapes {
-		if s.kind == shapeName && s.label != "" {
-			columns = append(columns, traced{s.label, s.qualifier, s.name})
+func (t *tracer) firstColumns(o int32) iter.Seq[traced] {
+	return func(yield func(traced) bool) {
+		for _, s := range t.list(o).shapes {
+			if s.kind == shapeName && s.label != "" && !yield(traced{s.label, s.qualifier, s.name}) {
+				return
+			}
 		}
 	}
-	return columns
 }
 
 // inside returns the columns with the names that an operand's items give them: those that are nothing but the name of
@@ -215,7 +217,7 @@ func (t *tracer) groupJoins(o int32) groupJoins {
 		}
 		groups, aggregates := t.isAggregated(r.scope)
 		isGroup := aggregates && !groups && r.join == joinCross
-		if groups && r.join == joinLeft {
+		if groups { // a cross join has no condition
 			if pairs := t.equalities(o, i); len(pairs) > 0 {
 				isGroup = true
 				j.addKeys(t, pairs)
@@ -244,9 +246,9 @@ func (j *groupJoins) addKeys(t *tracer, pairs [][2]at) {
 }
 
 // addGroups adds the columns that are keys or aggregates of the groups that an operand joins.
-func (t *tracer) addGroups(o int32, j groupJoins, columns []traced, g *Grain) {
+func (t *tracer) addGroups(o int32, j groupJoins, columns iter.Seq[traced], g *Grain) {
 	isShown := make([]bool, j.equalities)
-	for _, c := range columns {
+	for c := range columns {
 		relation, ok := t.relationOf(o, c)
 		if !ok {
 			continue

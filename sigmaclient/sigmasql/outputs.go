@@ -38,7 +38,7 @@ const maxConstants = 16
 
 // operand is one select of a query: all of it, or a part between set operators.
 type operand struct {
-	items     []span
+	items     []item
 	relations []relation
 	child     int32 // the query in brackets that the operand is, or noScope
 	next      int32 // the operand behind the next set operator, or -1
@@ -47,8 +47,15 @@ type operand struct {
 	queries   []subquery
 	dedups    bool // leaves out equal rows, or groups by items that it does not name
 	groups    bool
+	marks     []itemMarks // in the order of the items
 	// aggregates counts the aggregates that are no window functions.
 	aggregates int32
+}
+
+// item is an item of a select list.
+type item struct {
+	span
+	alias int // where the alias at the end of a function call begins; 0 for items that need another look
 }
 
 // subquery is a query in an operand's expression.
@@ -89,9 +96,26 @@ func (p *parser) endItem(f *frame) {
 		return
 	}
 	o := &p.operands[p.scopes[f.scope].lastOperand]
-	o.items = append(o.items, span{f.itemStart, f.prev.End})
+	i := item{span: span{f.itemStart, f.prev.End}}
+	if f.itemIsCall && f.prev.isName() && f.prev2.c == ')' && !p.endsOperand(f.prev) {
+		i.alias = f.prev.Start
+	}
+	o.items = append(o.items, i)
 	p.mayBeConstant = p.mayBeConstant || startsConstant(p.text[f.itemStart:])
 	f.itemStart = -1
+}
+
+// startsCall reports whether the current token begins a function call that is no cast.
+func (p *parser) startsCall() bool {
+	if p.cur.Kind != Word || p.nxt.c != '(' || p.isWord(p.cur, "cast") || p.isWord(p.cur, "try_cast") {
+		return false
+	}
+	return p.cur.kw == kwNone || p.cur.kw == kwAggregate || p.cur.kw == kwTimestamp
+}
+
+// endsOperand reports whether a word behind a bracket can be part of the expression, and no alias.
+func (p *parser) endsOperand(l lexeme) bool {
+	return p.isWord(l, "end") || p.isWord(l, "isnull") || p.isWord(l, "notnull")
 }
 
 // startsConstant reports whether an item may be nothing but a string constant, under a cast or in brackets. The words in

@@ -114,15 +114,16 @@ type frame struct {
 	// afterRelation is set between a relation and its alias, or what else follows it.
 	afterRelation bool
 	// itemStart is the byte at which the current item of the select list starts, or -1.
-	itemStart int
-	renames   bool // of a with clause: a list of column names stands behind the name
-	clause    clause
-	scope     int32 // the innermost query that the bracket is in, or is
-	relations int32 // begun in this from clause
-	ctes      int   // how many CTE names were in sight when it opened
-	name      lexeme
-	prev      lexeme
-	prev2     lexeme
+	itemStart  int
+	itemIsCall bool // it begins with a function call
+	renames    bool // of a with clause: a list of column names stands behind the name
+	clause     clause
+	scope      int32 // the innermost query that the bracket is in, or is
+	relations  int32 // begun in this from clause
+	ctes       int   // how many CTE names were in sight when it opened
+	name       lexeme
+	prev       lexeme
+	prev2      lexeme
 
 	inItem   bool // an expression within an item of the select list of its query
 	join     joinKind
@@ -158,8 +159,8 @@ func newParser(text string, dialect Dialect, custom []span) *parser {
 		custom:       custom,
 		unknownLimit: -1,
 		digest:       digest{hash: sha256.New()},
-		frames:       make([]frame, 1, 16),
-		scopes:       make([]scope, 1, 16),
+		frames:       make([]frame, 1, 8),
+		scopes:       make([]scope, 1, 8),
 	}
 	p.frames[0] = frame{role: roleRoot, query: true, itemStart: -1}
 	p.frames[0].prev.Kind, p.frames[0].prev2.Kind = endOfText, endOfText
@@ -237,7 +238,7 @@ func (p *parser) step() {
 		p.begin(f)
 	}
 	if f.clause == clauseList && f.itemStart < 0 {
-		f.itemStart = p.cur.Start
+		f.itemStart, f.itemIsCall = p.cur.Start, p.startsCall()
 	}
 	afterRelation := f.afterRelation
 	switch p.cur.Kind {

@@ -25,6 +25,7 @@ type shape struct {
 	qualifier string // of a name or a star
 	name      string
 	constant  Literal
+	marks     marks // of the item
 }
 
 func (t *tracer) shapeOf(tokens []lexeme) shape {

@@ -7,18 +7,9 @@ import (
 
 func newTracer(p *parser) *tracer {
 	return &tracer{
-		parser: p, named: map[columnKey]found{}, items: map[itemKey]*flow{}, lists: map[int32]*list{}, whole: map[int32]flow{},
-		aliases: map[int32]map[string][]int{}, marks: markedItems(p.noted.marks),
+		parser: p, named: map[columnKey]found{}, lists: make([]*list, len(p.operands)), whole: map[int32]flow{},
+		aliases: map[int32]map[string][]int{},
 	}
-}
-
-// markedItems returns the marks of each item that has some.
-func markedItems(list []mark) map[itemKey]marks {
-	items := make(map[itemKey]marks, len(list))
-	for _, m := range list {
-		items[m.itemKey] |= m.marks
-	}
-	return items
 }
 
 // trace follows the outermost columns to constants.
@@ -121,10 +112,8 @@ const (
 type tracer struct {
 	*parser
 	named   map[columnKey]found
-	items   map[itemKey]*flow
-	lists   map[int32]*list // by operand
-	whole   map[int32]flow  // of all of an operand's columns
-	marks   map[itemKey]marks
+	lists   []*list                    // by operand
+	whole   map[int32]flow             // of all of an operand's columns
 	aliases map[int32]map[string][]int // by operand, see aliased
 	tokens  []lexeme                   // reused
 	steps   int
@@ -134,6 +123,7 @@ type tracer struct {
 // list is the select list of an operand, taken apart.
 type list struct {
 	shapes    []shape
+	flows     []itemFlow     // of the items, or nil
 	labels    map[string]int // the position of each label's first item
 	firstStar int            // behind which the positions of columns are unknown; the number of items where there is none
 }
@@ -143,9 +133,10 @@ type columnKey struct {
 	name  string
 }
 
-type itemKey struct {
-	operand int32
-	item    int
+// itemFlow is the flow of an item, once it has been followed. It is empty while that goes on.
+type itemFlow struct {
+	flow
+	isBegun bool
 }
 
 // flow is where a column's values come from.
@@ -279,6 +270,12 @@ func (t *tracer) inOperandOrAny(o int32, name string) flow {
 // column returns the flow of a query's column by its name. It is false where the query has no such column, as far as the
 // text shows; the flow is then what the column has if a star hides it.
 func (t *tracer) column(scope int32, name string) (flow, bool) {
+	labelled := t.labelled(scope)
+	if labelled == t.scopes[scope].firstOperand && t.operands[labelled].next == noOperand {
+		if i, ok := t.positionOf(labelled, name); ok { // an item, which is followed once
+			return t.item(labelled, i), true
+		}
+	}
 	key := columnKey{scope, t.fold(name)}
 	if known, ok := t.named[key]; ok {
 		return known.flow, known.ok
@@ -290,7 +287,6 @@ func (t *tracer) column(scope int32, name string) (flow, bool) {
 	defer func() { t.depth-- }()
 	t.named[key] = found{} // while it is followed: a recursive query, or one without such a column
 	var of found
-	labelled := t.labelled(scope)
 	if i, ok := t.positionOf(labelled, name); ok && i < t.list(labelled).firstStar {
 		of = found{t.position(scope, i, name), true}
 	} else {
@@ -433,15 +429,24 @@ func (t *tracer) positionOf(o int32, label string) (int, bool) {
 
 // list returns the select list of an operand.
 func (t *tracer) list(o int32) *list {
-	if known, ok := t.lists[o]; ok {
+	if known := t.lists[o]; known != nil {
 		return known
 	}
 	items := t.operands[o].items
 	l := &list{shapes: make([]shape, len(items)), firstStar: len(items)}
 	for i, item := range items {
-		l.shapes[i] = t.shapeOf(t.significant(item))
+		if item.alias > 0 {
+			l.shapes[i].label = t.unquote(t.text[item.alias:item.end])
+			continue
+		}
+		l.shapes[i] = t.shapeOf(t.significant(item.span))
 		if l.shapes[i].kind == shapeStar {
 			l.firstStar = min(l.firstStar, i)
+		}
+	}
+	for _, m := range t.operands[o].marks {
+		if int(m.item) < len(l.shapes) {
+			l.shapes[m.item].marks |= m.marks
 		}
 	}
 	t.lists[o] = l
@@ -450,22 +455,22 @@ func (t *tracer) list(o int32) *list {
 
 // item returns the flow of an item of a select list.
 func (t *tracer) item(o int32, i int) flow {
-	key := itemKey{o, i}
-	if known, ok := t.items[key]; ok {
-		if known == nil {
-			return flow{}
-		}
-		return *known
+	l := t.list(o)
+	if l.flows == nil {
+		l.flows = make([]itemFlow, len(l.shapes))
+	}
+	known := &l.flows[i]
+	if known.isBegun {
+		return known.flow
 	}
 	if !t.enter() {
 		return flow{}
 	}
 	t.depth++
 	defer func() { t.depth-- }()
-	t.items[key] = nil
-	of := t.flowOf(o, i)
-	t.items[key] = &of
-	return of
+	known.isBegun = true
+	known.flow = t.flowOf(o, i)
+	return known.flow
 }
 
 // tableColumn returns the column of a table that a name in an operand is, if no other relation can have it.
@@ -491,7 +496,7 @@ const castsOfDates = "CAST_DATE_TO_DATETIME"
 func (t *tracer) flowOf(o int32, i int) flow {
 	item := t.operands[o].items[i]
 	s := t.list(o).shapes[i]
-	own := t.marks[itemKey{o, i}]
+	own := s.marks
 	var of flow
 	switch s.kind {
 	case shapeConstant:
@@ -512,7 +517,7 @@ func (t *tracer) flowOf(o int32, i int) flow {
 		}
 	case shapeExpression:
 		if len(t.messages) > 0 || t.noted.marked&inExpressions != 0 {
-			of = t.expression(o, i, item)
+			of = t.expression(o, i, item.span)
 		}
 	}
 	of.marks |= own

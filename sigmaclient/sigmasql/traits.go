@@ -18,7 +18,8 @@ type Traits struct {
 	NamesOwner bool
 	// KeepsNoRows is set where a filter is never true: where false, or a comparison with null.
 	KeepsNoRows bool
-	// Unqualified are the tables whose names have fewer than three parts, in the form of [Query.Tables].
+	// Unqualified are the tables whose names have fewer than three parts, in the form of [Query.Tables]. DUAL is none of them: it is
+	// the same table in every schema.
 	Unqualified [][]string
 	// ContextFunctions are the functions whose values depend on the session, in lower case, each once.
 	ContextFunctions []string
@@ -39,12 +40,15 @@ func (q *Query) Traits() Traits {
 	t := q.traits
 	t.ZoneOffsets, t.ContextFunctions, t.UnstableFunctions = slices.Clone(t.ZoneOffsets), slices.Clone(t.ContextFunctions), slices.Clone(t.UnstableFunctions)
 	for _, table := range q.tables {
-		if len(table) < qualifiedParts {
+		if len(table) < qualifiedParts && !(len(table) == 1 && strings.EqualFold(table[0], "dual")) {
 			t.Unqualified = append(t.Unqualified, slices.Clone(table))
 		}
 	}
 	return t
 }
+
+// ZoneOffsets returns [Traits.ZoneOffsets].
+func (q *Query) ZoneOffsets() []ZoneOffset { return slices.Clone(q.traits.ZoneOffsets) }
 
 // qualifiedParts are the parts of a name that no session resolves: database, schema and table.
 const qualifiedParts = 3
@@ -53,8 +57,7 @@ const qualifiedParts = 3
 type traits struct {
 	addresses []span // string constants with an at sign
 	literals  []zoneLiteral
-	marks     []mark
-	marked    marks // all of them
+	marked    marks // of all items
 	windows   int   // open brackets with an order of rows
 	names     int   // names within them
 
@@ -64,9 +67,9 @@ type traits struct {
 	context, unstable                          []string
 }
 
-// mark is a property of an item of a select list.
-type mark struct {
-	itemKey
+// itemMarks are properties of an item of a select list.
+type itemMarks struct {
+	item  int32
 	marks marks
 }
 
@@ -123,8 +126,8 @@ func (p *parser) mark(f *frame, m marks) bool {
 	if !f.isInItem() {
 		return false
 	}
-	operand := p.scopes[f.scope].lastOperand
-	p.noted.marks = append(p.noted.marks, mark{itemKey{operand, len(p.operands[operand].items)}, m})
+	operand := &p.operands[p.scopes[f.scope].lastOperand]
+	operand.marks = append(operand.marks, itemMarks{int32(len(operand.items)), m})
 	p.noted.marked |= m
 	return true
 }
@@ -164,6 +167,8 @@ func (p *parser) noteLiteral(f *frame, content string) {
 	switch {
 	case f.call.fn == fnDayFirst && f.prev.Kind == endOfText, f.call.fn == fnDayLast && p.nxt.c == ')':
 		p.noted.weeks = p.noted.weeks || isWeekPart(content)
+	case f.call.fn == fnLocal && f.prev.c == ',': // a format
+		p.noted.zone = p.noted.zone || !strings.Contains(strings.ToUpper(content), "TZ") && !strings.EqualFold(content, "auto")
 	case content == "*":
 		if (f.call.fn == fnChoice && f.prev.c == ',' || p.isWord(f.prev, "then") || p.isWord(f.prev, "else")) && !covered(p.custom, p.cur.Start) {
 			p.mark(f, markStar)

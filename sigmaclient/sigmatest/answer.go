@@ -93,6 +93,7 @@ var reads = map[string]func(*ask) answer{
 	"/v2/workbooks/{workbookId}/lineage":                      inWorkbook(workbookLineage),
 	"/v2/workbooks/{workbookId}/sources":                      inWorkbook(workbookSources),
 	"/v2/workbooks/{workbookId}/controls":                     inWorkbook(listControls),
+	"/v2/workbooks/{workbookId}/bookmarks":                    inWorkbook(listBookmarks),
 	"/v2/workbooks/{workbookId}/tags":                         inWorkbook(listWorkbookTags),
 	"/v2/workbooks/{workbookId}/elements/{elementId}/query":   inWorkbook(elementQuery),
 	"/v2/workbooks/{workbookId}/elements/{elementId}/columns": inWorkbook(elementColumns),

@@ -33,6 +33,7 @@ func (o *Organization) complete() {
 		c := &o.Connections[i]
 		fill(&c.ID, uuid("connection", o.Slug, c.Name))
 		fill(&c.Type, "snowflake")
+		fill(&c.RoleSwitching, "disabled")
 	}
 	for i := range o.DataModels {
 		m := &o.DataModels[i]
@@ -55,6 +56,9 @@ func (o *Organization) completeWorkbook(w *Workbook) {
 	fill(&w.Owner, o.Owner)
 	w.Version = max(1, w.Version)
 	fillTimes(&w.CreatedAt, &w.UpdatedAt)
+	for i := range w.Bookmarks {
+		fill(&w.Bookmarks[i].ID, uuid("bookmark", w.ID, w.Bookmarks[i].Name))
+	}
 	o.completePages(w.Pages, w.ID)
 	for _, pages := range w.Versions {
 		o.completePages(pages, w.ID)
@@ -70,6 +74,10 @@ func (o *Organization) clients() []Client {
 func (o Organization) clone() Organization {
 	o.Others = slices.Clone(o.Others)
 	o.Connections = slices.Clone(o.Connections)
+	for i := range o.Connections {
+		c := &o.Connections[i]
+		c.WriteBacks, c.Raw = slices.Clone(c.WriteBacks), maps.Clone(c.Raw)
+	}
 	o.Workspaces = slices.Clone(o.Workspaces)
 	o.Workbooks = slices.Clone(o.Workbooks)
 	for i := range o.Workbooks {
@@ -77,7 +85,10 @@ func (o Organization) clone() Organization {
 		w.Tags = slices.Clone(w.Tags)
 		w.SharedWith = slices.Clone(w.SharedWith)
 		w.Pages = clonePages(w.Pages)
-		w.Versions = maps.Clone(w.Versions)
+		w.Versions, w.Bookmarks = maps.Clone(w.Versions), slices.Clone(w.Bookmarks)
+		for j := range w.Bookmarks {
+			w.Bookmarks[j].Values = maps.Clone(w.Bookmarks[j].Values)
+		}
 		w.Failures, w.Raw = maps.Clone(w.Failures), maps.Clone(w.Raw)
 		for tag, pages := range w.Versions {
 			w.Versions[tag] = clonePages(pages)
@@ -106,7 +117,8 @@ func cloneElements(elements []Element) []Element {
 		e := &elements[i]
 		e.Columns = slices.Clone(e.Columns)
 		for j := range e.Columns {
-			e.Columns[j].Raw = maps.Clone(e.Columns[j].Raw)
+			c := &e.Columns[j]
+			c.Raw, c.AllowedFor = maps.Clone(c.Raw), slices.Clone(c.AllowedFor)
 		}
 		e.Raw, e.RawQuery, e.RawLineage = maps.Clone(e.Raw), maps.Clone(e.RawQuery), maps.Clone(e.RawLineage)
 		e.Tables = slices.Clone(e.Tables)

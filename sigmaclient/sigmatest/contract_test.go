@@ -288,6 +288,7 @@ func oddities() sigmatest.Organization {
 		Connections: []sigmatest.Connection{
 			{Name: "Snowflake", Account: "ACME-PROD", Warehouse: "READING", Role: "SIGMA", User: "SIGMA"},
 			{Name: "Redshift", Type: "Redshift", Host: "redshift.example.com", OAuth: true},
+			{Name: "Governed", Account: "ACME-GOV", RoleSwitching: "allRoles", RoleAttribute: "Role", WriteBacks: []string{"DB.SIGMA_WB", "DB.SIGMA_WB_2"}},
 		},
 		Workspaces: []string{"Empty"},
 		DataModels: []sigmatest.DataModel{{Name: "Core", Path: "Finance/Models", Elements: []sigmatest.Element{
@@ -299,7 +300,8 @@ func oddities() sigmatest.Organization {
 		}}},
 		Workbooks: []sigmatest.Workbook{
 			{Name: "Everything, \"quoted\" & größer", Path: "Finance/Board", Tags: []string{"Prod", "Old"},
-				Versions: map[string][]sigmatest.Page{"Old": {{Name: "Past", Elements: []sigmatest.Element{{Name: "Was", Columns: columns}}}}},
+				Bookmarks: []sigmatest.Bookmark{{Name: "West", Default: true, Values: map[string]string{"Country": "US"}}, {Name: "Somebody's", Owner: "memother"}},
+				Versions:  map[string][]sigmatest.Page{"Old": {{Name: "Past", Elements: []sigmatest.Element{{Name: "Was", Columns: columns}}}}},
 				Pages: []sigmatest.Page{
 					{Elements: []sigmatest.Element{
 						{Name: "Orders", Columns: columns, Tables: []string{"DB.S.ORDERS", "DB.S.ITEMS"}},
@@ -346,7 +348,7 @@ func paths(server *sigmatest.Server) []string {
 	}
 	for _, w := range org.Workbooks[:2] {
 		base := "/v2/workbooks/" + w.ID
-		all = append(all, base, base+"/pages", base+"/elements", base+"/columns", base+"/queries", base+"/lineage", base+"/sources", base+"/tags", base+"/controls")
+		all = append(all, base, base+"/pages", base+"/elements", base+"/columns", base+"/queries", base+"/lineage", base+"/sources", base+"/tags", base+"/controls", base+"/bookmarks")
 		for _, p := range w.Pages {
 			all = append(all, base+"/pages/"+p.ID+"/elements")
 			for _, e := range p.Elements {
@@ -363,7 +365,8 @@ func paths(server *sigmatest.Server) []string {
 	}
 	base := "/v2/workbooks/" + org.Workbooks[0].ID
 	all = append(all, base+"/elements?tagName=Old", base+"/pages?tag=Old", base+"/elements?tagName=Prod",
-		base+"/elements/"+org.Workbooks[0].Versions["Old"][0].Elements[0].ID+"/query?tagName=Old")
+		base+"/elements/"+org.Workbooks[0].Versions["Old"][0].Elements[0].ID+"/query?tagName=Old",
+		base+"/elements/"+org.Workbooks[0].Pages[0].Elements[0].ID+"/query?bookmarkId="+org.Workbooks[0].Bookmarks[0].ID)
 	for _, m := range org.DataModels {
 		base := "/v2/dataModels/" + m.ID
 		all = append(all, base, base+"/elements", base+"/columns", base+"/lineage", base+"/sources", base+"/tags",

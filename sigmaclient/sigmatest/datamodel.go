@@ -50,11 +50,11 @@ func dataModelElements(a *ask, m *DataModel) answer {
 	if a.URL.Query().Get("tagName") != "" {
 		return notFound()
 	}
-	return page(a, plain, a.placed(m.elements()), elementObject)
+	return page(a, plain, a.placed(m.elements()), a.elementObject)
 }
 
 func dataModelColumns(a *ask, m *DataModel) answer {
-	return page(a, plain, columnsOf(m.elements()...), columnOfMany)
+	return page(a, plain, a.columnsOf(m.elements()...), columnOfMany)
 }
 
 func dataModelLineage(a *ask, m *DataModel) answer {
@@ -83,5 +83,5 @@ func dataModelQuery(a *ask, m *DataModel) answer {
 	if a.URL.Query().Get("tagName") != "" {
 		return notFound()
 	}
-	return oneQuery(a, m.elements())
+	return oneQuery(a, m.elements(), nil)
 }

@@ -34,8 +34,19 @@ func connectionObject(a *ask, c Connection) object {
 		"type":           c.Type,
 		"useOauth":       c.OAuth,
 		"timeout":        object{"default": 120},
-		"roleSwitching":  "disabled",
+		"roleSwitching":  c.RoleSwitching,
 	})
+	if c.RoleAttribute != "" {
+		body["userAttributes"] = object{"role": c.RoleAttribute}
+	}
+	if len(c.WriteBacks) > 0 {
+		schemas := []object{}
+		for _, name := range c.WriteBacks {
+			database, schema, _ := strings.Cut(name, ".")
+			schemas = append(schemas, object{"database": database, "schema": schema})
+		}
+		body["writeAccess"], body["writebacks"] = true, schemas
+	}
 	// What a connection does not have comes as an empty text from some, and from
 	// others not at all.
 	for name, value := range map[string]string{"account": c.Account, "warehouse": c.Warehouse, "user": c.User, "role": c.Role} {
@@ -46,7 +57,7 @@ func connectionObject(a *ask, c Connection) object {
 	if c.Host != "" {
 		body["host"] = c.Host
 	}
-	return body
+	return withRaw(body, c.Raw)
 }
 
 // stamped adds who made a thing and when, where it is not told.

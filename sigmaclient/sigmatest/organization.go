@@ -35,10 +35,16 @@ type Organization struct {
 	OwnerEmail   string   // appears in the comment of every SQL text
 	Others       []Client // further API credentials
 	Connections  []Connection
-	Workspaces   []string   // names; those that the paths of documents begin with are added
-	References   References // how lineage names sources, in documents that do not say
-	Workbooks    []Workbook
-	DataModels   []DataModel
+	Workspaces   []string // names; those that the paths of documents begin with are added
+	TimeZone     string   // of the account, as an IANA name; UTC where empty. See Element.SQL
+	// VersionIDs is how all calls answer that are made with the id of a tagged version;
+	// with the contents of that version where the status is 0.
+	VersionIDs Failure
+	// IgnoresBookmarks answers a query for an unknown bookmark with the published state.
+	IgnoresBookmarks bool
+	References       References // how lineage names sources, in documents that do not say
+	Workbooks        []Workbook
+	DataModels       []DataModel
 }
 
 // Client is an API credential.
@@ -60,6 +66,11 @@ type Connection struct {
 	User      string
 	Role      string
 	OAuth     bool
+
+	RoleSwitching string            // "disabled" where empty
+	RoleAttribute string            // the name of the user attribute that replaces the role
+	WriteBacks    []string          // "DB.SCHEMA" in which Sigma keeps tables of its own
+	Raw           map[string]string // replaces members of the JSON object; see Raw
 }
 
 // Workbook is a document with pages.
@@ -75,7 +86,8 @@ type Workbook struct {
 	Tags      []string
 	// Versions are the pages as they were when a tag was given, by the tag. A
 	// tag without any shows the pages as they are.
-	Versions map[string][]Page
+	Versions  map[string][]Page
+	Bookmarks []Bookmark
 
 	Archived   bool
 	SharedWith []string // member ids; everybody where empty
@@ -87,6 +99,15 @@ type Workbook struct {
 	Failures   map[Call]Failure  // the calls about the workbook that always fail
 	Unsent     bool              // counted in the total of the list, and not in the list
 	Raw        map[string]string // replaces members of the JSON object; see Raw
+}
+
+// Bookmark is a saved view of a workbook. Its queries have its values of controls.
+type Bookmark struct {
+	ID      string // made from the name where empty
+	Name    string
+	Owner   string            // member id, who alone sees it; everybody where empty
+	Default bool              // of those who see it
+	Values  map[string]string // of controls, by name; the others have their saved values
 }
 
 // Page is a page of a workbook.
@@ -124,8 +145,20 @@ type Element struct {
 	Columns       []Column
 	// SQL is the query without the trailing comment, which the server adds
 	// afresh to every answer. Where it is empty a data element gets a plain
-	// select of its columns with Sigma's preview limits.
+	// select of its columns with Sigma's preview limits. Each answer replaces in it
+	//
+	//	{{system::CurrentUserEmail}}  by the reader's address, as a constant
+	//	{{control Region}}            by the value of the document's control, as a constant
+	//	{{time 2026-04-01T00:00:00}}  by that wall clock in the account's time zone, as Sigma writes it
+	//	{{row version}}               by RowVersion
 	SQL string
+	// Value is the saved value of a control.
+	Value string
+	// RowVersion is the version of the rows of an input table.
+	RowVersion int
+	// Materialized is the table "DB.SCHEMA.TABLE" that a plain select reads in the
+	// place of the first of Tables.
+	Materialized string
 
 	Connection string   // name or id; the first connection where empty
 	Tables     []string // "DB.SCHEMA.TABLE" that it reads from; one named after the element where nothing is told
@@ -153,7 +186,7 @@ type Element struct {
 	ColumnsUnsent bool // the calls for columns do not list its columns; the element does
 
 	Raw        map[string]string // replaces members of the JSON object; see Raw
-	RawQuery   map[string]string // the same of its query
+	RawQuery   map[string]string // the same of its query, or of a control's entry in the list of controls
 	RawLineage map[string]string // the same of its lineage entry
 }
 
@@ -163,6 +196,9 @@ type Column struct {
 	Label   string
 	Formula string // a column of the source where empty
 	Type    string // "text" where empty; "error" for a formula with an error
+
+	Hidden     bool     // the calls for columns do not list it; its element's query has it
+	AllowedFor []string // member ids; the others get the label Restricted and "No access" in every row of a plain select
 
 	Raw map[string]string // replaces members of the JSON object; see Raw
 }

@@ -20,6 +20,8 @@ const (
 	CallSources        Call = "sources"
 	CallQueries        Call = "queries"
 	CallControls       Call = "controls"
+	CallBookmarks      Call = "bookmarks"
+	CallTags           Call = "tags"
 	CallElementQuery   Call = "elements/{elementId}/query"
 	CallElementColumns Call = "elements/{elementId}/columns"
 )

@@ -57,6 +57,7 @@ type Server struct {
 type served struct {
 	org       Organization
 	workbooks map[string]*Workbook // by id
+	versions  map[string]*Workbook // tagged versions of workbooks, by their own ids
 	// dataModels are by id and by the id in their URLs.
 	dataModels map[string]*DataModel
 	tables     func() []table // that elements read from
@@ -67,8 +68,15 @@ func serve(organization Organization) *served {
 	s := &served{org: organization}
 	s.org.complete()
 	s.workbooks = make(map[string]*Workbook, len(s.org.Workbooks))
+	s.versions = map[string]*Workbook{}
 	for i := range s.org.Workbooks {
-		s.workbooks[s.org.Workbooks[i].ID] = &s.org.Workbooks[i]
+		w := &s.org.Workbooks[i]
+		s.workbooks[w.ID] = w
+		for _, tag := range w.Tags {
+			version := *w
+			version.Pages, _ = w.pagesAt(tag)
+			s.versions[taggedID(w, tag)] = &version
+		}
 	}
 	s.dataModels = make(map[string]*DataModel, 2*len(s.org.DataModels))
 	for i := range s.org.DataModels {

@@ -73,12 +73,15 @@ func dashed(name string) string {
 	return strings.Join(words, "-") + "-"
 }
 
+// taggedID is the id of the version that carries a tag.
+func taggedID(w *Workbook, tag string) string { return uuid("tagged", w.ID, tag) }
+
 func workbookTag(w *Workbook, tag string) object {
 	return object{
 		"versionTagId":          uuid("tag", tag),
 		"name":                  tag,
 		"sourceWorkbookVersion": w.Version,
-		"taggedWorkbookId":      uuid("tagged", w.ID, tag),
+		"taggedWorkbookId":      taggedID(w, tag),
 		"workbookTaggedAt":      clock(w.UpdatedAt),
 	}
 }
@@ -97,7 +100,13 @@ func getWorkbook(a *ask) answer {
 // inWorkbook finds the workbook that a call is about.
 func inWorkbook(handle func(*ask, *Workbook) answer) func(*ask) answer {
 	return func(a *ask) answer {
-		w := a.workbooks[a.PathValue("workbookId")]
+		id := a.PathValue("workbookId")
+		w := a.workbooks[id]
+		if version := a.versions[id]; version != nil {
+			if w = version; a.org.VersionIDs.Status != 0 {
+				return a.org.VersionIDs.answer()
+			}
+		}
 		switch {
 		case w == nil:
 			return notFound()
@@ -138,7 +147,7 @@ func listPageElements(a *ask, w *Workbook) answer {
 	pages, _ := w.pagesAt(a.URL.Query().Get("tag"))
 	for _, p := range pages {
 		if p.ID == a.PathValue("pageId") {
-			return page(a, plain, a.placed(elementsOf([]Page{p})), elementObject)
+			return page(a, plain, a.placed(elementsOf([]Page{p})), a.elementObject)
 		}
 	}
 	return notFound()
@@ -149,7 +158,7 @@ func listElements(a *ask, w *Workbook) answer {
 	if !known {
 		return notFound()
 	}
-	return page(a, plain, a.placed(elementsOf(pages)), elementObject)
+	return page(a, plain, a.placed(elementsOf(pages)), a.elementObject)
 }
 
 // placed leaves out what the lists of elements do not show.
@@ -162,15 +171,15 @@ func (a *ask) placed(elements []*Element) []*Element {
 	})
 }
 
-func elementObject(e *Element) object {
+func (a *ask) elementObject(e *Element) object {
 	body := object{"elementId": e.ID, "type": e.Type}
 	if e.Name != "" {
 		body["name"] = e.Name
 	}
 	if e.isData() {
 		labels := make([]string, len(e.Columns))
-		for i, c := range e.Columns {
-			labels[i] = c.Label
+		for i := range e.Columns {
+			labels[i] = e.Columns[i].labelFor(a.client)
 		}
 		body["columns"] = labels
 	}
@@ -189,14 +198,18 @@ type elementColumn struct {
 	column  *Column
 }
 
-func columnsOf(elements ...*Element) []elementColumn {
+func (a *ask) columnsOf(elements ...*Element) []elementColumn {
 	var all []elementColumn
 	for _, e := range elements {
 		if e.ColumnsUnsent {
 			continue
 		}
 		for i := range e.Columns {
-			all = append(all, elementColumn{element: e, column: &e.Columns[i]})
+			c := e.Columns[i]
+			c.Label = c.labelFor(a.client)
+			if !c.Hidden {
+				all = append(all, elementColumn{element: e, column: &c})
+			}
 		}
 	}
 	return all
@@ -219,7 +232,7 @@ func columnOfMany(c elementColumn) object {
 }
 
 func listColumns(a *ask, w *Workbook) answer {
-	return page(a, plain, columnsOf(elementsOf(w.Pages)...), columnOfMany)
+	return page(a, plain, a.columnsOf(elementsOf(w.Pages)...), columnOfMany)
 }
 
 func elementColumns(a *ask, w *Workbook) answer {
@@ -227,14 +240,14 @@ func elementColumns(a *ask, w *Workbook) answer {
 	if e == nil {
 		return notFound()
 	}
-	return page(a, plain, columnsOf(e), func(c elementColumn) object { return withRaw(columnObject(c, "label"), c.column.Raw) })
+	return page(a, plain, a.columnsOf(e), func(c elementColumn) object { return withRaw(columnObject(c, "label"), c.column.Raw) })
 }
 
 // listControls lists the elements of the type "control". Sigma tells no element
 // ids here.
 func listControls(a *ask, w *Workbook) answer {
 	controls := slices.DeleteFunc(elementsOf(w.Pages), func(e *Element) bool { return e.Type != "control" })
-	return page(a, plain, controls, func(e *Element) object { return object{"name": e.Name, "valueType": "text"} })
+	return page(a, plain, controls, func(e *Element) object { return withRaw(object{"name": e.Name, "valueType": "text"}, e.RawQuery) })
 }
 
 func findID(elements []*Element, id string) *Element {
@@ -260,7 +273,7 @@ func listQueries(a *ask, w *Workbook) answer {
 			listed = append(listed, e)
 		}
 	}
-	return page(a, plain, listed, func(e *Element) object { return e.query(a.client) })
+	return page(a, plain, listed, func(e *Element) object { return e.query(a, elementsOf(w.Pages), nil) })
 }
 
 func elementQuery(a *ask, w *Workbook) answer {
@@ -268,10 +281,33 @@ func elementQuery(a *ask, w *Workbook) answer {
 	if !known {
 		return notFound()
 	}
-	return oneQuery(a, elementsOf(pages))
+	var at *Bookmark
+	if id := a.URL.Query().Get("bookmarkId"); id != "" {
+		if at = w.bookmark(a, id); at == nil && !a.org.IgnoresBookmarks {
+			return notFound()
+		}
+	}
+	return oneQuery(a, elementsOf(pages), at)
 }
 
-func oneQuery(a *ask, elements []*Element) answer {
+// bookmark returns the bookmark of an id that the caller sees, or nil.
+func (w *Workbook) bookmark(a *ask, id string) *Bookmark {
+	for i := range w.Bookmarks {
+		if b := &w.Bookmarks[i]; b.ID == id && (b.Owner == "" || b.Owner == a.client.Owner) {
+			return b
+		}
+	}
+	return nil
+}
+
+func listBookmarks(a *ask, w *Workbook) answer {
+	seen := slices.DeleteFunc(slices.Clone(w.Bookmarks), func(b Bookmark) bool { return w.bookmark(a, b.ID) == nil })
+	return page(a, plain, seen, func(b Bookmark) object {
+		return object{"bookmarkId": b.ID, "name": b.Name, "isShared": b.Owner == "", "exploreKey": urlID(b.ID), "isDefault": b.Default}
+	})
+}
+
+func oneQuery(a *ask, elements []*Element, at *Bookmark) answer {
 	e := findID(elements, a.PathValue("elementId"))
 	switch {
 	case e == nil || !e.isData():
@@ -281,5 +317,5 @@ func oneQuery(a *ask, elements []*Element) answer {
 	case e.Failure.Status != 0:
 		return e.Failure.answer()
 	}
-	return ok(e.query(a.client))
+	return ok(e.query(a, elements, at))
 }

@@ -392,6 +392,9 @@ const (
 	FindingCode_FINDING_CODE_RESULT_SHRUNK FindingCode = 19
 	// A warning: rules of row-level security apply, with the owner of the Sigma
 	// credential as the user. Metadata: `evidence` (`email`, `formula`, `custom_sql`).
+	// Without evidence an info: Sigma refuses to list the columns of what the element
+	// builds on, so that rules in them are not known. Metadata then: `sigma_call`,
+	// `sigma_status`, `sigma_code`, `sigma_request_id`.
 	FindingCode_FINDING_CODE_ROWS_OF_OWNER FindingCode = 20
 	// An error, as COLUMN_BROKEN: column-level security hides a column from the
 	// owner of the Sigma credential.
@@ -435,8 +438,8 @@ const (
 	FindingCode_FINDING_CODE_MATERIALIZED_SOURCE FindingCode = 33
 	// The SQL reads an input table of Sigma's. Metadata: `tables`.
 	FindingCode_FINDING_CODE_INPUT_TABLE FindingCode = 34
-	// The result has columns that are hidden in Sigma. They are delivered. Metadata:
-	// `columns`.
+	// The result has columns that are hidden in Sigma: formulas of the element name
+	// them, and Sigma does not list them. They are delivered. Metadata: `columns`.
 	FindingCode_FINDING_CODE_HIDDEN_COLUMN FindingCode = 35
 )
 
@@ -1405,7 +1408,7 @@ func (x *Workbook) GetRefusedCalls() []*RefusedCall {
 // `problem.sigma_request_id`.
 type RefusedCall struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is asked for: `elements`, `columns`, `lineage` or `sources`.
+	// What is asked for: `elements`, `columns`, `lineage`, `sources` or `controls`.
 	Call string `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
 	// What Sigma answered last.
 	Problem *Problem `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`
@@ -1886,9 +1889,18 @@ type SigmaWarehouse struct {
 	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
 	// The account or host that it reads from, as Sigma spells it. Empty where
 	// Sigma does not tell.
-	Account       string `protobuf:"bytes,4,opt,name=account,proto3" json:"account,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Account string `protobuf:"bytes,4,opt,name=account,proto3" json:"account,omitempty"`
+	// The warehouse role of Sigma's connection. Empty where Sigma does not tell, and
+	// where the default role of Sigma's warehouse user applies.
+	Role string `protobuf:"bytes,5,opt,name=role,proto3" json:"role,omitempty"`
+	// Why each viewer has another role in Sigma: `oauth`, `user_attribute` or
+	// `role_switching`. Empty where all have the same.
+	RolePerViewer string `protobuf:"bytes,6,opt,name=role_per_viewer,json=rolePerViewer,proto3" json:"role_per_viewer,omitempty"`
+	// The schemas in which Sigma keeps tables of its own, such as input tables and
+	// materializations.
+	WriteBackSchemas []*SigmaSchema `protobuf:"bytes,7,rep,name=write_back_schemas,json=writeBackSchemas,proto3" json:"write_back_schemas,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *SigmaWarehouse) Reset() {
@@ -1949,6 +1961,82 @@ func (x *SigmaWarehouse) GetAccount() string {
 	return ""
 }
 
+func (x *SigmaWarehouse) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *SigmaWarehouse) GetRolePerViewer() string {
+	if x != nil {
+		return x.RolePerViewer
+	}
+	return ""
+}
+
+func (x *SigmaWarehouse) GetWriteBackSchemas() []*SigmaSchema {
+	if x != nil {
+		return x.WriteBackSchemas
+	}
+	return nil
+}
+
+// SigmaSchema is a schema of a warehouse, by the names that Sigma has for it.
+type SigmaSchema struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The database. Empty where Sigma does not tell.
+	Database string `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
+	// The schema.
+	Schema        string `protobuf:"bytes,2,opt,name=schema,proto3" json:"schema,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SigmaSchema) Reset() {
+	*x = SigmaSchema{}
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SigmaSchema) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SigmaSchema) ProtoMessage() {}
+
+func (x *SigmaSchema) ProtoReflect() protoreflect.Message {
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SigmaSchema.ProtoReflect.Descriptor instead.
+func (*SigmaSchema) Descriptor() ([]byte, []int) {
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SigmaSchema) GetDatabase() string {
+	if x != nil {
+		return x.Database
+	}
+	return ""
+}
+
+func (x *SigmaSchema) GetSchema() string {
+	if x != nil {
+		return x.Schema
+	}
+	return ""
+}
+
 // Finding is something that a user should know about a model.
 type Finding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1968,7 +2056,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[9]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +2068,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[9]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1993,7 +2081,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{9}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Finding) GetCode() FindingCode {
@@ -2037,7 +2125,7 @@ type StartScanRequest struct {
 
 func (x *StartScanRequest) Reset() {
 	*x = StartScanRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[10]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2049,7 +2137,7 @@ func (x *StartScanRequest) String() string {
 func (*StartScanRequest) ProtoMessage() {}
 
 func (x *StartScanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[10]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2062,7 +2150,7 @@ func (x *StartScanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartScanRequest.ProtoReflect.Descriptor instead.
 func (*StartScanRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{10}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StartScanRequest) GetParent() string {
@@ -2090,7 +2178,7 @@ type StartScanResponse struct {
 
 func (x *StartScanResponse) Reset() {
 	*x = StartScanResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[11]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2102,7 +2190,7 @@ func (x *StartScanResponse) String() string {
 func (*StartScanResponse) ProtoMessage() {}
 
 func (x *StartScanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[11]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2115,7 +2203,7 @@ func (x *StartScanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartScanResponse.ProtoReflect.Descriptor instead.
 func (*StartScanResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{11}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StartScanResponse) GetScan() *Scan {
@@ -2136,7 +2224,7 @@ type GetScanRequest struct {
 
 func (x *GetScanRequest) Reset() {
 	*x = GetScanRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[12]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2148,7 +2236,7 @@ func (x *GetScanRequest) String() string {
 func (*GetScanRequest) ProtoMessage() {}
 
 func (x *GetScanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[12]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2161,7 +2249,7 @@ func (x *GetScanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetScanRequest.ProtoReflect.Descriptor instead.
 func (*GetScanRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{12}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetScanRequest) GetName() string {
@@ -2182,7 +2270,7 @@ type GetScanResponse struct {
 
 func (x *GetScanResponse) Reset() {
 	*x = GetScanResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[13]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2194,7 +2282,7 @@ func (x *GetScanResponse) String() string {
 func (*GetScanResponse) ProtoMessage() {}
 
 func (x *GetScanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[13]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2207,7 +2295,7 @@ func (x *GetScanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetScanResponse.ProtoReflect.Descriptor instead.
 func (*GetScanResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{13}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetScanResponse) GetScan() *Scan {
@@ -2228,7 +2316,7 @@ type WatchScanRequest struct {
 
 func (x *WatchScanRequest) Reset() {
 	*x = WatchScanRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[14]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2240,7 +2328,7 @@ func (x *WatchScanRequest) String() string {
 func (*WatchScanRequest) ProtoMessage() {}
 
 func (x *WatchScanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[14]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2253,7 +2341,7 @@ func (x *WatchScanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchScanRequest.ProtoReflect.Descriptor instead.
 func (*WatchScanRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{14}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WatchScanRequest) GetName() string {
@@ -2274,7 +2362,7 @@ type WatchScanResponse struct {
 
 func (x *WatchScanResponse) Reset() {
 	*x = WatchScanResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[15]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2286,7 +2374,7 @@ func (x *WatchScanResponse) String() string {
 func (*WatchScanResponse) ProtoMessage() {}
 
 func (x *WatchScanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[15]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2299,7 +2387,7 @@ func (x *WatchScanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchScanResponse.ProtoReflect.Descriptor instead.
 func (*WatchScanResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{15}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchScanResponse) GetScan() *Scan {
@@ -2343,7 +2431,7 @@ type ListWorkbooksRequest struct {
 
 func (x *ListWorkbooksRequest) Reset() {
 	*x = ListWorkbooksRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[16]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2355,7 +2443,7 @@ func (x *ListWorkbooksRequest) String() string {
 func (*ListWorkbooksRequest) ProtoMessage() {}
 
 func (x *ListWorkbooksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[16]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2368,7 +2456,7 @@ func (x *ListWorkbooksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkbooksRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkbooksRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{16}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListWorkbooksRequest) GetParent() string {
@@ -2433,7 +2521,7 @@ type ListWorkbooksResponse struct {
 
 func (x *ListWorkbooksResponse) Reset() {
 	*x = ListWorkbooksResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[17]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2445,7 +2533,7 @@ func (x *ListWorkbooksResponse) String() string {
 func (*ListWorkbooksResponse) ProtoMessage() {}
 
 func (x *ListWorkbooksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[17]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2458,7 +2546,7 @@ func (x *ListWorkbooksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkbooksResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkbooksResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{17}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListWorkbooksResponse) GetWorkbooks() []*Workbook {
@@ -2545,7 +2633,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[18]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +2645,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[18]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +2658,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{18}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListModelsRequest) GetParent() string {
@@ -2642,7 +2730,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[19]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2654,7 +2742,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[19]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2667,7 +2755,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{19}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListModelsResponse) GetModels() []*Model {
@@ -2695,7 +2783,7 @@ type GetModelRequest struct {
 
 func (x *GetModelRequest) Reset() {
 	*x = GetModelRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[20]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2707,7 +2795,7 @@ func (x *GetModelRequest) String() string {
 func (*GetModelRequest) ProtoMessage() {}
 
 func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[20]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2720,7 +2808,7 @@ func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelRequest.ProtoReflect.Descriptor instead.
 func (*GetModelRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{20}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetModelRequest) GetName() string {
@@ -2741,7 +2829,7 @@ type GetModelResponse struct {
 
 func (x *GetModelResponse) Reset() {
 	*x = GetModelResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[21]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2753,7 +2841,7 @@ func (x *GetModelResponse) String() string {
 func (*GetModelResponse) ProtoMessage() {}
 
 func (x *GetModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[21]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2766,7 +2854,7 @@ func (x *GetModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelResponse.ProtoReflect.Descriptor instead.
 func (*GetModelResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{21}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetModelResponse) GetModel() *Model {
@@ -2792,7 +2880,7 @@ type ListScansRequest struct {
 
 func (x *ListScansRequest) Reset() {
 	*x = ListScansRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[22]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2804,7 +2892,7 @@ func (x *ListScansRequest) String() string {
 func (*ListScansRequest) ProtoMessage() {}
 
 func (x *ListScansRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[22]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2817,7 +2905,7 @@ func (x *ListScansRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListScansRequest.ProtoReflect.Descriptor instead.
 func (*ListScansRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{22}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListScansRequest) GetParent() string {
@@ -2854,7 +2942,7 @@ type ListScansResponse struct {
 
 func (x *ListScansResponse) Reset() {
 	*x = ListScansResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[23]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2866,7 +2954,7 @@ func (x *ListScansResponse) String() string {
 func (*ListScansResponse) ProtoMessage() {}
 
 func (x *ListScansResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[23]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2879,7 +2967,7 @@ func (x *ListScansResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListScansResponse.ProtoReflect.Descriptor instead.
 func (*ListScansResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{23}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListScansResponse) GetScans() []*Scan {
@@ -2907,7 +2995,7 @@ type CancelScanRequest struct {
 
 func (x *CancelScanRequest) Reset() {
 	*x = CancelScanRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[24]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2919,7 +3007,7 @@ func (x *CancelScanRequest) String() string {
 func (*CancelScanRequest) ProtoMessage() {}
 
 func (x *CancelScanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[24]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2932,7 +3020,7 @@ func (x *CancelScanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelScanRequest.ProtoReflect.Descriptor instead.
 func (*CancelScanRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{24}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CancelScanRequest) GetName() string {
@@ -2953,7 +3041,7 @@ type CancelScanResponse struct {
 
 func (x *CancelScanResponse) Reset() {
 	*x = CancelScanResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[25]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2965,7 +3053,7 @@ func (x *CancelScanResponse) String() string {
 func (*CancelScanResponse) ProtoMessage() {}
 
 func (x *CancelScanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[25]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2978,7 +3066,7 @@ func (x *CancelScanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelScanResponse.ProtoReflect.Descriptor instead.
 func (*CancelScanResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{25}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CancelScanResponse) GetScan() *Scan {
@@ -3012,7 +3100,7 @@ type ListChangesRequest struct {
 
 func (x *ListChangesRequest) Reset() {
 	*x = ListChangesRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[26]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3024,7 +3112,7 @@ func (x *ListChangesRequest) String() string {
 func (*ListChangesRequest) ProtoMessage() {}
 
 func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[26]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3037,7 +3125,7 @@ func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesRequest.ProtoReflect.Descriptor instead.
 func (*ListChangesRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{26}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListChangesRequest) GetParent() string {
@@ -3087,7 +3175,7 @@ type ListChangesResponse struct {
 
 func (x *ListChangesResponse) Reset() {
 	*x = ListChangesResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[27]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3099,7 +3187,7 @@ func (x *ListChangesResponse) String() string {
 func (*ListChangesResponse) ProtoMessage() {}
 
 func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[27]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3112,7 +3200,7 @@ func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesResponse.ProtoReflect.Descriptor instead.
 func (*ListChangesResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{27}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListChangesResponse) GetChanges() []*Change {
@@ -3157,7 +3245,7 @@ type WatchChangesRequest struct {
 
 func (x *WatchChangesRequest) Reset() {
 	*x = WatchChangesRequest{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[28]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3169,7 +3257,7 @@ func (x *WatchChangesRequest) String() string {
 func (*WatchChangesRequest) ProtoMessage() {}
 
 func (x *WatchChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[28]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3182,7 +3270,7 @@ func (x *WatchChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChangesRequest.ProtoReflect.Descriptor instead.
 func (*WatchChangesRequest) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{28}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WatchChangesRequest) GetParent() string {
@@ -3219,7 +3307,7 @@ type WatchChangesResponse struct {
 
 func (x *WatchChangesResponse) Reset() {
 	*x = WatchChangesResponse{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[29]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3231,7 +3319,7 @@ func (x *WatchChangesResponse) String() string {
 func (*WatchChangesResponse) ProtoMessage() {}
 
 func (x *WatchChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[29]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3244,7 +3332,7 @@ func (x *WatchChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChangesResponse.ProtoReflect.Descriptor instead.
 func (*WatchChangesResponse) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{29}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *WatchChangesResponse) GetChanges() []*Change {
@@ -3290,7 +3378,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[30]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3302,7 +3390,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_sigmasource_v1_catalog_proto_msgTypes[30]
+	mi := &file_sigmasource_v1_catalog_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3315,7 +3403,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{30}
+	return file_sigmasource_v1_catalog_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Change) GetSequence() int64 {
@@ -3506,12 +3594,18 @@ const file_sigmasource_v1_catalog_proto_rawDesc = "" +
 	"\aformula\x18\x03 \x01(\tR\aformula\x12\x1d\n" +
 	"\n" +
 	"sigma_type\x18\x04 \x01(\tR\tsigmaType\x12%\n" +
-	"\x0ewarehouse_type\x18\x05 \x01(\tR\rwarehouseType\"\x86\x01\n" +
+	"\x0ewarehouse_type\x18\x05 \x01(\tR\rwarehouseType\"\x8d\x02\n" +
 	"\x0eSigmaWarehouse\x12#\n" +
 	"\rconnection_id\x18\x01 \x01(\tR\fconnectionId\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x12\n" +
 	"\x04type\x18\x03 \x01(\tR\x04type\x12\x18\n" +
-	"\aaccount\x18\x04 \x01(\tR\aaccount\"\x91\x02\n" +
+	"\aaccount\x18\x04 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04role\x18\x05 \x01(\tR\x04role\x12&\n" +
+	"\x0frole_per_viewer\x18\x06 \x01(\tR\rrolePerViewer\x12I\n" +
+	"\x12write_back_schemas\x18\a \x03(\v2\x1b.sigmasource.v1.SigmaSchemaR\x10writeBackSchemas\"A\n" +
+	"\vSigmaSchema\x12\x1a\n" +
+	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x16\n" +
+	"\x06schema\x18\x02 \x01(\tR\x06schema\"\x91\x02\n" +
 	"\aFinding\x12/\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x1b.sigmasource.v1.FindingCodeR\x04code\x12;\n" +
 	"\bseverity\x18\x02 \x01(\x0e2\x1f.sigmasource.v1.FindingSeverityR\bseverity\x12\x18\n" +
@@ -3724,7 +3818,7 @@ func file_sigmasource_v1_catalog_proto_rawDescGZIP() []byte {
 }
 
 var file_sigmasource_v1_catalog_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_sigmasource_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_sigmasource_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_sigmasource_v1_catalog_proto_goTypes = []any{
 	(ScanTrigger)(0),              // 0: sigmasource.v1.ScanTrigger
 	(ScanState)(0),                // 1: sigmasource.v1.ScanState
@@ -3743,106 +3837,108 @@ var file_sigmasource_v1_catalog_proto_goTypes = []any{
 	(*CompletedRead)(nil),         // 14: sigmasource.v1.CompletedRead
 	(*Column)(nil),                // 15: sigmasource.v1.Column
 	(*SigmaWarehouse)(nil),        // 16: sigmasource.v1.SigmaWarehouse
-	(*Finding)(nil),               // 17: sigmasource.v1.Finding
-	(*StartScanRequest)(nil),      // 18: sigmasource.v1.StartScanRequest
-	(*StartScanResponse)(nil),     // 19: sigmasource.v1.StartScanResponse
-	(*GetScanRequest)(nil),        // 20: sigmasource.v1.GetScanRequest
-	(*GetScanResponse)(nil),       // 21: sigmasource.v1.GetScanResponse
-	(*WatchScanRequest)(nil),      // 22: sigmasource.v1.WatchScanRequest
-	(*WatchScanResponse)(nil),     // 23: sigmasource.v1.WatchScanResponse
-	(*ListWorkbooksRequest)(nil),  // 24: sigmasource.v1.ListWorkbooksRequest
-	(*ListWorkbooksResponse)(nil), // 25: sigmasource.v1.ListWorkbooksResponse
-	(*ListModelsRequest)(nil),     // 26: sigmasource.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 27: sigmasource.v1.ListModelsResponse
-	(*GetModelRequest)(nil),       // 28: sigmasource.v1.GetModelRequest
-	(*GetModelResponse)(nil),      // 29: sigmasource.v1.GetModelResponse
-	(*ListScansRequest)(nil),      // 30: sigmasource.v1.ListScansRequest
-	(*ListScansResponse)(nil),     // 31: sigmasource.v1.ListScansResponse
-	(*CancelScanRequest)(nil),     // 32: sigmasource.v1.CancelScanRequest
-	(*CancelScanResponse)(nil),    // 33: sigmasource.v1.CancelScanResponse
-	(*ListChangesRequest)(nil),    // 34: sigmasource.v1.ListChangesRequest
-	(*ListChangesResponse)(nil),   // 35: sigmasource.v1.ListChangesResponse
-	(*WatchChangesRequest)(nil),   // 36: sigmasource.v1.WatchChangesRequest
-	(*WatchChangesResponse)(nil),  // 37: sigmasource.v1.WatchChangesResponse
-	(*Change)(nil),                // 38: sigmasource.v1.Change
-	nil,                           // 39: sigmasource.v1.Problem.MetadataEntry
-	nil,                           // 40: sigmasource.v1.Finding.MetadataEntry
-	(*timestamppb.Timestamp)(nil), // 41: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 42: google.protobuf.Duration
-	(ErrorReason)(0),              // 43: sigmasource.v1.ErrorReason
+	(*SigmaSchema)(nil),           // 17: sigmasource.v1.SigmaSchema
+	(*Finding)(nil),               // 18: sigmasource.v1.Finding
+	(*StartScanRequest)(nil),      // 19: sigmasource.v1.StartScanRequest
+	(*StartScanResponse)(nil),     // 20: sigmasource.v1.StartScanResponse
+	(*GetScanRequest)(nil),        // 21: sigmasource.v1.GetScanRequest
+	(*GetScanResponse)(nil),       // 22: sigmasource.v1.GetScanResponse
+	(*WatchScanRequest)(nil),      // 23: sigmasource.v1.WatchScanRequest
+	(*WatchScanResponse)(nil),     // 24: sigmasource.v1.WatchScanResponse
+	(*ListWorkbooksRequest)(nil),  // 25: sigmasource.v1.ListWorkbooksRequest
+	(*ListWorkbooksResponse)(nil), // 26: sigmasource.v1.ListWorkbooksResponse
+	(*ListModelsRequest)(nil),     // 27: sigmasource.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 28: sigmasource.v1.ListModelsResponse
+	(*GetModelRequest)(nil),       // 29: sigmasource.v1.GetModelRequest
+	(*GetModelResponse)(nil),      // 30: sigmasource.v1.GetModelResponse
+	(*ListScansRequest)(nil),      // 31: sigmasource.v1.ListScansRequest
+	(*ListScansResponse)(nil),     // 32: sigmasource.v1.ListScansResponse
+	(*CancelScanRequest)(nil),     // 33: sigmasource.v1.CancelScanRequest
+	(*CancelScanResponse)(nil),    // 34: sigmasource.v1.CancelScanResponse
+	(*ListChangesRequest)(nil),    // 35: sigmasource.v1.ListChangesRequest
+	(*ListChangesResponse)(nil),   // 36: sigmasource.v1.ListChangesResponse
+	(*WatchChangesRequest)(nil),   // 37: sigmasource.v1.WatchChangesRequest
+	(*WatchChangesResponse)(nil),  // 38: sigmasource.v1.WatchChangesResponse
+	(*Change)(nil),                // 39: sigmasource.v1.Change
+	nil,                           // 40: sigmasource.v1.Problem.MetadataEntry
+	nil,                           // 41: sigmasource.v1.Finding.MetadataEntry
+	(*timestamppb.Timestamp)(nil), // 42: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 43: google.protobuf.Duration
+	(ErrorReason)(0),              // 44: sigmasource.v1.ErrorReason
 }
 var file_sigmasource_v1_catalog_proto_depIdxs = []int32{
 	1,  // 0: sigmasource.v1.Scan.state:type_name -> sigmasource.v1.ScanState
 	2,  // 1: sigmasource.v1.Scan.phase:type_name -> sigmasource.v1.ScanPhase
-	41, // 2: sigmasource.v1.Scan.create_time:type_name -> google.protobuf.Timestamp
-	41, // 3: sigmasource.v1.Scan.end_time:type_name -> google.protobuf.Timestamp
+	42, // 2: sigmasource.v1.Scan.create_time:type_name -> google.protobuf.Timestamp
+	42, // 3: sigmasource.v1.Scan.end_time:type_name -> google.protobuf.Timestamp
 	10, // 4: sigmasource.v1.Scan.error:type_name -> sigmasource.v1.Problem
 	10, // 5: sigmasource.v1.Scan.problems:type_name -> sigmasource.v1.Problem
-	42, // 6: sigmasource.v1.Scan.throttled_time:type_name -> google.protobuf.Duration
-	42, // 7: sigmasource.v1.Scan.remaining_time:type_name -> google.protobuf.Duration
+	43, // 6: sigmasource.v1.Scan.throttled_time:type_name -> google.protobuf.Duration
+	43, // 7: sigmasource.v1.Scan.remaining_time:type_name -> google.protobuf.Duration
 	0,  // 8: sigmasource.v1.Scan.trigger:type_name -> sigmasource.v1.ScanTrigger
 	9,  // 9: sigmasource.v1.Scan.list_gaps:type_name -> sigmasource.v1.ListGap
-	43, // 10: sigmasource.v1.Problem.reason:type_name -> sigmasource.v1.ErrorReason
-	39, // 11: sigmasource.v1.Problem.metadata:type_name -> sigmasource.v1.Problem.MetadataEntry
-	41, // 12: sigmasource.v1.Workbook.create_time:type_name -> google.protobuf.Timestamp
-	41, // 13: sigmasource.v1.Workbook.update_time:type_name -> google.protobuf.Timestamp
-	41, // 14: sigmasource.v1.Workbook.scan_time:type_name -> google.protobuf.Timestamp
+	44, // 10: sigmasource.v1.Problem.reason:type_name -> sigmasource.v1.ErrorReason
+	40, // 11: sigmasource.v1.Problem.metadata:type_name -> sigmasource.v1.Problem.MetadataEntry
+	42, // 12: sigmasource.v1.Workbook.create_time:type_name -> google.protobuf.Timestamp
+	42, // 13: sigmasource.v1.Workbook.update_time:type_name -> google.protobuf.Timestamp
+	42, // 14: sigmasource.v1.Workbook.scan_time:type_name -> google.protobuf.Timestamp
 	10, // 15: sigmasource.v1.Workbook.error:type_name -> sigmasource.v1.Problem
 	3,  // 16: sigmasource.v1.Workbook.document_kind:type_name -> sigmasource.v1.DocumentKind
-	41, // 17: sigmasource.v1.Workbook.gone_time:type_name -> google.protobuf.Timestamp
+	42, // 17: sigmasource.v1.Workbook.gone_time:type_name -> google.protobuf.Timestamp
 	12, // 18: sigmasource.v1.Workbook.refused_calls:type_name -> sigmasource.v1.RefusedCall
 	10, // 19: sigmasource.v1.RefusedCall.problem:type_name -> sigmasource.v1.Problem
-	41, // 20: sigmasource.v1.RefusedCall.retry_time:type_name -> google.protobuf.Timestamp
+	42, // 20: sigmasource.v1.RefusedCall.retry_time:type_name -> google.protobuf.Timestamp
 	4,  // 21: sigmasource.v1.Model.state:type_name -> sigmasource.v1.ModelState
 	10, // 22: sigmasource.v1.Model.error:type_name -> sigmasource.v1.Problem
 	15, // 23: sigmasource.v1.Model.columns:type_name -> sigmasource.v1.Column
 	16, // 24: sigmasource.v1.Model.sigma_warehouse:type_name -> sigmasource.v1.SigmaWarehouse
-	17, // 25: sigmasource.v1.Model.findings:type_name -> sigmasource.v1.Finding
-	41, // 26: sigmasource.v1.Model.scan_time:type_name -> google.protobuf.Timestamp
+	18, // 25: sigmasource.v1.Model.findings:type_name -> sigmasource.v1.Finding
+	42, // 26: sigmasource.v1.Model.scan_time:type_name -> google.protobuf.Timestamp
 	3,  // 27: sigmasource.v1.Model.document_kind:type_name -> sigmasource.v1.DocumentKind
 	14, // 28: sigmasource.v1.Model.last_reads:type_name -> sigmasource.v1.CompletedRead
-	42, // 29: sigmasource.v1.CompletedRead.duration:type_name -> google.protobuf.Duration
-	41, // 30: sigmasource.v1.CompletedRead.complete_time:type_name -> google.protobuf.Timestamp
-	5,  // 31: sigmasource.v1.Finding.code:type_name -> sigmasource.v1.FindingCode
-	6,  // 32: sigmasource.v1.Finding.severity:type_name -> sigmasource.v1.FindingSeverity
-	40, // 33: sigmasource.v1.Finding.metadata:type_name -> sigmasource.v1.Finding.MetadataEntry
-	8,  // 34: sigmasource.v1.StartScanResponse.scan:type_name -> sigmasource.v1.Scan
-	8,  // 35: sigmasource.v1.GetScanResponse.scan:type_name -> sigmasource.v1.Scan
-	8,  // 36: sigmasource.v1.WatchScanResponse.scan:type_name -> sigmasource.v1.Scan
-	11, // 37: sigmasource.v1.ListWorkbooksResponse.workbooks:type_name -> sigmasource.v1.Workbook
-	13, // 38: sigmasource.v1.ListModelsResponse.models:type_name -> sigmasource.v1.Model
-	13, // 39: sigmasource.v1.GetModelResponse.model:type_name -> sigmasource.v1.Model
-	8,  // 40: sigmasource.v1.ListScansResponse.scans:type_name -> sigmasource.v1.Scan
-	8,  // 41: sigmasource.v1.CancelScanResponse.scan:type_name -> sigmasource.v1.Scan
-	38, // 42: sigmasource.v1.ListChangesResponse.changes:type_name -> sigmasource.v1.Change
-	38, // 43: sigmasource.v1.WatchChangesResponse.changes:type_name -> sigmasource.v1.Change
-	41, // 44: sigmasource.v1.Change.time:type_name -> google.protobuf.Timestamp
-	7,  // 45: sigmasource.v1.Change.kind:type_name -> sigmasource.v1.ChangeKind
-	18, // 46: sigmasource.v1.ModelCatalog.StartScan:input_type -> sigmasource.v1.StartScanRequest
-	20, // 47: sigmasource.v1.ModelCatalog.GetScan:input_type -> sigmasource.v1.GetScanRequest
-	22, // 48: sigmasource.v1.ModelCatalog.WatchScan:input_type -> sigmasource.v1.WatchScanRequest
-	30, // 49: sigmasource.v1.ModelCatalog.ListScans:input_type -> sigmasource.v1.ListScansRequest
-	32, // 50: sigmasource.v1.ModelCatalog.CancelScan:input_type -> sigmasource.v1.CancelScanRequest
-	34, // 51: sigmasource.v1.ModelCatalog.ListChanges:input_type -> sigmasource.v1.ListChangesRequest
-	36, // 52: sigmasource.v1.ModelCatalog.WatchChanges:input_type -> sigmasource.v1.WatchChangesRequest
-	24, // 53: sigmasource.v1.ModelCatalog.ListWorkbooks:input_type -> sigmasource.v1.ListWorkbooksRequest
-	26, // 54: sigmasource.v1.ModelCatalog.ListModels:input_type -> sigmasource.v1.ListModelsRequest
-	28, // 55: sigmasource.v1.ModelCatalog.GetModel:input_type -> sigmasource.v1.GetModelRequest
-	19, // 56: sigmasource.v1.ModelCatalog.StartScan:output_type -> sigmasource.v1.StartScanResponse
-	21, // 57: sigmasource.v1.ModelCatalog.GetScan:output_type -> sigmasource.v1.GetScanResponse
-	23, // 58: sigmasource.v1.ModelCatalog.WatchScan:output_type -> sigmasource.v1.WatchScanResponse
-	31, // 59: sigmasource.v1.ModelCatalog.ListScans:output_type -> sigmasource.v1.ListScansResponse
-	33, // 60: sigmasource.v1.ModelCatalog.CancelScan:output_type -> sigmasource.v1.CancelScanResponse
-	35, // 61: sigmasource.v1.ModelCatalog.ListChanges:output_type -> sigmasource.v1.ListChangesResponse
-	37, // 62: sigmasource.v1.ModelCatalog.WatchChanges:output_type -> sigmasource.v1.WatchChangesResponse
-	25, // 63: sigmasource.v1.ModelCatalog.ListWorkbooks:output_type -> sigmasource.v1.ListWorkbooksResponse
-	27, // 64: sigmasource.v1.ModelCatalog.ListModels:output_type -> sigmasource.v1.ListModelsResponse
-	29, // 65: sigmasource.v1.ModelCatalog.GetModel:output_type -> sigmasource.v1.GetModelResponse
-	56, // [56:66] is the sub-list for method output_type
-	46, // [46:56] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	43, // 29: sigmasource.v1.CompletedRead.duration:type_name -> google.protobuf.Duration
+	42, // 30: sigmasource.v1.CompletedRead.complete_time:type_name -> google.protobuf.Timestamp
+	17, // 31: sigmasource.v1.SigmaWarehouse.write_back_schemas:type_name -> sigmasource.v1.SigmaSchema
+	5,  // 32: sigmasource.v1.Finding.code:type_name -> sigmasource.v1.FindingCode
+	6,  // 33: sigmasource.v1.Finding.severity:type_name -> sigmasource.v1.FindingSeverity
+	41, // 34: sigmasource.v1.Finding.metadata:type_name -> sigmasource.v1.Finding.MetadataEntry
+	8,  // 35: sigmasource.v1.StartScanResponse.scan:type_name -> sigmasource.v1.Scan
+	8,  // 36: sigmasource.v1.GetScanResponse.scan:type_name -> sigmasource.v1.Scan
+	8,  // 37: sigmasource.v1.WatchScanResponse.scan:type_name -> sigmasource.v1.Scan
+	11, // 38: sigmasource.v1.ListWorkbooksResponse.workbooks:type_name -> sigmasource.v1.Workbook
+	13, // 39: sigmasource.v1.ListModelsResponse.models:type_name -> sigmasource.v1.Model
+	13, // 40: sigmasource.v1.GetModelResponse.model:type_name -> sigmasource.v1.Model
+	8,  // 41: sigmasource.v1.ListScansResponse.scans:type_name -> sigmasource.v1.Scan
+	8,  // 42: sigmasource.v1.CancelScanResponse.scan:type_name -> sigmasource.v1.Scan
+	39, // 43: sigmasource.v1.ListChangesResponse.changes:type_name -> sigmasource.v1.Change
+	39, // 44: sigmasource.v1.WatchChangesResponse.changes:type_name -> sigmasource.v1.Change
+	42, // 45: sigmasource.v1.Change.time:type_name -> google.protobuf.Timestamp
+	7,  // 46: sigmasource.v1.Change.kind:type_name -> sigmasource.v1.ChangeKind
+	19, // 47: sigmasource.v1.ModelCatalog.StartScan:input_type -> sigmasource.v1.StartScanRequest
+	21, // 48: sigmasource.v1.ModelCatalog.GetScan:input_type -> sigmasource.v1.GetScanRequest
+	23, // 49: sigmasource.v1.ModelCatalog.WatchScan:input_type -> sigmasource.v1.WatchScanRequest
+	31, // 50: sigmasource.v1.ModelCatalog.ListScans:input_type -> sigmasource.v1.ListScansRequest
+	33, // 51: sigmasource.v1.ModelCatalog.CancelScan:input_type -> sigmasource.v1.CancelScanRequest
+	35, // 52: sigmasource.v1.ModelCatalog.ListChanges:input_type -> sigmasource.v1.ListChangesRequest
+	37, // 53: sigmasource.v1.ModelCatalog.WatchChanges:input_type -> sigmasource.v1.WatchChangesRequest
+	25, // 54: sigmasource.v1.ModelCatalog.ListWorkbooks:input_type -> sigmasource.v1.ListWorkbooksRequest
+	27, // 55: sigmasource.v1.ModelCatalog.ListModels:input_type -> sigmasource.v1.ListModelsRequest
+	29, // 56: sigmasource.v1.ModelCatalog.GetModel:input_type -> sigmasource.v1.GetModelRequest
+	20, // 57: sigmasource.v1.ModelCatalog.StartScan:output_type -> sigmasource.v1.StartScanResponse
+	22, // 58: sigmasource.v1.ModelCatalog.GetScan:output_type -> sigmasource.v1.GetScanResponse
+	24, // 59: sigmasource.v1.ModelCatalog.WatchScan:output_type -> sigmasource.v1.WatchScanResponse
+	32, // 60: sigmasource.v1.ModelCatalog.ListScans:output_type -> sigmasource.v1.ListScansResponse
+	34, // 61: sigmasource.v1.ModelCatalog.CancelScan:output_type -> sigmasource.v1.CancelScanResponse
+	36, // 62: sigmasource.v1.ModelCatalog.ListChanges:output_type -> sigmasource.v1.ListChangesResponse
+	38, // 63: sigmasource.v1.ModelCatalog.WatchChanges:output_type -> sigmasource.v1.WatchChangesResponse
+	26, // 64: sigmasource.v1.ModelCatalog.ListWorkbooks:output_type -> sigmasource.v1.ListWorkbooksResponse
+	28, // 65: sigmasource.v1.ModelCatalog.ListModels:output_type -> sigmasource.v1.ListModelsResponse
+	30, // 66: sigmasource.v1.ModelCatalog.GetModel:output_type -> sigmasource.v1.GetModelResponse
+	57, // [57:67] is the sub-list for method output_type
+	47, // [47:57] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_sigmasource_v1_catalog_proto_init() }
@@ -3857,7 +3953,7 @@ func file_sigmasource_v1_catalog_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sigmasource_v1_catalog_proto_rawDesc), len(file_sigmasource_v1_catalog_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

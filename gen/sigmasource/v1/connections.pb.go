@@ -234,7 +234,7 @@ const (
 	CheckOutcome_CHECK_OUTCOME_WARN CheckOutcome = 2
 	// It does not work.
 	CheckOutcome_CHECK_OUTCOME_FAIL CheckOutcome = 3
-	// Not tried, because an earlier check failed.
+	// Not tried: an earlier check failed, or there is nothing yet to compare with.
 	CheckOutcome_CHECK_OUTCOME_SKIPPED CheckOutcome = 4
 )
 

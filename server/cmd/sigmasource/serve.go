@@ -55,6 +55,8 @@ type serveFlags struct {
 	auditLog    string
 	spool       string
 	readMemory  int64 // MiB
+
+	allowTimeZoneMismatch bool
 }
 
 func newServeCommand() *cobra.Command {
@@ -93,6 +95,7 @@ func newServeCommand() *cobra.Command {
 	flags.StringVar(&f.auditLog, "audit-log", "-", "file that the audit is appended to, in JSON lines; - means standard output")
 	flags.StringVar(&f.spool, "spool", "", "folder or bucket of its own (s3://, gs://, azblob://) where results are kept until their sessions expire (default: DATA-DIR/spool)")
 	flags.Int64Var(&f.readMemory, "read-memory", 128, "MiB of rows that are read ahead of those who read them")
+	flags.BoolVar(&f.allowTimeZoneMismatch, "allow-time-zone-mismatch", false, "read although dates in Sigma's SQL contradict a connection's time zone; such models have a warning")
 	if err := cmd.MarkFlagRequired("callers"); err != nil {
 		panic(err)
 	}
@@ -104,7 +107,7 @@ func (f *serveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err err
 	if err != nil {
 		return err
 	}
-	config := server.Config{DuckDBDir: f.duckdbDir, Limits: &f.limits, Logger: logger, Now: now}
+	config := server.Config{DuckDBDir: f.duckdbDir, AllowTimeZoneMismatch: f.allowTimeZoneMismatch, Limits: &f.limits, Logger: logger, Now: now}
 	if config.Reflection, err = parseAccess("--reflection", f.reflection); err != nil {
 		return err
 	}

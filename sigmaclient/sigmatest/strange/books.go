@@ -9,7 +9,7 @@ import (
 
 func books() []book {
 	var all []book
-	for _, of := range []func() []book{messages, constants, helpers, limits, words, sideCalls, sources, fields, states} {
+	for _, of := range []func() []book{messages, constants, helpers, limits, words, sideCalls, sources, fields, states, sessions} {
 		all = append(all, of()...)
 	}
 	return all
@@ -186,6 +186,36 @@ func sideCalls() []book {
 		fail("Call controls answers 404", sigmatest.CallControls, 404, "not_found"),
 		strange("Columns that only the element lists", plain().edit(func(e *sigmatest.Element) { e.ColumnsUnsent = true })),
 	)
+}
+
+// sessions are elements whose rows, values or columns depend on more than the tables.
+func sessions() []book {
+	control := func(name string, raw ...string) sigmatest.Element {
+		return sigmatest.Element{Name: name, Type: "control", Value: "West", RawQuery: sigmatest.Raw(raw...)}
+	}
+	controlled := func(name string, e sigmatest.Element) book {
+		return strange(name, plain().finds(ControlsPresent), model{element: e, expect: Expectation{State: Absent}})
+	}
+	grouped := on(`select Q3.ID "Id", Q3.GRP "Group", Q6.COUNT_9 "Count" from (select ID, GRP from SHOP.SALES.T T{n}) Q3 `+
+		`left join (select count(ID) COUNT_9, GRP GRP_2 from SHOP.SALES.T group by GRP) Q6 on Q3.GRP is not distinct from Q6.GRP_2{n}`, " limit 1000", Rows,
+		idColumn, sigmatest.Column{ID: "group00001", Label: "Group", Formula: "[T/Grp]"}, sigmatest.Column{ID: "count00001", Label: "Count", Formula: "Count([Id])"})
+	lookup := on(`select Q1.ID "Id", case when Q2.COUNT_7 > 1 then '*' else Q2.MIN_6 end "Name" from (select * from SHOP.SALES.T T{n}) Q1 `+
+		`left join (select GRP, count(1) COUNT_7, min(NAME) MIN_6 from SHOP.SALES.T group by GRP) Q2 on Q1.GRP = Q2.GRP{n}`, " limit 1000", Rows,
+		idColumn, sigmatest.Column{ID: "name000001", Label: "Name", Formula: "Lookup([T/Name], [Grp], [T/Grp])"})
+	reads := func(table string) model {
+		m := on(`select ID "Id", NAME "Name" from (select * from SHOP.PUBLIC.`+table+` T{n}) Q1{n}`, " limit 1000", Rows, idColumn, nameColumn)
+		return m.edit(func(e *sigmatest.Element) { e.Tables = []string{"SHOP.PUBLIC." + table} })
+	}
+	governed := func(e *sigmatest.Element) { e.Connection = Governed }
+	return []book{
+		controlled("Control with a saved value", control("Region")), controlled("Control whose name is null", control("Region", "name", "null")),
+		controlled("Control whose name is a number", control("Region", "name", "7")), controlled("Control without a type", control("Region", "valueType", "")),
+		controlled("Control that only the elements list", control("Region", "name", "{}")),
+		strange("Column that is hidden", plain().edit(func(e *sigmatest.Element) { e.Columns[1].Hidden = true }).lacks(ColumnNotInSQL)),
+		strange("Group that is joined back", grouped.finds(GrainRepeated)), strange("Lookup with several matches", lookup.finds(LookupAmbiguous).always("Name", "*")),
+		strange("Connection of unknown forms", plain().edit(governed).finds(RolePerViewer).connected(Governed)),
+		strange("Materialized table", reads("T_MAT_9F3").edit(governed).finds(MaterializedSource).lacks(InputTable).connected(Governed)), strange("Input table", reads("SIGDS_1F").edit(governed).finds(InputTable).lacks(MaterializedSource).connected(Governed)),
+	}
 }
 
 func dataModels() []sigmatest.DataModel {

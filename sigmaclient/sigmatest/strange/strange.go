@@ -19,6 +19,9 @@ import (
 const (
 	Warehouse = "c0ffee00-0000-4000-8000-000000000001"
 	Elsewhere = "c0ffee00-0000-4000-8000-000000000002"
+	// Governed is the warehouse of Warehouse again, by a connection whose settings have
+	// other types than Sigma's contract says.
+	Governed = "c0ffee00-0000-4000-8000-000000000003"
 )
 
 // Account is the Snowflake account of the connection Warehouse.
@@ -37,7 +40,7 @@ const (
 // PUBLIC must exist.
 func Tables() string {
 	var b strings.Builder
-	for _, name := range []string{"SALES.T", `SALES."OVER"`, "SALES.SIMILAR", "SALES.ESCAPE", "PUBLIC.P"} {
+	for _, name := range []string{"SALES.T", `SALES."OVER"`, "SALES.SIMILAR", "SALES.ESCAPE", "PUBLIC.P", "PUBLIC.T_MAT_9F3", "PUBLIC.SIGDS_1F"} {
 		b.WriteString("create table SHOP." + name + " (ID bigint, NAME varchar, GRP bigint, AMOUNT bigint);\n" +
 			"insert into SHOP." + name + " select i, 'Name ' || i, i % 3, 2 * i from range(1, 1201) t(i);\n")
 	}
@@ -72,6 +75,14 @@ const (
 	ColumnUnlisted     = "COLUMN_UNLISTED"
 	ColumnNotInSQL     = "COLUMN_NOT_IN_SQL"
 	WarehouseUnknown   = "WAREHOUSE_UNKNOWN"
+	ControlsPresent    = "CONTROLS_PRESENT"
+	HiddenColumn       = "HIDDEN_COLUMN"
+	GrainRepeated      = "GRAIN_REPEATED"
+	LookupAmbiguous    = "LOOKUP_AMBIGUOUS"
+	MaterializedSource = "MATERIALIZED_SOURCE"
+	InputTable         = "INPUT_TABLE"
+	RolePerViewer      = "ROLE_PER_VIEWER"
+	RowsOfOwner        = "ROWS_OF_OWNER"
 
 	// CallRefused stands for the finding that names a refused call, with Sigma's
 	// code and request id.
@@ -120,6 +131,8 @@ func Organization() sigmatest.Organization {
 		Slug: "strange",
 		Connections: []sigmatest.Connection{
 			{ID: Warehouse, Name: "Warehouse", Account: Account, Warehouse: "WH", User: "SIGMA", Role: "SIGMA"},
+			{ID: Governed, Name: "Governed", Account: Account, Raw: sigmatest.Raw("useOauth", `"true"`, "role", "7", "roleSwitching", `["allRoles"]`,
+				"userAttributes", `{"role":{"name":"Region"}}`, "writebacks", `["SHOP.PUBLIC",{"database":null,"schema":"PUBLIC"}]`)},
 			{ID: Elsewhere, Name: "Elsewhere", Type: "redshift", Host: "elsewhere.example.com"},
 		},
 		DataModels: dataModels(),
