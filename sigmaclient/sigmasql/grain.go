@@ -35,9 +35,13 @@ func (q *Query) GroupColumns() []string {
 	if !q.grain.isComplete || len(q.grain.Repeated) == 0 {
 		return nil
 	}
+	isOfGroup := make(map[string]bool, len(q.grain.Keys)+len(q.grain.Repeated))
+	for _, label := range slices.Concat(q.grain.Keys, q.grain.Repeated) {
+		isOfGroup[label] = true
+	}
 	var labels []string
 	for _, o := range q.outputs {
-		if slices.Contains(q.grain.Keys, o.Label) || slices.Contains(q.grain.Repeated, o.Label) {
+		if isOfGroup[o.Label] {
 			labels = append(labels, o.Label)
 		}
 	}
@@ -115,7 +119,11 @@ func (t *tracer) grain() Grain {
 // each only selects, with the joins.
 func (t *tracer) joinsOfGroups() map[int32]groupJoins {
 	var joins map[int32]groupJoins
-	for scope := int32(0); scope != noScope && t.enter(); {
+	scope := int32(0)
+	for range len(t.scopes) { // a recursive query has no end
+		if scope == noScope || !t.enter() {
+			break
+		}
 		o := t.scopes[scope].firstOperand
 		operand := &t.operands[o]
 		switch {
@@ -267,7 +275,10 @@ func (t *tracer) addGroups(o int32, j groupJoins, columns iter.Seq[traced], g *G
 
 // isAggregated reports whether a query groups its rows, or aggregates them, possibly below queries that only select.
 func (t *tracer) isAggregated(scope int32) (groups, aggregates bool) {
-	for scope != noScope && t.enter() {
+	for range len(t.scopes) { // a recursive query has no end
+		if scope == noScope || !t.enter() {
+			break
+		}
 		o := t.scopes[scope].firstOperand
 		operand := &t.operands[o]
 		switch {

@@ -456,11 +456,18 @@ func TestPrepareAllocatesLittle(t *testing.T) {
 
 func BenchmarkPrepare(b *testing.B) {
 	text := longText(100 << 10)
-	b.SetBytes(int64(len(text)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := sigmasql.Prepare(text, sigmasql.Options{}); err != nil {
-			b.Fatal(err)
-		}
+	for name, text := range map[string]string{
+		"nothing to follow": text,
+		"columns to follow": strings.Replace(text, "select Q3", `select Q3.CREATED_AT::timestamp_ltz "Created At", Q3`, 1),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := sigmasql.Prepare(text, sigmasql.Options{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -47,9 +47,6 @@ func (q *Query) Traits() Traits {
 	return t
 }
 
-// ZoneOffsets returns [Traits.ZoneOffsets].
-func (q *Query) ZoneOffsets() []ZoneOffset { return slices.Clone(q.traits.ZoneOffsets) }
-
 // qualifiedParts are the parts of a name that no session resolves: database, schema and table.
 const qualifiedParts = 3
 

@@ -234,6 +234,10 @@ func TestGroupsThatAreJoinedBackAreFound(t *testing.T) {
 		{name: "a join without groups", text: `select Q3.S "S", Q6.N "C" from ` + base + ` left join (select S S_2, N from SHOP.CRM.U) Q6 on equal_null(Q3.S, Q6.S_2) limit 1000`},
 		{name: "a cross join of a window function", text: `select Q3.S "S", Q6.N "C" from ` + base + ` cross join (select sum(A) over () N from SHOP.CRM.U) Q6 limit 1000`},
 		{name: "a lookup of an aggregate of the whole", text: `select Q3.S "S", Q6.M "M" from ` + base + ` left join (select max(A) M from SHOP.CRM.U) Q6 on Q3.ID = Q6.M limit 1000`},
+		{
+			name: "a query that selects from itself", repeated: []string{"C"}, keys: []string{"S"}, group: []string{"S", "C"},
+			text: `with recursive R as (select R.S, G.C from R left join (select S, count(1) C from SHOP.CRM.T group by S) G on equal_null(R.S, G.S)) select S "S", C "C" from R limit 1000`,
+		},
 		{name: "an inner join", text: `select Q3.S "S", Q6.COUNT_9 "C" from ` + base + ` join ` + grouped + ` on equal_null(Q3.S, Q6.S_2) limit 1000`},
 		{name: "a union", text: `select A "A" from T union all select Q6.COUNT_9 from ` + base + ` left join ` + grouped + ` on equal_null(Q3.S, Q6.S_2) limit 1000`},
 	} {
