@@ -19,7 +19,7 @@ func TestIdenticalPreviewsShareOneQuery(t *testing.T) {
 	t.Parallel()
 	w := shop(t, inParts)
 	model, other := w.model(snowflakeName, plainOrders), w.model(snowflakeName, plainOrders)
-	before := len(w.snowflake.Queries())
+	before := w.queriesOfModels()
 	g := w.gate()
 	var readers errgroup.Group
 	read := func(name string, rows int32, ctx context.Context) {
@@ -53,7 +53,7 @@ func TestIdenticalPreviewsShareOneQuery(t *testing.T) {
 	leave() // the others stay
 	close(g.open)
 	w.must(readers.Wait())
-	if n := len(w.snowflake.Queries()) - before; n > 6 { // late ones run their own
+	if n := w.queriesOfModels() - before; n > 6 { // late ones run their own
 		t.Errorf("%d queries ran for 22 previews", n)
 	}
 	w.must(w.snowflake.WaitIdle(t.Context()))

@@ -24,6 +24,15 @@ func isDataElement(elementType string) bool {
 	return strings.HasSuffix(elementType, "-chart")
 }
 
+// canBeControl reports whether an element may be a control. It is false only for types that are known to be others.
+func canBeControl(elementType string) bool {
+	switch elementType {
+	case "text", "image", "line", "button", "embed", "container", "divider":
+		return false
+	}
+	return !isDataElement(elementType)
+}
+
 // displayName is the element's name, or one that tells it from its neighbours.
 func displayName(element sigmaclient.Element) string {
 	if name := strings.TrimSpace(element.Name); name != "" {

@@ -122,10 +122,13 @@ func (s *scanner) askLineage(ctx context.Context, d document, r *reading) (err e
 	return nil
 }
 
-// askControls lists the controls.
+// askControls lists the controls, unless the list of elements shows that there is none.
 func (s *scanner) askControls(ctx context.Context, d document, r *reading) (err error) {
 	if d.described.GetDocumentKind() == pb.DocumentKind_DOCUMENT_KIND_DATA_MODEL {
 		r.controls = sigmaclient.ControlNames(r.elements)
+		return nil
+	}
+	if r.elements != nil && !slices.ContainsFunc(r.elements, func(e sigmaclient.Element) bool { return canBeControl(e.Type) }) {
 		return nil
 	}
 	gaps := &sigmaclient.IncompleteLists{}

@@ -61,7 +61,7 @@ func (o *Opener) Open(connection *pb.Connection, secrets *store.Secrets) (*Link,
 	}
 	link := &Link{
 		Connection: connection, Sigma: client, allowTimeZoneMismatch: o.AllowTimeZoneMismatch,
-		whoami: &whoami{}, session: &knownSession{}, release: func() {},
+		whoami: &whoami{}, session: newKnownSession(), release: func() {},
 	}
 	if name := connection.GetSigma().GetTimeZone(); name != "" {
 		if link.TimeZone, err = zone.Load(name); err != nil {

@@ -61,10 +61,13 @@ const sessionMaxAge = 10 * time.Minute
 
 // knownSession is what is known of a warehouse's sessions. It is safe for concurrent use.
 type knownSession struct {
-	mu     sync.Mutex
-	known  *warehouse.Session
-	readAt time.Time
+	reading chan struct{} // holds a value while a caller reads the session
+	mu      sync.Mutex
+	known   *warehouse.Session
+	readAt  time.Time
 }
+
+func newKnownSession() *knownSession { return &knownSession{reading: make(chan struct{}, 1)} }
 
 func (k *knownSession) get() *warehouse.Session {
 	k.mu.Lock()
@@ -88,6 +91,15 @@ func (l *Link) Session(ctx context.Context) (*warehouse.Session, error) {
 	inspector, ok := l.Warehouse.(warehouse.SessionInspector)
 	if !ok {
 		return nil, nil
+	}
+	if known := l.session.get(); known != nil {
+		return known, nil
+	}
+	select { // callers of the same moment share one answer
+	case l.session.reading <- struct{}{}:
+		defer func() { <-l.session.reading }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
 	if known := l.session.get(); known != nil {
 		return known, nil

@@ -26,7 +26,7 @@ func (w *inspected) InspectSession(context.Context) (warehouse.Session, error) {
 func TestSessionsAreAskedForSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &inspected{err: errors.New("unavailable")}
-		link := &Link{Warehouse: w, session: &knownSession{}}
+		link := &Link{Warehouse: w, session: newKnownSession()}
 		for i, step := range []struct {
 			pause time.Duration
 			err   error
@@ -43,7 +43,7 @@ func TestSessionsAreAskedForSeldom(t *testing.T) {
 }
 
 func TestAWarehouseWithoutSessions(t *testing.T) {
-	link := &Link{Warehouse: struct{ warehouse.Warehouse }{}, session: &knownSession{}}
+	link := &Link{Warehouse: struct{ warehouse.Warehouse }{}, session: newKnownSession()}
 	if session, err := link.Session(t.Context()); session != nil || err != nil {
 		t.Errorf("%v, %v", session, err)
 	}

@@ -25,7 +25,7 @@ type Element struct {
 	// Query is the answer to the question for the element's SQL, unless QueryErr is set.
 	Query    sigmaclient.Query
 	QueryErr error
-	// AskTime is when Sigma answered the question for the query. Zero leaves the moment out of findings, as in a scan, whose
+	// AskTime is when Sigma was asked for the query. Zero leaves the moment out of findings, as in a scan, whose
 	// findings stay equal as long as the element does.
 	AskTime time.Time
 	// Columns are the element's columns.

@@ -338,7 +338,7 @@ func TestTheSessionDecides(t *testing.T) {
 	parameters := func(level, value string) *model.Session {
 		return &model.Session{Parameters: map[string]model.Parameter{
 			"WEEK_START": {Value: value, Level: level}, "WEEK_OF_YEAR_POLICY": {Value: "1", Level: "ACCOUNT"},
-			"ROWS_PER_RESULTSET": {Value: "5", Level: "USER"}, "DATE_INPUT_FORMAT": {Value: "AUTO"}, "TIMEZONE": {Value: "UTC", Level: "SESSION"},
+			"DATE_INPUT_FORMAT": {Value: "AUTO"}, "TIMEZONE": {Value: "UTC", Level: "SESSION"},
 		}}
 	}
 	named := [2]string{"DEV", "SALES"}
@@ -363,7 +363,7 @@ func TestTheSessionDecides(t *testing.T) {
 		{name: "parameters of the user", sql: `select ID "Id" from SHOP.A.T limit 1000`, want: []string{"SESSION_PARAMETER warning parameters=DEFAULT_NULL_ORDERING, TIMESTAMP_TYPE_MAPPING"},
 			o: model.Options{Session: &model.Session{Parameters: map[string]model.Parameter{
 				"TIMESTAMP_TYPE_MAPPING": {Value: "TIMESTAMP_LTZ", Level: "USER"}, "DEFAULT_NULL_ORDERING": {Value: "FIRST", Level: "user"},
-				"DATE_OUTPUT_FORMAT": {Value: "DD/MM", Level: "ACCOUNT"}, "STATEMENT_TIMEOUT_IN_SECONDS": {Value: "9", Level: "USER"}, "QUERY_TAG": {Value: "x", Level: "USER"},
+				"DATE_OUTPUT_FORMAT": {Value: "DD/MM", Level: "ACCOUNT"},
 			}}}},
 	} {
 		m := model.Assess(element(test.sql), test.o)

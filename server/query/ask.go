@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -14,6 +15,7 @@ import (
 
 // answers are Sigma's answers about an element. Each call fails by itself.
 type answers struct {
+	askTime    time.Time // before Sigma was asked for the query
 	query      sigmaclient.Query
 	queryErr   error // a refusal; an outage fails the whole
 	columns    []sigmaclient.Column
@@ -55,6 +57,7 @@ func (d document) question(link *connections.Link) *question {
 
 // ask makes all calls at once. It fails where the caller's context ends, or Sigma cannot be asked for the query.
 func (d document) ask(ctx context.Context, link *connections.Link) (a answers, err error) {
+	a.askTime = time.Now()
 	in := d.in(link)
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {

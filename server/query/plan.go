@@ -138,7 +138,7 @@ func (s *Service) assess(ctx context.Context, p *plan, link *connections.Link, o
 		return err
 	}
 	element := model.Element{
-		Name: p.name.String(), IsListed: isListedWithoutSQL(p.stored), Query: found.query, QueryErr: found.queryErr,
+		Name: p.name.String(), IsListed: isListedWithoutSQL(p.stored), AskTime: found.askTime, Query: found.query, QueryErr: found.queryErr,
 		Columns: p.columnsOf(found, link.Connection.GetVersionTag()), Controls: model.Controls(found.controls, found.upstream),
 	}
 	element.SetUpstream(found.upstream, found.lineage.LineageErr)

@@ -64,8 +64,12 @@ func (s *Store) CutWords(ctx context.Context, connection string) error {
 		if err := s.writeCounts(ctx, tx, connection, counts); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM goose_db_version WHERE version_id >= 31`)
-		return err
+		for _, statement := range []string{`DROP TABLE reads`, `DROP TABLE zone_offsets`, `DELETE FROM goose_db_version WHERE version_id >= 31`} {
+			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -269,6 +273,8 @@ func (s *Store) Former(ctx context.Context) error {
 		`DROP TABLE catalogs`,
 		`CREATE UNIQUE INDEX workbooks_in_order ON workbooks (connection, sort_key)`,
 		`CREATE UNIQUE INDEX models_in_order ON models (connection, sort_key)`,
+		`DROP TABLE zone_offsets`,
+		`DROP TABLE reads`,
 		`DROP TABLE session_parts`,
 		`DROP TABLE sessions`,
 		`ALTER TABLE changes DROP COLUMN id`,
