@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ func AddExports(ctx context.Context, sigma *sigmatest.Server, db *sql.DB) error 
 }
 
 // export returns the table's rows as Sigma exports them: texts, with times in UTC and nulls as empty texts.
-func (t table) export(ctx context.Context, db *sql.DB) ([][]string, error) {
+func (t table) export(ctx context.Context, db *sql.DB) (exported [][]string, err error) {
 	var selected []string
 	cells := make([]any, len(t.columns))
 	for i, c := range t.columns {
@@ -53,8 +54,7 @@ func (t table) export(ctx context.Context, db *sql.DB) ([][]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	var exported [][]string
+	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		if err := rows.Scan(cells...); err != nil {
 			return nil, err
