@@ -66,6 +66,14 @@ func (m *measure) addTime(t time.Time, hasTimeOfDay bool) {
 	m.datesOnly = m.datesOnly && !hasTimeOfDay
 }
 
+// unit returns the unit in which times of the export are comparable: Sigma displays seconds, or days.
+func (m *measure) unit() time.Duration {
+	if m.datesOnly {
+		return 24 * time.Hour
+	}
+	return time.Second
+}
+
 // addExported adds a cell of Sigma's export.
 func (m *measure) addExported(seed comparisonSeed, text string) {
 	m.addText(seed, text)
@@ -157,10 +165,7 @@ func compareColumn(label string, kind pb.ColumnType, sigma, house *measure) *pb.
 		}
 	case pb.ColumnType_COLUMN_TYPE_DATE, pb.ColumnType_COLUMN_TYPE_DATETIME, pb.ColumnType_COLUMN_TYPE_TIMESTAMP:
 		if isReadable = sigma.times == sigma.rows-sigma.empty; isReadable {
-			unit := time.Second // the finest unit of Sigma's own display
-			if sigma.datesOnly {
-				unit = 24 * time.Hour
-			}
+			unit := sigma.unit()
 			differ("min", !sigma.min.Truncate(unit).Equal(house.min.Truncate(unit)))
 			differ("max", !sigma.max.Truncate(unit).Equal(house.max.Truncate(unit)))
 		}
@@ -192,8 +197,10 @@ func causeOf(c *pb.ColumnComparison, sigma, house *measure, findings []*pb.Findi
 		return slices.ContainsFunc(findings, func(f *pb.Finding) bool { return slices.Contains(codes, f.GetCode()) })
 	}
 	// The widest distance between the offsets of two zones is 26 hours. Days that are cut in another zone differ by one.
-	shift := house.min.Sub(sigma.min)
-	isShifted := shift != 0 && shift.Abs() <= 26*time.Hour && (house.max.Sub(sigma.max)-shift).Abs() <= time.Hour // clock changes
+	unit := sigma.unit()
+	shift := house.min.Truncate(unit).Sub(sigma.min.Truncate(unit))
+	shiftOfMax := house.max.Truncate(unit).Sub(sigma.max.Truncate(unit))
+	isShifted := shift != 0 && shift.Abs() <= 26*time.Hour && (shiftOfMax-shift).Abs() <= time.Hour // clock changes
 	switch {
 	case c.GetVerdict() != pb.ComparisonVerdict_COMPARISON_VERDICT_DIFFERENT:
 		return c.GetCause()
