@@ -288,3 +288,32 @@ func TestOfTwoChangesWithOneEtagOneWins(t *testing.T) {
 	}
 	wantError(t, first, codes.Aborted, pb.ErrorReason_ERROR_REASON_ETAG_MISMATCH)
 }
+
+// TestFieldsOfTheSnowflakeSession are updated by themselves, and the credential stays.
+func TestFieldsOfTheSnowflakeSession(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sigmatest.Organization{}, snowflaketest.Config{})
+	w.fill(``, ``)
+	w.create(snowflakeName, w.snowflakeConnection())
+	want := w.get().GetWarehouse().GetSnowflake()
+	sent := &pb.SnowflakeWarehouse{Database: "SHOP", Schema: "SALES", WeekStart: new(int32(1)), WeekOfYearPolicy: new(int32(0)), SecondaryRoles: pb.SnowflakeSecondaryRoles_SNOWFLAKE_SECONDARY_ROLES_NONE}
+	update := func(sent *pb.SnowflakeWarehouse, paths ...string) error {
+		_, err := w.update(&pb.Connection{Warehouse: &pb.Warehouse{Kind: &pb.Warehouse_Snowflake{Snowflake: sent}}}, paths...)
+		return err
+	}
+	w.must(update(sent, "warehouse.snowflake.database", "warehouse.snowflake.week_start", "warehouse.snowflake.week_of_year_policy", "warehouse.snowflake.secondary_roles"))
+	want.Database, want.WeekStart, want.WeekOfYearPolicy, want.SecondaryRoles = "SHOP", new(int32(1)), new(int32(0)), sent.GetSecondaryRoles()
+	if got := w.get().GetWarehouse().GetSnowflake(); !proto.Equal(got, want) {
+		t.Errorf("the warehouse is %v, want %v", got, want)
+	}
+	_, err := w.update(&pb.Connection{}, "warehouse.snowflake.week_start")
+	w.must(err)
+	want.WeekStart = nil
+	if got := w.get().GetWarehouse().GetSnowflake(); !proto.Equal(got, want) {
+		t.Errorf("after it was cleared, the warehouse is %v, want %v", got, want)
+	}
+	for _, path := range []string{"warehouse.snowflake.account", "warehouse.snowflake.user", "warehouse.snowflake.password", "role", "warehouse.snowflake.", "warehouse.duckdb.database"} {
+		wantField(t, update(sent, path), "update_mask")
+	}
+	wantField(t, update(&pb.SnowflakeWarehouse{WeekStart: new(int32(9))}, "warehouse.snowflake.week_start"), "connection.warehouse.snowflake.week_start")
+}

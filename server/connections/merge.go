@@ -3,6 +3,7 @@ package connections
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
@@ -106,9 +107,10 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 			updated.Warehouse = sent.GetWarehouse()
 			secrets.SnowflakePrivateKeyPEM, secrets.SnowflakePassphrase = sentSecrets.SnowflakePrivateKeyPEM, sentSecrets.SnowflakePassphrase
 			secrets.SnowflakePassword, secrets.SnowflakeToken = sentSecrets.SnowflakePassword, sentSecrets.SnowflakeToken
+		case setSnowflakeField(updated.GetWarehouse().GetSnowflake(), sent.GetWarehouse().GetSnowflake(), path):
 		default:
 			return nil, nil, errmap.InvalidField("update_mask", fmt.Sprintf(
-				"path %d is no field that can be updated by itself; name display_name, version_tag, refuse_findings, allow_time_zone_mismatch, allow_empty, shrunk_ratio, bookmark_ids, scan_schedule, sigma, sigma.base_url, sigma.client_id, sigma.client_secret, sigma.time_zone or warehouse", i+1))
+				"path %d is no field that can be updated by itself; name display_name, version_tag, refuse_findings, allow_time_zone_mismatch, allow_empty, shrunk_ratio, bookmark_ids, scan_schedule, sigma, sigma.base_url, sigma.client_id, sigma.client_secret, sigma.time_zone, warehouse, or of a Snowflake connection warehouse.snowflake. with role, warehouse, database, schema, secondary_roles, week_start or week_of_year_policy behind it", i+1))
 		}
 	}
 	keepSigmaSecret(current, currentSecrets, updated, &secrets, sentSecrets)
@@ -117,6 +119,40 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 		return nil, nil, errmap.InvalidField("connection.warehouse.snowflake.authentication", "an update replaces the whole warehouse; set all of its fields, and a credential where account, url or user change")
 	}
 	return updated, &secrets, requireSecrets(updated, &secrets)
+}
+
+// setSnowflakeField sets a field that decides about the session, and not about who signs in where. It reports false where the
+// connection is not one of Snowflake, or the field is no such field.
+func setSnowflakeField(updated, sent *pb.SnowflakeWarehouse, path string) bool {
+	field, isOfSnowflake := strings.CutPrefix(path, "warehouse.snowflake.")
+	if updated == nil || !isOfSnowflake {
+		return false
+	}
+	switch field {
+	case "role":
+		updated.Role = sent.GetRole()
+	case "warehouse":
+		updated.Warehouse = sent.GetWarehouse()
+	case "database":
+		updated.Database = sent.GetDatabase()
+	case "schema":
+		updated.Schema = sent.GetSchema()
+	case "secondary_roles":
+		updated.SecondaryRoles = sent.GetSecondaryRoles()
+	case "week_start":
+		updated.WeekStart = nil
+		if sent != nil {
+			updated.WeekStart = sent.WeekStart
+		}
+	case "week_of_year_policy":
+		updated.WeekOfYearPolicy = nil
+		if sent != nil {
+			updated.WeekOfYearPolicy = sent.WeekOfYearPolicy
+		}
+	default:
+		return false
+	}
+	return true
 }
 
 // setFields is the mask that an empty mask stands for.

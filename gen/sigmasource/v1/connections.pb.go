@@ -1423,8 +1423,10 @@ type UpdateConnectionRequest struct {
 	Connection *Connection `protobuf:"bytes,1,opt,name=connection,proto3" json:"connection,omitempty"`
 	// What to change: `display_name`, `version_tag`, `refuse_findings`,
 	// `allow_time_zone_mismatch`, `allow_empty`, `shrunk_ratio`, `bookmark_ids`,
-	// `scan_schedule`, `sigma`, `warehouse`, or a field of `sigma` such as
-	// `sigma.client_secret`. Empty means every field that is set in `connection`, those
+	// `scan_schedule`, `sigma`, `warehouse`, a field of `sigma` such as
+	// `sigma.client_secret`, or a field of a Snowflake warehouse that decides about its
+	// sessions: `warehouse.snowflake.role`, `.warehouse`, `.database`, `.schema`,
+	// `.secondary_roles`, `.week_start` and `.week_of_year_policy`. Empty means every field that is set in `connection`, those
 	// of `sigma` one by one; to clear a field, name it here.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Check everything, store nothing.

@@ -193,10 +193,13 @@ func (c *client) newConnectionsUpdate() *cobra.Command {
 		Long: "Changes the fields of a connection that --field names to their values in the JSON file; without --field, all\n" +
 			"fields that the file sets. A field that --field names and the file does not set is cleared. --time-zone sets the\n" +
 			"account time zone of the Sigma organization alone, without a file.\n\n" +
-			"The field warehouse is replaced as a whole. To change a part of it, edit what `connections get -o json` prints. The\n" +
-			"stored secrets stay as long as the account, the URL and the user are the same.",
+			"The field warehouse is replaced as a whole; the stored secrets stay as long as the account, the URL and the user are\n" +
+			"the same. role, warehouse, database, schema, secondary_roles, week_start and week_of_year_policy of\n" +
+			"warehouse.snowflake can be changed by themselves.",
 		Example: `  sigmasource connections update workspaces/acme/connections/prod --time-zone America/New_York
-  echo '{"shrunkRatio": 0.8}' | sigmasource connections update workspaces/acme/connections/prod -f -`,
+  echo '{"shrunkRatio": 0.8}' | sigmasource connections update workspaces/acme/connections/prod -f -
+  echo '{"warehouse": {"snowflake": {"weekStart": 1}}}' |
+    sigmasource connections update workspaces/acme/connections/prod -f - --field warehouse.snowflake.week_start`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			connection := &pb.Connection{}
