@@ -55,7 +55,10 @@ func TestAGroupJoinedBackToItsBaseRows(t *testing.T) {
 			if again := w.session(&pb.CreateReadSessionRequest{Name: model}); again.GetKey() != nil || hasFinding(again.GetFindings(), pb.FindingCode_FINDING_CODE_KEY_NOT_UNIQUE) {
 				t.Errorf("a second session counts the key again: %v", again)
 			}
-			groups := w.session(&pb.CreateReadSessionRequest{Name: model, DistinctGroup: true, KeyColumns: []string{"Status"}})
+			refused := []pb.FindingCode{pb.FindingCode_FINDING_CODE_GRAIN_REPEATED}
+			_, err := w.query.CreateReadSession(w.ctx, &pb.CreateReadSessionRequest{Name: model, RefuseFindings: refused})
+			wantError(t, err, codes.FailedPrecondition, pb.ErrorReason_ERROR_REASON_FINDING_REFUSED)
+			groups := w.session(&pb.CreateReadSessionRequest{Name: model, DistinctGroup: true, KeyColumns: []string{"Status"}, RefuseFindings: refused})
 			rows := w.readSession(groups)
 			slices.SortFunc(rows, slices.Compare)
 			var text []string
@@ -65,7 +68,7 @@ func TestAGroupJoinedBackToItsBaseRows(t *testing.T) {
 			if got := strings.Join(text, " "); got != `"closed"=1 "open"=2` || groups.GetKey().GetRowCount() != 2 {
 				t.Errorf("the groups are %q, with the key %v", got, groups.GetKey())
 			}
-			_, err := w.query.CreateReadSession(w.ctx, &pb.CreateReadSessionRequest{Name: model, DistinctGroup: true, Columns: []string{"Count"}})
+			_, err = w.query.CreateReadSession(w.ctx, &pb.CreateReadSessionRequest{Name: model, DistinctGroup: true, Columns: []string{"Count"}})
 			wantError(t, err, codes.InvalidArgument, pb.ErrorReason_ERROR_REASON_REQUEST_INVALID)
 
 			grouped := w.model(connection, `select S "Status", count(ID) "Count" from SHOP.SALES.T group by S limit 1000`)

@@ -107,6 +107,16 @@ func (m *Model) addGrain() {
 		"The query has base rows, and the values of a group or a total repeat in each of them: %s%s. To read one row for each group, set distinct_group (command line: --distinct-group). Before a sync relies on a key, count it with key_columns (--key).", facts["columns"], by)
 }
 
+// ReadGroups removes the finding GRAIN_REPEATED for a read of the distinct rows of the groups, unless totals repeat as well.
+func (m *Model) ReadGroups() {
+	g := m.Grain()
+	if len(g.Group) > 0 && len(g.Repeated) == len(m.Query.Grain().Repeated) {
+		m.Findings.list = slices.DeleteFunc(m.Findings.list, func(f *pb.Finding) bool {
+			return f.GetCode() == pb.FindingCode_FINDING_CODE_GRAIN_REPEATED
+		})
+	}
+}
+
 // addOwner adds whether rules of row-level security apply to the owner of the credential.
 func (m *Model) addOwner(e Element, traits sigmasql.Traits) {
 	if traits.NamesOwner {

@@ -70,6 +70,9 @@ func (s *Service) prepare(ctx context.Context, link *connections.Link, name reso
 		}
 		return p, err
 	}
+	if session, ok := asked.(*pb.CreateReadSessionRequest); ok && session.GetDistinctGroup() {
+		p.assessed.ReadGroups()
+	}
 	if p.wanted, err = p.columns.Choose("columns", asked.GetColumns()); err != nil {
 		return p, named(err, p.name)
 	}
