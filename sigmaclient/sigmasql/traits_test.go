@@ -101,6 +101,10 @@ func TestOffsetsAreTheOrganizations(t *testing.T) {
 		{name: "no number", text: `select to_timestamp_ltz('2026-04-01T00:00:00Z') "A", to_timestamp_ltz('2026-04-01T00:00:00') "B", to_timestamp_ltz('2026-04-01') "C", to_timestamp_ltz('2026-04-01T00:00:00-99:00') "D"`},
 		{name: "custom SQL", text: `select A "A" from (` + custom + `) Q1 where A > ` + april, opts: sigmasql.Options{CustomSQL: []string{custom}},
 			want: []sigmasql.ZoneOffset{{"2026-04-01", -4 * 3600}}},
+		{name: "custom SQL that begins with a control", opts: sigmasql.Options{CustomSQL: []string{"{{Pick}} A from T where B > to_timestamp_ltz('2026-07-01T00:00:00+02:00')"}}, want: []sigmasql.ZoneOffset{{"2026-04-01", -4 * 3600}},
+			text: `select A "A" from (select A from T where B > to_timestamp_ltz('2026-07-01T00:00:00+02:00')) Q1 where A > ` + april},
+		{name: "custom SQL that is another one by now", opts: sigmasql.Options{CustomSQL: []string{custom, "select A from U"}}, want: []sigmasql.ZoneOffset{{"2026-04-01", -4 * 3600}},
+			text: `select A "A" from (select A from T where B > to_timestamp_ltz('2026-07-01T00:00:00+02:00')) Q1 where A > ` + april},
 		{name: "custom SQL that is not known", opts: sigmasql.Options{CustomSQLUnknown: true}, want: []sigmasql.ZoneOffset{{"2026-04-01", -4 * 3600}},
 			text: `select A "A" from (select A from T where B > to_timestamp_ltz('2026-07-01T00:00:00+02:00')) Q1 where A > ` + april},
 	} {
