@@ -104,6 +104,8 @@ type world struct {
 	audit     *record
 	elements  int  // made by model
 	halfLost  bool // the test shut the server down under its callers
+
+	queriesNameOwner bool // Sigma's SQL has the owner's address as a constant
 }
 
 // newWorld starts everything. What every test of this package shows besides
@@ -383,7 +385,9 @@ func (w *world) verifyNothingLeaked() {
 		w.t.Error("an answer tells the server's own folder")
 	}
 	for _, q := range w.snowflake.Queries() {
-		look("a query", q.SQL+"\n"+q.Tag)
+		if !w.queriesNameOwner {
+			look("a query", q.SQL+"\n"+q.Tag)
+		}
 		if q.Tag != "" && !strings.HasPrefix(q.Tag, "sigmasource ") {
 			w.t.Errorf("a query has the tag %q", q.Tag)
 		}

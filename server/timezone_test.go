@@ -2,8 +2,10 @@ package server_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -141,5 +143,33 @@ func TestCredentialOfAnotherMemberListsChangedModels(t *testing.T) {
 	lines, _ := w.changes(snowflakeName, after)
 	if len(lines) != 1 || !strings.Contains(lines[0], "SQL_CHANGED") || !strings.Contains(lines[0], ruled[strings.LastIndexByte(ruled, '/')+1:]) {
 		t.Errorf("the changes are %q", lines)
+	}
+}
+
+// A connection that gets the time zone UTC runs its queries as before, and its models lose TIME_ZONE_UNKNOWN with the next scan.
+func TestUTCAsTheTimeZoneEndsItsFinding(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sigmatest.Organization{}, snowflaketest.Config{})
+	w.fill(`create table SHOP.SALES.T (ID number(38,0), SINCE timestamp_ltz)`, ``)
+	model := w.model(snowflakeName, `select CAST_1 "Since" from (select SINCE::timestamp_ltz CAST_1 from SHOP.SALES.T limit 1000) Q1 limit 1000`)
+	w.sigma.Change(func(o *sigmatest.Organization) { // a workbook that changed just now is read again
+		o.Workbook(scratch).UpdatedAt = time.Now().Add(-48 * time.Hour)
+	})
+	w.create(snowflakeName, w.snowflakeConnection())
+	for _, row := range []struct {
+		zone   string
+		isKept bool
+	}{{"", true}, {"UTC", false}, {"", true}} {
+		_, err := w.update(&pb.Connection{Sigma: &pb.SigmaCredentials{TimeZone: row.zone}}, "sigma.time_zone")
+		w.must(err)
+		started, err := w.catalog.StartScan(w.ctx, &pb.StartScanRequest{Parent: snowflakeName})
+		w.must(err)
+		w.watch(started.GetScan().GetName())
+		has := slices.ContainsFunc(w.modelNow(model).GetFindings(), func(f *pb.Finding) bool {
+			return f.GetCode() == pb.FindingCode_FINDING_CODE_TIME_ZONE_UNKNOWN
+		})
+		if has != row.isKept {
+			t.Errorf("with the time zone %q the model has the finding: %v", row.zone, has)
+		}
 	}
 }

@@ -139,7 +139,7 @@ func (s *scanner) signIn(ctx context.Context) error {
 func (s *scanner) mark(who sigmaclient.Identity) string {
 	digest := fnv.New128a()
 	options := s.link.ModelOptions()
-	fmt.Fprintf(digest, "%q %v %q %v %q %q\n", options.Dialect, options.TimeZone, options.VersionTag, options.AllowTimeZoneMismatch, options.Namespace, who.UserID)
+	fmt.Fprintf(digest, "%q %t %v %q %v %q %q\n", options.Dialect, options.TimeZone != nil, options.TimeZone, options.VersionTag, options.AllowTimeZoneMismatch, options.Namespace, who.UserID)
 	for _, id := range slices.Sorted(maps.Keys(s.warehouses)) {
 		w := s.warehouses[id]
 		fmt.Fprintf(digest, "%q %q %q %q %q %q\n", id, w.GetDisplayName(), w.GetType(), w.GetAccount(), w.GetRole(), w.GetRolePerViewer())

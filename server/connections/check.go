@@ -1,6 +1,7 @@
 package connections
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -217,7 +218,8 @@ func checkSession(f found, link *Link) *pb.Check {
 	case f.sessionErr != nil:
 		return failed(kind, f.sessionErr, pb.ErrorReason_ERROR_REASON_WAREHOUSE_UNAVAILABLE)
 	}
-	check := passed(kind, "no session parameter that can change rows or values is set for the user of this connection",
+	roles := "the session has the role " + cmp.Or(f.session.Role, "NONE") + " and the secondary roles " + cmp.Or(f.session.SecondaryRoles, "NONE")
+	check := passed(kind, roles+"; no session parameter that can change rows or values is set for the user of this connection",
 		map[string]string{"role": f.session.Role, "secondary_roles": f.session.SecondaryRoles})
 	var names []string
 	for _, p := range f.session.Parameters {
@@ -227,7 +229,7 @@ func checkSession(f found, link *Link) *pb.Check {
 	}
 	if len(names) > 0 {
 		check.Outcome = pb.CheckOutcome_CHECK_OUTCOME_WARN
-		check.Message = fmt.Sprintf("the user of this connection has session parameters of its own, with which the SQL of Sigma can return other rows or values than in Sigma: %s; unset them for the user (ALTER USER … UNSET …), unless Sigma's user has the same values",
+		check.Message = roles + fmt.Sprintf("; the user of this connection has session parameters of its own, with which the SQL of Sigma can return other rows or values than in Sigma: %s; unset them for the user (ALTER USER … UNSET …), unless Sigma's user has the same values",
 			strings.Join(names, ", "))
 	}
 	return check

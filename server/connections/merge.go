@@ -2,6 +2,7 @@ package connections
 
 import (
 	"fmt"
+	"slices"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/errmap"
@@ -47,13 +48,16 @@ func requireSecrets(connection *pb.Connection, secrets *store.Secrets) error {
 	if secrets.SigmaClientSecret == "" {
 		return errmap.InvalidField("connection.sigma.client_secret", "it is required")
 	}
-	if connection.GetWarehouse().GetSnowflake() == nil {
-		return nil
-	}
-	if secrets.SnowflakePrivateKeyPEM == "" && secrets.SnowflakePassword == "" && secrets.SnowflakeToken == "" {
+	if !hasWarehouseSecret(connection, secrets) {
 		return errmap.InvalidField("connection.warehouse.snowflake.authentication", "give a key pair, a password, a programmatic access token or an OAuth token")
 	}
 	return nil
+}
+
+// hasWarehouseSecret reports whether the connection has the secret that its warehouse needs.
+func hasWarehouseSecret(connection *pb.Connection, secrets *store.Secrets) bool {
+	return connection.GetWarehouse().GetSnowflake() == nil ||
+		secrets.SnowflakePrivateKeyPEM != "" || secrets.SnowflakePassword != "" || secrets.SnowflakeToken != ""
 }
 
 // merge applies an update to a stored connection. A secret that is left empty
@@ -109,6 +113,9 @@ func merge(current *pb.Connection, currentSecrets *store.Secrets, request *pb.Up
 	}
 	keepSigmaSecret(current, currentSecrets, updated, &secrets, sentSecrets)
 	keepWarehouseSecret(current, currentSecrets, updated, &secrets)
+	if slices.Contains(paths, "warehouse") && !hasWarehouseSecret(updated, &secrets) {
+		return nil, nil, errmap.InvalidField("connection.warehouse.snowflake.authentication", "an update replaces the whole warehouse; set all of its fields, and a credential where account, url or user change")
+	}
 	return updated, &secrets, requireSecrets(updated, &secrets)
 }
 

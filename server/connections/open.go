@@ -65,7 +65,7 @@ func (o *Opener) Open(connection *pb.Connection, secrets *store.Secrets) (*Link,
 	}
 	if name := connection.GetSigma().GetTimeZone(); name != "" {
 		if link.TimeZone, err = zone.Load(name); err != nil {
-			return nil, errmap.InvalidField("connection.sigma.time_zone", "it is no IANA name of a time zone; give one such as America/New_York, or leave it empty")
+			return nil, errmap.InvalidField("connection.sigma.time_zone", "it is not the IANA name of a time zone; set a name such as America/New_York, with its capital letters, or leave it empty")
 		}
 	}
 	switch kind := connection.GetWarehouse().GetKind().(type) {

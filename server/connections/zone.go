@@ -25,8 +25,12 @@ func checkTimeZone(link *Link, stored []store.ZoneOffset) *pb.Check {
 		facts["time_zone"] = name
 	}
 	if len(stored) == 0 {
+		unproven := "no scan has seen a date in Sigma's SQL that shows the organization's time zone; set sigma.time_zone to the account time zone of the organization (in Sigma: Administration, Account)"
+		if name != "" {
+			unproven = "no scan has seen a date in Sigma's SQL to compare with sigma.time_zone, " + name + "; make sure that it is the account time zone of the organization (in Sigma: Administration, Account)"
+		}
 		return &pb.Check{Kind: kind, Outcome: pb.CheckOutcome_CHECK_OUTCOME_SKIPPED, Facts: facts,
-			Message: "no scan has seen a date in Sigma's SQL that shows the organization's time zone; set sigma.time_zone to the account time zone of the organization"}
+			Message: unproven}
 	}
 	offsets := make([]sigmasql.ZoneOffset, len(stored))
 	for i, offset := range stored {

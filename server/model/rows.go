@@ -22,7 +22,7 @@ func (m *Model) addRows(e Element, o Options) {
 	m.addGrain()
 	if len(e.Controls) > 0 {
 		m.Findings.add(pb.FindingCode_FINDING_CODE_CONTROLS_PRESENT, pb.FindingSeverity_FINDING_SEVERITY_INFO, map[string]string{"controls": QuoteAll(e.Controls)},
-			"The document has controls, and their saved values decide about the rows: %s. To read with other values, set bookmark_id to a saved view, or publish other values in Sigma.", QuoteAll(e.Controls))
+			"The document has controls, and their saved values decide about the rows: %s. To read with other values, set bookmark_id to a saved view (command line: --bookmark), or publish other values in Sigma.", QuoteAll(e.Controls))
 	}
 	m.addNames(traits.Unqualified, o)
 	if len(traits.ContextFunctions) > 0 {
@@ -104,7 +104,7 @@ func (m *Model) addGrain() {
 		by = " by " + facts["keys"]
 	}
 	m.Findings.WarnWith(pb.FindingCode_FINDING_CODE_GRAIN_REPEATED, facts,
-		"The query has base rows, and the values of a group or a total repeat in each of them: %s%s. To read one row for each group, set distinct_group; check key_columns before a sync relies on a key.", facts["columns"], by)
+		"The query has base rows, and the values of a group or a total repeat in each of them: %s%s. To read one row for each group, set distinct_group (command line: --distinct-group). Before a sync relies on a key, count it with key_columns (--key).", facts["columns"], by)
 }
 
 // addOwner adds whether rules of row-level security apply to the owner of the credential.
@@ -307,18 +307,19 @@ func (m *Model) addNames(names [][]string, o Options) {
 		resolved = " This connection finds them in " + facts["namespace"] + "."
 	}
 	const (
-		text   = "The SQL names tables without database and schema, and Sigma's user may have another default: %s.%s Name database and schema in the custom SQL."
+		text   = "The SQL names tables without database and schema, and Sigma's user may have another default: %s.%s %s."
 		refuse = "the SQL names tables without database and schema, and the connection has neither, so that a default of the warehouse's account would decide: %s; set database and schema of the warehouse, or name them in the custom SQL"
 	)
-	severity := pb.FindingSeverity_FINDING_SEVERITY_WARNING
+	severity, advice := pb.FindingSeverity_FINDING_SEVERITY_WARNING, "Name database and schema in the custom SQL"
 	if o.Dialect == sigmasql.Snowflake && o.Namespace == ([2]string{}) {
 		severity = pb.FindingSeverity_FINDING_SEVERITY_ERROR
+		advice = "The connection has neither, so a full read fails. Set database and schema of the warehouse, or name them in the custom SQL"
 		m.fullRead = append(m.fullRead, &errmap.Error{
 			Reason: pb.ErrorReason_ERROR_REASON_NAME_UNQUALIFIED, Resource: m.Name,
 			Message: fmt.Sprintf(refuse, facts["names"]), Metadata: map[string]string{"names": facts["names"]},
 		})
 	}
-	m.Findings.add(pb.FindingCode_FINDING_CODE_NAME_UNQUALIFIED, severity, facts, text, facts["names"], resolved)
+	m.Findings.add(pb.FindingCode_FINDING_CODE_NAME_UNQUALIFIED, severity, facts, text, facts["names"], resolved, advice)
 }
 
 // quoteNames writes names of several parts for people, the first ones where there are many: "SALES"."ORDERS".

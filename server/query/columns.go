@@ -50,7 +50,7 @@ func (p *plan) absence(label string) string {
 	if slices.ContainsFunc(p.columns.List, func(c sigmaclient.Column) bool { return c.Label == label }) {
 		return fmt.Sprintf("Sigma lists the column %q, and its SQL does not have it; name other columns", label)
 	}
-	return fmt.Sprintf("the model has no column %q", label)
+	return fmt.Sprintf("the model has no column %q; name a column by its id or its label, in which capital letters count", label)
 }
 
 // compareOutputs adds the findings about the columns of a result, given the names of all of them.

@@ -200,8 +200,9 @@ func causeOf(c *pb.ColumnComparison, sigma, house *measure, findings []*pb.Findi
 		return slices.ContainsFunc(findings, func(f *pb.Finding) bool { return slices.Contains(codes, f.GetCode()) })
 	}
 	// The widest distance between the offsets of two zones is 26 hours. Days that are cut in another zone differ by one.
-	shift := house.min.Sub(sigma.min)
-	isShifted := shift != 0 && shift.Abs() <= 26*time.Hour && (house.max.Sub(sigma.max)-shift).Abs() <= time.Hour // clock changes
+	shift := house.min.Truncate(sigma.unit).Sub(sigma.min.Truncate(sigma.unit))
+	shiftOfMax := house.max.Truncate(sigma.unit).Sub(sigma.max.Truncate(sigma.unit))
+	isShifted := shift != 0 && shift.Abs() <= 26*time.Hour && (shiftOfMax-shift).Abs() <= time.Hour // clock changes
 	switch {
 	case c.GetVerdict() != pb.ComparisonVerdict_COMPARISON_VERDICT_DIFFERENT:
 		return c.GetCause()

@@ -44,6 +44,9 @@ func (s *Server) exportWorkbook(a *ask, w *Workbook) answer {
 	if e.Refusal.isError() {
 		return e.Refusal.answer()
 	}
+	if e.NoExport {
+		return UnableToProduce.answer()
+	}
 	rows := e.Exported
 	if asked.RowLimit > 0 {
 		rows = rows[:min(asked.RowLimit, len(rows))]

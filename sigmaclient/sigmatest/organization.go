@@ -174,6 +174,8 @@ type Element struct {
 
 	// Exported are the rows of an export, in the order of Columns.
 	Exported [][]string
+	// NoExport makes Sigma refuse the export.
+	NoExport bool
 
 	Refusal   Refusal // replaces the query
 	Failure   Failure // replaces the query, where it has a status

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
@@ -145,9 +147,40 @@ func parseConnection(raw []byte) (*pb.Connection, error) {
 	}
 	connection := &pb.Connection{}
 	if err := protojson.Unmarshal(read, connection); err != nil {
-		return nil, errors.New("a field has a value of another type than a connection's")
+		return nil, misread(err)
 	}
 	return connection, nil
+}
+
+// misread names the field that protojson could not read. Its errors quote values, so only the name of a field is taken from them.
+func misread(err error) error {
+	if unknown := unknownField.FindStringSubmatch(err.Error()); unknown != nil {
+		return fmt.Errorf("unknown field %q", unknown[1])
+	}
+	const text = "%s occurs twice, or has a value of another type than a connection's"
+	named := namedField.FindStringSubmatch(err.Error())
+	if named == nil || !hasField((&pb.Connection{}).ProtoReflect().Descriptor(), named[1]) {
+		return fmt.Errorf(text, "a field")
+	}
+	return fmt.Errorf(text, "the field "+named[1])
+}
+
+var (
+	unknownField = regexp.MustCompile(`: unknown field "([A-Za-z_]+)"`)
+	namedField   = regexp.MustCompile(`field "?([A-Za-z_]+)`)
+)
+
+// hasField reports whether a message, or one within it, has a field of the name.
+func hasField(message protoreflect.MessageDescriptor, name string) bool {
+	fields := message.Fields()
+	for i := range fields.Len() {
+		field := fields.Get(i)
+		isNamed := field.JSONName() == name || field.TextName() == name
+		if isNamed || field.Message() != nil && hasField(field.Message(), name) {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *client) newConnectionsUpdate() *cobra.Command {
@@ -159,7 +192,9 @@ func (c *client) newConnectionsUpdate() *cobra.Command {
 		Short: "Change fields of a connection, and check it with the new values first",
 		Long: "Changes the fields of a connection that --field names to their values in the JSON file; without --field, all\n" +
 			"fields that the file sets. A field that --field names and the file does not set is cleared. --time-zone sets the\n" +
-			"account time zone of the Sigma organization alone, without a file.",
+			"account time zone of the Sigma organization alone, without a file.\n\n" +
+			"The field warehouse is replaced as a whole. To change a part of it, edit what `connections get -o json` prints. The\n" +
+			"stored secrets stay as long as the account, the URL and the user are the same.",
 		Example: `  sigmasource connections update workspaces/acme/connections/prod --time-zone America/New_York
   echo '{"shrunkRatio": 0.8}' | sigmasource connections update workspaces/acme/connections/prod -f -`,
 		Args: cobra.ExactArgs(1),
@@ -317,10 +352,11 @@ func (c *client) printConnections(w io.Writer, connections ...*pb.Connection) er
 			connection.GetName(),
 			connection.GetDisplayName(),
 			connection.GetSigma().GetBaseUrl(),
+			connection.GetSigma().GetTimeZone(),
 			describeWarehouse(connection.GetWarehouse()),
 		})
 	}
-	printTable(w, table.Row{"name", "display name", "Sigma", "warehouse"}, rows)
+	printTable(w, table.Row{"name", "display name", "Sigma", "time zone", "warehouse"}, rows)
 	return nil
 }
 

@@ -66,6 +66,10 @@ func runDemo(ctx context.Context, listen string, once bool, out, stderr io.Write
 	}
 	defer func() { err = errors.Join(err, snowflake.Close()) }()
 
+	if err := demo.AddExports(ctx, sigma, snowflake.DB()); err != nil {
+		return err
+	}
+
 	dir, err := os.MkdirTemp("", "sigmasource-demo-")
 	if err != nil {
 		return err
@@ -200,6 +204,7 @@ Serving until interrupted. Next, in another terminal:
   %[3]s preview %[6]s --rows 20
   %[3]s preview %[6]s --rows 5000 -o json | wc -l
   %[3]s read %[6]s -o csv | head
+  %[3]s models check %[6]s --key Status --compare
   %[3]s connections check %[5]s
   %[3]s scan %[5]s
   %[3]s changes %[5]s
@@ -210,7 +215,7 @@ Serving until interrupted. Next, in another terminal:
   %[4]s -d '{"name": "%[6]s", "rowLimit": 3}' %[1]s sigmasource.v1.ModelQuery/PreviewModel
   %[4]s -d '{"name": "%[6]s", "rowLimit": 3, "format": "DATA_FORMAT_ARROW"}' %[1]s sigmasource.v1.ModelQuery/PreviewModel`,
 		address, d.client.token, self, grpcurl, demoConnection, d.model(),
-		fmt.Sprintf(`{"parent": "workspaces/acme", "connectionId": "mine", "connection": {"sigma": {"baseUrl": %q, "clientId": %q, "clientSecret": %q}, "warehouse": {"snowflake": {"account": %q, "url": %q, "user": %q, "role": %q, "warehouse": %q, "password": %q}}}}`,
+		fmt.Sprintf(`{"parent": "workspaces/acme", "connectionId": "mine", "connection": {"sigma": {"baseUrl": %q, "clientId": %q, "clientSecret": %q, "timeZone": "UTC"}, "warehouse": {"snowflake": {"account": %q, "url": %q, "user": %q, "role": %q, "warehouse": %q, "password": %q}}}}`,
 			d.sigma.URL(), org.ClientID, org.ClientSecret, demo.Account, d.snowflake.URL(), demo.User, demo.Role, demo.Warehouse, demo.Password),
 		strings.Replace(demoConnection, "prod", "mine", 1))
 }

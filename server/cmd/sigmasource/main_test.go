@@ -140,7 +140,7 @@ func TestWhatTheDemoPrintsWorks(t *testing.T) {
 	connection := out.await(t, `"connection": (\{.*\})\}' \S+ \S+/CreateConnection`)[1]
 	out.await(t, `"DATA_FORMAT_ARROW"`)
 	printed := regexp.MustCompile(`(?m)^  go run \./server/cmd/sigmasource ([^|\n]*)`).FindAllStringSubmatch(out.String(), -1)
-	if len(printed) != 8 {
+	if len(printed) != 9 {
 		t.Fatalf("it prints %d lines", len(printed))
 	}
 	for _, line := range printed {

@@ -204,7 +204,7 @@ func printModelCheck(w io.Writer, answer *pb.CheckModelResponse) {
 			for _, value := range duplicate.GetValues() {
 				values = append(values, cellText(value, time.UTC))
 			}
-			fmt.Fprintf(w, "  %s stands in %d rows\n", strings.Join(values, ", "), duplicate.GetRowCount())
+			fmt.Fprintf(w, "  %s occurs in %d rows\n", strings.Join(values, ", "), duplicate.GetRowCount())
 		}
 	}
 	if comparison := answer.GetComparison(); comparison != nil {

@@ -27,11 +27,15 @@ func TestAConnectionNamesFindingsByTheirCodes(t *testing.T) {
 		t.Errorf("the connection is %v, %v", c, err)
 	}
 	for text, want := range map[string]string{
-		`{"refuseFindings": ["NOPE"]}`:                    `"NOPE"`,
-		`{"refuseFindings": "COLUMN_CONSTANT"}`:           "list",
-		`{"refuseFinding": []}`:                           `unknown field "refuseFinding"`,
-		`{"displayName": 7}`:                              "another type",
-		`{"sigma": {"clientSecret": {"a": "s3cret"}}}`:    "another type",
+		`{"refuseFindings": ["NOPE"]}`:                 `"NOPE"`,
+		`{"refuseFindings": "COLUMN_CONSTANT"}`:        "list",
+		`{"refuseFinding": []}`:                        `unknown field "refuseFinding"`,
+		`{"displayName": 7}`:                           "the field displayName",
+		`{"sigma": {"clientSecret": {"a": "s3cret"}}}`: "another type",
+		`{"sigma": "field s3cret"}`:                    "another type",
+		`{"sigma": {"timezone": "s3cret"}}`:            `unknown field "timezone"`,
+		`{"sigma": "x: unknown field \"s3cret\""}`:     "another type",
+		`{"warehouse": {"snowflake": {"secondaryRoles": "NONE", "password": "s3cret"}}}`: "the field secondaryRoles",
 		`not JSON with a s3cret`:                          "JSON object",
 		`{"sigma": {"clientSecrets": "s3cret"}, "x": "y"`: "JSON object",
 	} {

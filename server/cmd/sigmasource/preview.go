@@ -11,6 +11,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/sigmasource/sigmasource/gen/sigmasource/v1"
 	"github.com/sigmasource/sigmasource/server/rowtext"
@@ -20,6 +21,7 @@ import (
 func newPreviewCommand() *cobra.Command {
 	c := &client{}
 	var rows int32
+	var maxTime time.Duration
 	var policy readPolicy
 	cmd := &cobra.Command{
 		Use:   "preview MODEL",
@@ -33,6 +35,9 @@ func newPreviewCommand() *cobra.Command {
 				return err
 			}
 			request := &pb.PreviewModelRequest{Name: args[0], RowLimit: rows, Columns: policy.columns, RefuseFindings: codes, LimitPolicy: limits, BookmarkId: policy.bookmark}
+			if maxTime != 0 {
+				request.MaxWarehouseTime = durationpb.New(maxTime)
+			}
 			return c.withConn(func(conn *grpc.ClientConn) error {
 				return c.preview(cmd.Context(), conn, request, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			})
@@ -40,6 +45,7 @@ func newPreviewCommand() *cobra.Command {
 	}
 	c.register(cmd)
 	cmd.Flags().Int32Var(&rows, "rows", 100, "the maximum number of rows")
+	cmd.Flags().DurationVar(&maxTime, "max-warehouse-time", 0, "the maximum time of the warehouse, such as 5m (default: no maximum)")
 	policy.register(cmd)
 	return cmd
 }

@@ -76,6 +76,9 @@ func TestReadRequirements(t *testing.T) {
 			t.Errorf("%v: the command writes %d bytes", test.args, len(out))
 		}
 	}
+	if _, _, err := run(t.Context(), "", "preview", model, "--max-warehouse-time", "1us"); err == nil || !strings.Contains(err.Error(), "max_warehouse_time") {
+		t.Errorf("a preview has the error %v", err)
+	}
 	out, _, err := run(t.Context(), "", "models", "get", model)
 	if err != nil || !strings.Contains(out, "last complete read: ") {
 		t.Errorf("%v\n%s", err, out)

@@ -11,7 +11,14 @@ import (
 type column struct {
 	name  string // in the warehouse
 	label string // in Sigma
-	typ   string // Sigma's
+	typ   string // Sigma's, or "date" for a DATE, which Sigma shows as a datetime
+}
+
+func (c column) sigmaType() string {
+	if c.typ == "date" {
+		return "datetime"
+	}
+	return c.typ
 }
 
 // table is a table of the warehouse.
@@ -29,11 +36,11 @@ var (
 	}}
 	customers = table{"ACME.SALES.CUSTOMERS", []column{
 		{"CUSTOMER_ID", "Customer Id", "number"}, {"FULL_NAME", "Full Name", "text"}, {"EMAIL", "E-Mail", "text"}, {"PLAN", "Plan", "text"},
-		{"COUNTRY", "Country", "text"}, {"SIGNED_UP", "Signed Up", "datetime"}, {"LIFETIME_VALUE", "Lifetime Value", "number"}, {"ACTIVE", "Active?", "boolean"},
+		{"COUNTRY", "Country", "text"}, {"SIGNED_UP", "Signed Up", "date"}, {"LIFETIME_VALUE", "Lifetime Value", "number"}, {"ACTIVE", "Active?", "boolean"},
 	}}
 	subscriptions = table{"ACME.SALES.SUBSCRIPTIONS", []column{
-		{"SUBSCRIPTION_ID", "Subscription Id", "number"}, {"CUSTOMER_ID", "Customer Id", "number"}, {"STARTED_ON", "Started On", "datetime"},
-		{"ENDED_ON", "Ended On", "datetime"}, {"MONTHLY_PRICE", "Monthly Price", "number"},
+		{"SUBSCRIPTION_ID", "Subscription Id", "number"}, {"CUSTOMER_ID", "Customer Id", "number"}, {"STARTED_ON", "Started On", "date"},
+		{"ENDED_ON", "Ended On", "date"}, {"MONTHLY_PRICE", "Monthly Price", "number"},
 	}}
 	products = table{"ACME.PRODUCT.PRODUCTS", []column{
 		{"SKU", "Sku", "text"}, {"NAME", "Product", "text"}, {"PRICE", "Price", "number"}, {"IN_STOCK", "In Stock", "number"}, {"ATTRIBUTES", "Attributes", "variant"},
@@ -55,8 +62,12 @@ func (t table) list(name string) sigmatest.Element {
 	var outer, inner []string
 	for i, c := range t.columns {
 		expression := c.name
-		if c.typ == "datetime" {
-			internal := fmt.Sprintf("CAST_DATE_TO_DATETIME_%d", i+5)
+		if c.sigmaType() == "datetime" {
+			cast := "CAST_TIMESTAMP_TO_DATETIME_%d"
+			if c.typ == "date" {
+				cast = "CAST_DATE_TO_DATETIME_%d"
+			}
+			internal := fmt.Sprintf(cast, i+5)
 			inner = append(inner, c.name+"::timestamp_ltz "+internal)
 			outer = append(outer, internal+` "`+c.label+`"`)
 			continue
@@ -76,7 +87,7 @@ func (t table) sigmaColumns() []sigmatest.Column {
 	var columns []sigmatest.Column
 	for _, c := range t.columns {
 		columns = append(columns, sigmatest.Column{
-			ID: "inode-" + t.short() + "/" + c.name, Label: c.label, Formula: "[" + t.short() + "/" + c.label + "]", Type: c.typ,
+			ID: "inode-" + t.short() + "/" + c.name, Label: c.label, Formula: "[" + t.short() + "/" + c.label + "]", Type: c.sigmaType(),
 		})
 	}
 	return columns
@@ -88,10 +99,10 @@ func (t table) count(name, chart string, key column) sigmatest.Element {
 	return sigmatest.Element{
 		Name: name, Type: "visualization", Visualization: chart,
 		Columns: []sigmatest.Column{
-			{Label: key.label, Formula: "[" + t.short() + "/" + key.label + "]", Type: key.typ},
+			{Label: key.label, Formula: "[" + t.short() + "/" + key.label + "]", Type: key.sigmaType()},
 			{Label: "Count", Formula: "Count()", Type: "number"},
 		},
-		SQL: fmt.Sprintf(`with Q1 as (select %[1]s from %[2]s %[3]s) select Q2.%[1]s %[4]q, COUNT_23 "Count" from (select %[1]s from Q1 order by %[1]s asc limit 1000) Q2 inner join (select %[1]s, count(1) COUNT_23 from Q1 group by %[1]s) Q3 on equal_null(Q2.%[1]s, Q3.%[1]s) limit 1000`,
+		SQL: fmt.Sprintf(`with Q1 as (select %[1]s from %[2]s %[3]s) select Q2.%[1]s %[4]q, COUNT_23 "Count" from (select %[1]s from Q1 order by %[1]s asc limit 1000) Q2 left join (select %[1]s, count(1) COUNT_23 from Q1 group by %[1]s) Q3 on equal_null(Q2.%[1]s, Q3.%[1]s) limit 1000`,
 			key.name, t.name, t.short(), key.label),
 	}
 }
@@ -108,7 +119,7 @@ func (t table) kpi(name, formula, expression string) sigmatest.Element {
 // pivot counts by two keys.
 func (t table) pivot(name string, rows, columns column, values ...string) sigmatest.Element {
 	selected := []string{rows.name + ` "` + rows.label + `"`}
-	shown := []sigmatest.Column{{Label: rows.label, Formula: "[" + t.short() + "/" + rows.label + "]", Type: rows.typ}}
+	shown := []sigmatest.Column{{Label: rows.label, Formula: "[" + t.short() + "/" + rows.label + "]", Type: rows.sigmaType()}}
 	for i, v := range values {
 		selected = append(selected, fmt.Sprintf(`COUNT_%d "%s"`, i+20, v))
 		shown = append(shown, sigmatest.Column{Label: v, Formula: "CountIf([" + columns.label + `] = "` + v + `")`, Type: "number"})

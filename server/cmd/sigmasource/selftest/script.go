@@ -17,8 +17,8 @@ func WriteScript(w io.Writer, workbook string) error {
    database and the schema, and SELECT on all tables of the schema.
 
 %s
-3. In Sigma, make a workbook with the name %q. Build these elements with exactly these names and columns, and publish
-   the workbook. An element that is left out has the result "not built"; all others are tested.
+3. In Sigma, make a workbook with the name %q. Build these elements with exactly these names and
+   columns, and publish the workbook. An element that is left out has the result "not built"; all others are tested.
 `, Zone, indent(tables(), "     "), workbook)
 	for _, element := range elements() {
 		if element.Name == "" {
@@ -37,9 +37,10 @@ func WriteScript(w io.Writer, workbook string) error {
 		}
 	}
 	s.WriteString(`
-4. In this service, create a connection with these credentials of Sigma and Snowflake, with "timeZone": "` + Zone + `"
-   in "sigma", and with "database": "SIGMASOURCE_SELFTEST" and "schema": "SELFTEST" in "warehouse". The role and the user of the Snowflake connection in Sigma are the best choice. To learn the texts of
-   Sigma's SQL as well, start the server with --record-shapes DIR.
+4. In this service, create a connection with credentials of this organization and this account, with
+   "timeZone": "` + Zone + `" in "sigma", and with "database": "SIGMASOURCE_SELFTEST" and "schema": "SELFTEST" in
+   "snowflake" of "warehouse". If you can, use the role and the user of the Snowflake connection in Sigma. To learn the
+   texts of Sigma's SQL as well, start the server with --record-shapes DIR.
 
 5. Run: sigmasource scan CONNECTION
         sigmasource selftest CONNECTION
