@@ -97,3 +97,40 @@ func TestACheckComparesValuesWithSigmasOwnExport(t *testing.T) {
 		}
 	}
 }
+
+// TestAComparisonOfDisplayedForms: Sigma's export shows less of a value than the warehouse has, or CSV does. Only what both
+// show is compared, and all of that.
+func TestAComparisonOfDisplayedForms(t *testing.T) {
+	t.Parallel()
+	w := newPeopleWorld(t)
+	const same, different, unknown = pb.ComparisonVerdict_COMPARISON_VERDICT_SAME, pb.ComparisonVerdict_COMPARISON_VERDICT_DIFFERENT, pb.ComparisonVerdict_COMPARISON_VERDICT_UNDECIDED
+	for name, test := range map[string]struct {
+		value, exported string
+		want            pb.ComparisonVerdict
+	}{
+		"lines by CR and LF":           {`'a' || chr(13) || chr(10) || 'b'`, "a\r\nb", same},
+		"lines by LF":                  {`'a' || chr(10) || 'b'`, "a\nb", same},
+		"a line less":                  {`'a' || chr(10) || 'b'`, "a", different},
+		"up to the minute":             {`'2026-04-01 13:45:30'::timestamp_ntz`, "2026-04-01 13:45", same},
+		"another minute":               {`'2026-04-01 13:44:59'::timestamp_ntz`, "2026-04-01 13:45", different},
+		"up to the day":                {`'2026-04-01 13:45:30'::timestamp_ntz`, "2026-04-01", same},
+		"midnight for a time of day":   {`'2026-04-01 13:45:30'::timestamp_ntz`, "2026-04-01 00:00:00", different},
+		"midnight":                     {`'2026-04-01'::timestamp_ntz`, "2026-04-01T00:00:00.000Z", same},
+		"no such day":                  {`'2026-03-02'::timestamp_ntz`, "2026-02-30", unknown},
+		"infinite here":                {`'inf'::float`, "5", different},
+		"infinite there":               {`5::float`, "Infinity", different},
+		"infinite":                     {`'inf'::float`, "Infinity", same},
+		"no number":                    {`'NaN'::float`, "NaN", same},
+		"too large a number to read":   {`5::float`, "1e400", unknown},
+		"a number in another notation": {`16`, "0x10", unknown},
+		"negative zero":                {`0::float`, "-0", same},
+	} {
+		model := w.modelOf(snowflakeName, sigmatest.Element{
+			SQL: `select C1 "Value" from (select ` + test.value + ` C1 from SHOP.SALES.PEOPLE where ID = 1 limit 1000) Q1 limit 1000`, Columns: []sigmatest.Column{{ID: "a", Label: "Value"}}, Exported: [][]string{{test.exported}},
+		})
+		answer := w.check(&pb.CheckModelRequest{Name: model, CompareWithSigma: true})
+		if c := answer.GetComparison().GetColumns(); len(c) != 1 || c[0].GetVerdict() != test.want {
+			t.Errorf("%s: the check is %v", name, answer)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -79,6 +80,31 @@ func TestAGroupJoinedBackToItsBaseRows(t *testing.T) {
 			_, err = w.query.CreateReadSession(w.ctx, &pb.CreateReadSessionRequest{Name: grouped, DistinctGroup: true})
 			wantError(t, err, codes.InvalidArgument, pb.ErrorReason_ERROR_REASON_REQUEST_INVALID)
 		})
+	}
+}
+
+// TestACountThatNobodyAskedForFailsNoRead: the warehouse cannot group by the column, or it takes too long.
+func TestACountThatNobodyAskedForFailsNoRead(t *testing.T) {
+	t.Parallel()
+	w := newGrainWorld(t)
+	for _, refusal := range []snowflaketest.Error{
+		{Code: "002280", State: "42601", Message: "SQL compilation error: expressions of type GEOGRAPHY cannot be used as GROUP BY keys"},
+		{Code: "000630", State: "57014", Message: "Statement reached its statement or warehouse timeout of 60 second(s) and was canceled."},
+	} {
+		w.snowflake.SetFaults(snowflaketest.Faults{BeforeCompile: func(_ context.Context, q snowflaketest.Query) *snowflaketest.Error {
+			if strings.Contains(q.SQL, `as "keys"`) {
+				return &refusal
+			}
+			return nil
+		}})
+		model := w.model(snowflakeName, repeatedSQL)
+		_, err := w.query.CreateReadSession(w.ctx, &pb.CreateReadSessionRequest{Name: model, KeyColumns: []string{"Status"}})
+		if err == nil {
+			t.Errorf("%s: the key that the request names is not counted", refusal.Code)
+		}
+		if rows, _, err := w.read(&pb.CreateReadSessionRequest{Name: model}); rows != 3 || err != nil {
+			t.Errorf("%s: %d rows, %v", refusal.Code, rows, err)
+		}
 	}
 }
 

@@ -21,10 +21,19 @@ func TestDatesShowTheTimeZone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sigmatest.Organization{TimeZone: "America/New_York"}, snowflaketest.Config{})
 	w.fill(`create table SHOP.SALES.T (ID number(38,0), SINCE timestamp_ltz)`, ``)
+	farModel := func(date string) string { // whose dates say nothing about the zone
+		return fmt.Sprintf(`select ID "Id" from (select ID from SHOP.SALES.T where SINCE >= {{time %sT00:00:00}} limit 1000) Q1 limit 1000`, date)
+	}
+	w.model(snowflakeName, farModel("1900-01-01"))
+	w.model(snowflakeName, farModel("9999-12-30"))
+	w.create(snowflakeName, w.snowflakeConnection())
+	w.scan(snowflakeName)
+	if offsets, err := w.store.ZoneOffsets(w.ctx, snowflakeName); err != nil || len(offsets) != 0 {
+		t.Errorf("the dates that a scan keeps are %v, %v", offsets, err)
+	}
 	for _, date := range []string{"2026-01-15", "2026-07-15"} {
 		w.model(snowflakeName, fmt.Sprintf(`select ID "Id" from (select ID from SHOP.SALES.T where SINCE >= {{time %sT00:00:00}} limit 1000) Q1 limit 1000`, date))
 	}
-	w.create(snowflakeName, w.snowflakeConnection())
 	check := func(outcome pb.CheckOutcome, zone, candidate string) {
 		t.Helper()
 		response, err := w.connections.CheckConnection(w.ctx, &pb.CheckConnectionRequest{Name: snowflakeName})
@@ -51,7 +60,7 @@ func TestDatesShowTheTimeZone(t *testing.T) {
 	check(pb.CheckOutcome_CHECK_OUTCOME_PASS, "America/New_York", "America/New_York")
 
 	w.sigma.ChangeWorkbook(scratch, func(book *sigmatest.Workbook) {
-		e := book.Pages[0].Elements[0]
+		e := book.Pages[0].Elements[2]
 		e.ID, e.SQL = "another", strings.ReplaceAll(e.SQL, "2026-01-15", "2026-02-15")
 		book.Pages[0].Elements = append(book.Pages[0].Elements, e)
 	})

@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -467,6 +468,28 @@ func TestDatesInBerlinAreNotOfFebruary(t *testing.T) {
 			}
 			w.must(reader.Err())
 			reader.Close()
+		}
+	}
+}
+
+// A table that must not be described as a whole fails no read of columns that the text names: a projection policy is one
+// such case. The type of the column is then not known, and it stays an instant.
+func TestATableThatIsNotDescribedFailsNoRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sigmatest.Organization{}, snowflaketest.Config{})
+	w.fillOrders()
+	connection := w.warehouses("Europe/Berlin")["Snowflake"]
+	w.snowflake.SetFaults(snowflaketest.Faults{BeforeCompile: func(_ context.Context, q snowflaketest.Query) *snowflaketest.Error {
+		if strings.HasPrefix(q.SQL, "select * from") {
+			return &snowflaketest.Error{Code: "002060", State: "42601", Message: "SQL compilation error: the following columns are restricted by a projection policy"}
+		}
+		return nil
+	}})
+	model := w.model(connection, `select D::timestamp_ltz "Due" from SHOP.SALES.ORDERS ORDERS limit 1000`)
+	_, rows := w.everyFormat(model)
+	for format, got := range rows {
+		if len(got) != 3 || got[0][0] != "2026-03-01T00:00:00+01:00" {
+			t.Errorf("%s: %q", format, got)
 		}
 	}
 }

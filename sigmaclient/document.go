@@ -224,7 +224,8 @@ var ErrBookmarkUnknown = errors.New("sigmaclient: no such bookmark")
 
 // CheckBookmark fails with ErrBookmarkUnknown if the document is at a bookmark that
 // Sigma does not list, so that a query could be that of the published state. Where
-// Sigma refuses the list, or the list is incomplete, the check passes.
+// Sigma refuses the list, or the list is incomplete, the check passes. It fails with
+// the outage where Sigma cannot be asked now.
 func (d Document) CheckBookmark(ctx context.Context) error {
 	switch {
 	case d.bookmark == "":
@@ -235,8 +236,14 @@ func (d Document) CheckBookmark(ctx context.Context) error {
 	gaps := &IncompleteLists{}
 	bookmarks, err := d.client.Bookmarks(WithIncompleteLists(ctx, gaps), d.id)
 	isListed := slices.ContainsFunc(bookmarks, func(b Bookmark) bool { return b.BookmarkID == d.bookmark })
-	if err != nil || gaps.Count() > 0 || isListed {
+	var failure *Error
+	switch {
+	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.As(err, &failure) && (failure.Kind == KindThrottled || failure.Kind == KindUnavailable):
+		return err
+	case err != nil || gaps.Count() > 0 || isListed:
+		return nil
 	}
 	return ErrBookmarkUnknown
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -127,6 +128,18 @@ func TestVersionWithoutAnIDIsNeverTheNewest(t *testing.T) {
 	check("refused id", client.WorkbookDocument("w", "prod").FindVersion(ctx), refused)
 	s.SetFaults(sigmatest.CallTags.On(sigmatest.Fail(http.StatusForbidden, "forbidden", "No")))
 	check("refused tags", client.WorkbookDocument("w", "prod").FindVersion(ctx), refused)
+}
+
+// A bookmark is not taken for known where Sigma cannot be asked for the list at the moment.
+func TestBookmarkIsNotKnownInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // the call is retried, with waits
+		s := newSigma(t, tagged())
+		s.SetFaults(sigmatest.CallBookmarks.On(sigmatest.Fail(http.StatusServiceUnavailable, "unavailable", "Later")))
+		var outage *sigmaclient.Error
+		if err := s.client(t).WorkbookDocument("w", "").AtBookmark("other").CheckBookmark(t.Context()); !errors.As(err, &outage) || outage.Kind != sigmaclient.KindUnavailable {
+			t.Errorf("the bookmark counts as known: %v", err)
+		}
+	})
 }
 
 func TestBookmarkIsPartOfTheQuestion(t *testing.T) {

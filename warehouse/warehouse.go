@@ -62,7 +62,7 @@ type Statement struct {
 	// casts to instants, as positions from 0 among all columns of the result, given
 	// the names of all of them. Such a column is delivered as Date32. A value of it
 	// that is not the beginning of a day in the session's time zone is a *Error of
-	// KindUnsupported. Columns of other types are delivered as they are, and positions
+	// KindUnsupported; see zone.Day for what counts as one. Columns of other types are delivered as they are, and positions
 	// of no column are ignored. Nil means none. Days may be called more than once and by any goroutine.
 	Days func(names []string) []int
 }

@@ -22,7 +22,7 @@ type zoneEvidence struct {
 	seen map[store.ZoneOffset]bool
 }
 
-// add adds the offsets of a text. A scan whose texts have more different ones than it
+// add adds the offsets of a text, except those that tell nothing. A scan whose texts have more different ones than it
 // can use leaves out the further ones.
 func (e *zoneEvidence) add(offsets []sigmasql.ZoneOffset) {
 	e.mu.Lock()
@@ -31,7 +31,7 @@ func (e *zoneEvidence) add(offsets []sigmasql.ZoneOffset) {
 		if e.seen == nil {
 			e.seen = map[store.ZoneOffset]bool{}
 		}
-		if len(e.seen) < 10*maxOffsets {
+		if model.Tells(offset) && len(e.seen) < 10*maxOffsets {
 			e.seen[store.ZoneOffset(offset)] = true
 		}
 	}

@@ -177,6 +177,26 @@ func TestZonesAgreeWithTheirOwnOffsets(t *testing.T) {
 	}
 }
 
+// A filter from 1900 or until 9999, as people write for all time, says nothing about the zone.
+func TestFarDatesRuleNoZoneOut(t *testing.T) {
+	for name, dates := range map[string][]string{
+		"Asia/Kolkata":     {"1900-01-01T00:00:00.000000000+05:53", "1900-01-01T00:00:00.000000000+05:30", "2026-04-01T00:00:00.000000000+05:30"},
+		"Europe/Amsterdam": {"1900-01-01T00:00:00.000000000+00:19", "1900-01-01T00:00:00.000000000+01:00", "2026-07-01T00:00:00.000000000+02:00"},
+		"America/New_York": {"0001-01-01T00:00:00.000000000-04:56", "1900-01-01T00:00:00.000000000-05:00", "2099-07-01T00:00:00.000000000-05:00", "9999-07-01T00:00:00.000000000-04:00"},
+	} {
+		for _, date := range dates {
+			sql := `select DAY_1 "Day" from (select date_trunc(day, SINCE::timestamp_ltz) DAY_1 from SHOP.CRM.DEALS where SINCE >= to_timestamp_ltz('` + date + `', 'YYYY-MM-DDTHH24:MI:SS.FF9TZH:TZM') limit 1000) Q1 limit 1000`
+			m := model.Assess(element(sql), model.Options{TimeZone: zone(t, name)})
+			if got := found(m); len(got) > 0 || m.RequireFull() != nil {
+				t.Errorf("%s, %s: findings %q, refused: %v", name, date, got, m.RequireFull())
+			}
+			if unset := model.Assess(element(sql), model.Options{}); strings.Contains(strings.Join(found(unset), " "), "candidates") != strings.HasPrefix(date, "2026") {
+				t.Errorf("%s: findings %q", date, found(unset))
+			}
+		}
+	}
+}
+
 // Trap 2: whose rows.
 func TestRulesOfTheOwnerAreFound(t *testing.T) {
 	const (

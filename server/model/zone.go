@@ -32,14 +32,21 @@ var zones = sync.OnceValue(func() []*time.Location {
 })
 
 // Agrees reports whether a zone has the offset at some time of its date: on the day of a change there are two. A date that
-// is none rules nothing out.
+// says nothing rules nothing out.
 func Agrees(zone *time.Location, offset sigmasql.ZoneOffset) bool {
 	midnight, err := time.Parse(time.DateOnly, offset.Date)
-	if err != nil {
+	if err != nil || !Tells(offset) {
 		return true
 	}
 	first := midnight.Add(-time.Duration(offset.Seconds) * time.Second)
 	return offsetAt(zone, first) == offset.Seconds || offsetAt(zone, first.Add(24*time.Hour-time.Second)) == offset.Seconds
+}
+
+// Tells reports whether an offset can say anything about the zone: its date is one for which databases of time zones agree.
+// Before 1970, Kolkata has an offset with seconds for one and that of today for another; after 2037, many end.
+func Tells(offset sigmasql.ZoneOffset) bool {
+	midnight, err := time.Parse(time.DateOnly, offset.Date)
+	return err == nil && midnight.Year() >= 1970 && midnight.Year() <= 2037
 }
 
 func offsetAt(zone *time.Location, at time.Time) int {
@@ -74,7 +81,7 @@ func (m *Model) addZone(traits sigmasql.Traits, o Options) {
 	}
 	facts, candidates := map[string]string{}, ""
 	isMismatch := o.TimeZone != nil && !agreesWithAll(o.TimeZone, traits.ZoneOffsets)
-	if (o.TimeZone == nil || isMismatch) && len(traits.ZoneOffsets) > 0 {
+	if (o.TimeZone == nil || isMismatch) && slices.ContainsFunc(traits.ZoneOffsets, Tells) {
 		names := Zones(traits.ZoneOffsets)
 		names = names[:min(len(names), maxCandidates)]
 		if candidates = " No known time zone has the offsets of the dates in the SQL."; len(names) > 0 {

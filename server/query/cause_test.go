@@ -30,7 +30,7 @@ func TestAnotherZoneIsTheCauseOfShiftedTimes(t *testing.T) {
 			sigma.addExported(seed, at.Format(time.DateTime))
 		}
 		for _, at := range []time.Time{first, last} {
-			house.addWallClock(seed, at.In(newYork).Format("2006-01-02T15:04:05.999999999"), "2006-01-02T15:04:05")
+			house.addWallClock(seed, at.In(newYork).Format("2006-01-02T15:04:05.999999999"), "2006-01-02T15:04:05", time.Second)
 		}
 		c := compareColumn("At", pb.ColumnType_COLUMN_TYPE_TIMESTAMP, sigma, house)
 		if got := causeOf(c, sigma, house, nil); got != test.want {

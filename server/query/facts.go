@@ -129,8 +129,9 @@ func describeSources(ctx context.Context, link *connections.Link, outputs []sigm
 				SQL: "select * from " + name, Tag: queryTag(p.name), Choose: castColumns(outputs, output.Table),
 			})
 			var refused *warehouse.Error
-			isRefused := errors.As(err, &refused) && (refused.Kind == warehouse.KindPermission || refused.Kind == warehouse.KindUnsupported)
-			if err != nil && !isRefused { // a refusal is the query's as well, or concerns other columns
+			isRefused := errors.As(err, &refused) &&
+				(refused.Kind == warehouse.KindPermission || refused.Kind == warehouse.KindUnsupported || refused.Kind == warehouse.KindInvalidSQL)
+			if err != nil && !isRefused { // a refusal is the query's as well, or concerns other columns, such as a policy that hides them
 				return nil, fmt.Errorf("describe a table for the types of its columns: %w", err)
 			}
 			schemas[name] = schema

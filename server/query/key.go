@@ -62,7 +62,8 @@ func (p *plan) countKey(ctx context.Context, house warehouse.Warehouse, sql stri
 // KEY_NOT_UNIQUE where a key occurs in several rows or is null.
 //
 // Without a key in the request, the first read of a model whose values repeat counts the keys of its groups, so that a caller
-// who takes them for a key sees that they are none; that never fails the read. It returns nil where nothing is counted.
+// who takes them for a key sees that they are none; that never fails the read, unless the warehouse cannot be reached. It
+// returns nil where nothing is counted.
 func (p *plan) checkKey(ctx context.Context, house warehouse.Warehouse, statement warehouse.Statement, outputs *recordedNames, request *pb.CreateReadSessionRequest, expected *rowExpectation) (*pb.KeyReport, error) {
 	names := request.GetKeyColumns()
 	isAsked := len(names) > 0
@@ -78,7 +79,7 @@ func (p *plan) checkKey(ctx context.Context, house warehouse.Warehouse, statemen
 	key, err := p.countKey(ctx, house, statement.SQL, outputs.get(), names)
 	var unfit *errmap.Error // a key that cannot be counted: not among the columns, or unstable
 	switch {
-	case !isAsked && errors.As(err, &unfit):
+	case !isAsked && (errors.As(err, &unfit) || isRefusal(err)):
 		return nil, nil
 	case err != nil:
 		return nil, err
@@ -98,6 +99,19 @@ func (p *plan) checkKey(ctx context.Context, house warehouse.Warehouse, statemen
 			"null_count":     strconv.FormatInt(key.GetNullCount(), 10),
 		},
 	}
+}
+
+// isRefusal reports whether the warehouse refuses the statement itself: for one, types that it does not group by.
+func isRefusal(err error) bool {
+	var refused *warehouse.Error
+	if !errors.As(err, &refused) {
+		return false
+	}
+	switch refused.Kind {
+	case warehouse.KindInvalidSQL, warehouse.KindData, warehouse.KindUnsupported, warehouse.KindTimeout:
+		return true
+	}
+	return false
 }
 
 // warnAboutKey adds the finding about a key that is not unique.

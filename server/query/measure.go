@@ -26,24 +26,26 @@ type measure struct {
 	sum     float64
 	size    float64 // the sum of the absolute values, which bounds the error of the sum
 
-	times     int64 // values that are dates or times
-	min, max  time.Time
-	datesOnly bool // no value has a time of day
+	times    int64 // values that are dates or times
+	min, max time.Time
+	unit     time.Duration // the finest that a value is written with: a second, a minute or a day
 }
 
 // comparisonSeed makes the hashes of both sides of a comparison comparable.
 type comparisonSeed = maphash.Seed
 
-// addText adds a value by its text. An empty text counts as a null, because the export does not tell them apart.
+// addText adds a value by its text. An empty text counts as a null, and CR with LF as LF, because the export does not tell
+// them apart.
 func (m *measure) addText(seed comparisonSeed, text string) {
 	m.rows++
+	text = strings.ReplaceAll(text, "\r\n", "\n")
 	if text == "" {
 		m.empty++
 		return
 	}
 	hash := maphash.String(seed, text)
 	if m.rows-m.empty == 1 {
-		m.first, m.isSingle, m.datesOnly = hash, true, true
+		m.first, m.isSingle = hash, true
 	}
 	m.texts += hash
 	m.isSingle = m.isSingle && hash == m.first
@@ -55,23 +57,17 @@ func (m *measure) addNumber(n float64) {
 	m.size += math.Abs(n)
 }
 
-func (m *measure) addTime(t time.Time, hasTimeOfDay bool) {
+func (m *measure) addTime(t time.Time, unit time.Duration) {
 	if m.times == 0 || t.Before(m.min) {
 		m.min = t
 	}
 	if m.times == 0 || t.After(m.max) {
 		m.max = t
 	}
-	m.times++
-	m.datesOnly = m.datesOnly && !hasTimeOfDay
-}
-
-// unit returns the unit in which times of the export are comparable: Sigma displays seconds, or days.
-func (m *measure) unit() time.Duration {
-	if m.datesOnly {
-		return 24 * time.Hour
+	if m.times == 0 || unit < m.unit {
+		m.unit = unit
 	}
-	return time.Second
+	m.times++
 }
 
 // addExported adds a cell of Sigma's export.
@@ -83,30 +79,37 @@ func (m *measure) addExported(seed comparisonSeed, text string) {
 	if n, err := strconv.ParseFloat(text, 64); err == nil && !strings.ContainsAny(text, "xX_pP") {
 		m.addNumber(n)
 	}
-	if t, hasTimeOfDay, ok := exportedTime(text); ok {
-		m.addTime(t, hasTimeOfDay)
+	if t, unit, ok := exportedTime(text); ok {
+		m.addTime(t, unit)
 	}
 }
 
-// exportLayouts are the forms of dates and times in which a cell is read, after the letter T and the zone are taken off.
-var exportLayouts = []string{"2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"}
+// day is the unit of dates.
+const day = 24 * time.Hour
+
+// exportLayouts are the forms of dates and times in which a cell is read, after the letter T and the zone are taken off, and
+// the unit of each. A fraction of a second may follow the seconds; a second is the finest unit of Sigma's own display.
+var exportLayouts = []struct {
+	layout string
+	unit   time.Duration
+}{{"2006-01-02 15:04:05", time.Second}, {"2006-01-02 15:04", time.Minute}, {"2006-01-02", day}}
 
 // exportedTime reads a cell as a reading of the wall clock in the account time zone. Other forms, such as 4/1/2026, can be
 // those of two dates, and are not read.
-func exportedTime(text string) (t time.Time, hasTimeOfDay, ok bool) {
+func exportedTime(text string) (t time.Time, unit time.Duration, ok bool) {
 	if len(text) < len(time.DateOnly) || text[4] != '-' {
-		return t, false, false
+		return t, 0, false
 	}
 	text = strings.Replace(text, "T", " ", 1)
 	if at := strings.LastIndexAny(text, "+-Z"); at > len(time.DateOnly) {
 		text = strings.TrimRight(text[:at], " ")
 	}
-	for _, layout := range exportLayouts {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t, !t.Equal(t.Truncate(24 * time.Hour)), true
+	for _, form := range exportLayouts {
+		if t, err := time.Parse(form.layout, text); err == nil {
+			return t, form.unit, true
 		}
 	}
-	return t, false, false
+	return t, 0, false
 }
 
 // addValue adds a value of the warehouse. Instants are read in the account time zone.
@@ -128,11 +131,11 @@ func (m *measure) addValue(seed comparisonSeed, value *pb.Value, zone *time.Loca
 	case *pb.Value_StringValue:
 		m.addText(seed, v.StringValue)
 	case *pb.Value_DateValue:
-		m.addWallClock(seed, v.DateValue, time.DateOnly)
+		m.addWallClock(seed, v.DateValue, time.DateOnly, day)
 	case *pb.Value_DatetimeValue:
-		m.addWallClock(seed, v.DatetimeValue, "2006-01-02T15:04:05")
+		m.addWallClock(seed, v.DatetimeValue, "2006-01-02T15:04:05", time.Second)
 	case *pb.Value_TimestampValue:
-		m.addWallClock(seed, v.TimestampValue.AsTime().In(zone).Format("2006-01-02T15:04:05.999999999"), "2006-01-02T15:04:05")
+		m.addWallClock(seed, v.TimestampValue.AsTime().In(zone).Format("2006-01-02T15:04:05.999999999"), "2006-01-02T15:04:05", time.Second)
 	case *pb.Value_TimeValue, *pb.Value_BytesValue, *pb.Value_JsonValue:
 		m.addText(seed, "value")
 	default:
@@ -140,10 +143,10 @@ func (m *measure) addValue(seed comparisonSeed, value *pb.Value, zone *time.Loca
 	}
 }
 
-func (m *measure) addWallClock(seed comparisonSeed, text, layout string) {
+func (m *measure) addWallClock(seed comparisonSeed, text, layout string, unit time.Duration) {
 	m.addText(seed, text)
 	if t, err := time.Parse(layout, text); err == nil {
-		m.addTime(t, !t.Equal(t.Truncate(24*time.Hour)))
+		m.addTime(t, unit)
 	}
 }
 
@@ -165,9 +168,8 @@ func compareColumn(label string, kind pb.ColumnType, sigma, house *measure) *pb.
 		}
 	case pb.ColumnType_COLUMN_TYPE_DATE, pb.ColumnType_COLUMN_TYPE_DATETIME, pb.ColumnType_COLUMN_TYPE_TIMESTAMP:
 		if isReadable = sigma.times == sigma.rows-sigma.empty; isReadable {
-			unit := sigma.unit()
-			differ("min", !sigma.min.Truncate(unit).Equal(house.min.Truncate(unit)))
-			differ("max", !sigma.max.Truncate(unit).Equal(house.max.Truncate(unit)))
+			differ("min", !sigma.min.Truncate(sigma.unit).Equal(house.min.Truncate(sigma.unit)))
+			differ("max", !sigma.max.Truncate(sigma.unit).Equal(house.max.Truncate(sigma.unit)))
 		}
 	case pb.ColumnType_COLUMN_TYPE_STRING, pb.ColumnType_COLUMN_TYPE_BOOL:
 		differ("texts", sigma.texts != house.texts)
@@ -184,8 +186,9 @@ func compareColumn(label string, kind pb.ColumnType, sigma, house *measure) *pb.
 }
 
 func isSameSum(a, b *measure) bool {
-	isExact := a.sum == b.sum || math.IsNaN(a.sum) && math.IsNaN(b.sum) // infinities and NaN
-	return isExact || math.Abs(a.sum-b.sum) <= sumTolerance*max(a.size, b.size)
+	isExact := a.sum == b.sum || math.IsNaN(a.sum) && math.IsNaN(b.sum)
+	size := max(a.size, b.size)
+	return isExact || !math.IsInf(size, 0) && math.Abs(a.sum-b.sum) <= sumTolerance*size
 }
 
 // sumTolerance is the relative error of a sum that is no difference: Sigma exports numbers as 64-bit floating point numbers.
@@ -197,9 +200,8 @@ func causeOf(c *pb.ColumnComparison, sigma, house *measure, findings []*pb.Findi
 		return slices.ContainsFunc(findings, func(f *pb.Finding) bool { return slices.Contains(codes, f.GetCode()) })
 	}
 	// The widest distance between the offsets of two zones is 26 hours. Days that are cut in another zone differ by one.
-	unit := sigma.unit()
-	shift := house.min.Truncate(unit).Sub(sigma.min.Truncate(unit))
-	shiftOfMax := house.max.Truncate(unit).Sub(sigma.max.Truncate(unit))
+	shift := house.min.Truncate(sigma.unit).Sub(sigma.min.Truncate(sigma.unit))
+	shiftOfMax := house.max.Truncate(sigma.unit).Sub(sigma.max.Truncate(sigma.unit))
 	isShifted := shift != 0 && shift.Abs() <= 26*time.Hour && (shiftOfMax-shift).Abs() <= time.Hour // clock changes
 	switch {
 	case c.GetVerdict() != pb.ComparisonVerdict_COMPARISON_VERDICT_DIFFERENT:

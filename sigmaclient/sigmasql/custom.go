@@ -21,9 +21,10 @@ func covered(spans []span, offset int) bool {
 const mostOfParameter = 64 << 10
 
 // customSpans finds where custom SQL stands in a text, token by token: white space, comments and the semicolon at the end
-// of a definition don't count, and where a definition names a control, {{like-this}}, any value fits.
-func customSpans(text string, dialect Dialect, definitions []string) []span {
-	var spans []span
+// of a definition don't count, and where a definition names a control, {{like-this}}, any value fits. isComplete is not set
+// where a definition is not in the text: it was edited meanwhile, or begins with a control.
+func customSpans(text string, dialect Dialect, definitions []string) (spans []span, isComplete bool) {
+	isComplete = true
 	var in string
 	for _, definition := range definitions {
 		wanted := strings.TrimSuffix(normalize(definition, dialect), ";\x00")
@@ -34,6 +35,7 @@ func customSpans(text string, dialect Dialect, definitions []string) []span {
 			in = normalize(text, dialect)
 		}
 		parts := fixedParts(wanted)
+		known := len(spans)
 		for from := 0; ; {
 			first, last := findParts(in, from, parts)
 			if last <= first {
@@ -42,13 +44,14 @@ func customSpans(text string, dialect Dialect, definitions []string) []span {
 			spans = append(spans, span{first + len("\x00"), last})
 			from = last
 		}
+		isComplete = isComplete && len(spans) > known
 	}
 	denormalize(text, dialect, spans)
 	slices.SortFunc(spans, func(a, b span) int { return a.start - b.start })
 	for i := 1; i < len(spans); i++ { // a definition can stand in another one
 		spans[i].end = max(spans[i].end, spans[i-1].end)
 	}
-	return spans
+	return spans, isComplete
 }
 
 // fixedParts splits a normalized definition at its parameters. Each part begins and ends with a NUL, and is one NUL only

@@ -2,7 +2,8 @@ package sigmasql
 
 // Steps prepares a text and returns the steps that the tracing of its columns takes, of at most MaxSteps.
 func Steps(text string, opts Options) (int, error) {
-	p := newParser(text, opts.Dialect, customSpans(text, opts.Dialect, opts.CustomSQL))
+	custom, _ := customSpans(text, opts.Dialect, opts.CustomSQL)
+	p := newParser(text, opts.Dialect, custom)
 	if err := p.parse(); err != nil {
 		return 0, err
 	}

@@ -62,7 +62,8 @@ type Query struct {
 // Prepare reads the text that Sigma returned for an element. It fails with an [*Error] unless the text is one query and
 // nothing else: no other statement before or after it, and nothing in it that writes or locks.
 func Prepare(text string, opts Options) (*Query, error) {
-	p := newParser(text, opts.Dialect, customSpans(text, opts.Dialect, opts.CustomSQL))
+	custom, isComplete := customSpans(text, opts.Dialect, opts.CustomSQL)
+	p := newParser(text, opts.Dialect, custom)
 	if err := p.parse(); err != nil {
 		return nil, err
 	}
@@ -76,7 +77,7 @@ func Prepare(text string, opts Options) (*Query, error) {
 	}
 	q := &Query{
 		text: text[:p.end], dialect: opts.Dialect, bounds: p.bounds, request: p.sender.RequestID, hash: p.digest.sum(),
-		tables: p.tables.list, frozen: p.frozen, traits: p.traits(opts.CustomSQLUnknown),
+		tables: p.tables.list, frozen: p.frozen, traits: p.traits(opts.CustomSQLUnknown || !isComplete),
 	}
 	t := newTracer(p)
 	q.outputs, q.listed, q.broken = t.trace()

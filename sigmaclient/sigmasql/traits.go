@@ -12,7 +12,8 @@ type Traits struct {
 	// column counts where the text shows that the column is zone-aware: the type of a column alone is not in the text.
 	DependsOnZone bool
 	// ZoneOffsets are the offsets that dates of the local zone have, each once, in the order of the text. They are those of the
-	// zone in which Sigma wrote the text. Where the custom SQL is not known, only dates with Sigma's format count.
+	// zone in which Sigma wrote the text. Where the custom SQL is not known, or not all of it is in the text, only dates
+	// with Sigma's format count.
 	ZoneOffsets []ZoneOffset
 	// NamesOwner is set where a string constant is the e-mail address in Sigma's comment, in any case.
 	NamesOwner bool

@@ -2,11 +2,12 @@ package sigmasql
 
 // ordering is the order of rows in the brackets behind over or within group, or in those of a list.
 type ordering struct {
-	isOpen   bool
-	of       call
-	start    int  // of the names in the order, as traits.names counts them, or -1 before the order
-	end      int  // the same, or -1
-	hasFrame bool // the rows around the row at hand
+	isOpen    bool
+	of        call
+	start     int  // of the names in the order, as traits.names counts them, or -1 before the order
+	end       int  // the same, or -1
+	hasFrame  bool // the rows around the row at hand
+	unbounded int  // ends of the frame that the partition has as well
 }
 
 // isOrder reports whether the order is made of columns. One by a constant is none.
@@ -32,6 +33,10 @@ func (p *parser) windowWord(f *frame, kw keyword) {
 		o.start, o.end = p.noted.names, -1
 	case o.isOpen && o.end < 0 && p.startsFrame(f, kw):
 		o.end, o.hasFrame = p.noted.names, true
+	case o.isOpen && o.hasFrame && p.isWord(p.cur, "unbounded"):
+		o.unbounded++
+	case p.isSortColumn(f), kw == kwAggregate && p.nxt.c == '(': // a count(*) names no column
+		p.noted.names++
 	case kw != kwNone || p.nxt.c == '(' || p.nxt.c == '.':
 	case p.cur.Kind == Identifier || !p.isSortWord(p.cur):
 		p.noted.names++
@@ -44,6 +49,14 @@ func (p *parser) startsFrame(f *frame, kw keyword) bool {
 		return false
 	}
 	return kw == kwRows && p.isWord(p.cur, "rows") || p.isWord(p.cur, "range") || p.isWord(p.cur, "groups")
+}
+
+// isSortColumn reports whether a word stands where only a column can: alone as a part of an order, or in the brackets of a
+// call. DATE, KEY and COUNT are names of columns there, and LAST as well.
+func (p *parser) isSortColumn(f *frame) bool {
+	begins := f.prev.kw == kwBy || f.prev.c == ',' || f.prev.Kind == endOfText
+	ends := p.nxt.c == ',' || p.nxt.c == ')' || p.isWord(p.nxt, "asc") || p.isWord(p.nxt, "desc") || p.isWord(p.nxt, "nulls")
+	return begins && ends && !p.isWord(p.cur, "null") && !p.isWord(p.cur, "true") && !p.isWord(p.cur, "false")
 }
 
 // isSortWord reports whether a word in an order is no name.
@@ -67,7 +80,7 @@ func (p *parser) closeWindow(f, closed *frame) {
 	if closed.call.fn == fnList && (p.nxt.kw == kwOver || p.isWord(p.nxt, "within")) { // its order comes next
 		return
 	}
-	needsOrder := o.of.fn == fnOrdered || o.of.fn == fnList || o.hasFrame && (o.of.fn == fnAggregate || o.of.fn == fnCount)
+	needsOrder := o.of.fn == fnOrdered || o.of.fn == fnList || o.hasFrame && o.unbounded < 2 && (o.of.fn == fnAggregate || o.of.fn == fnCount)
 	if needsOrder && !o.isOrder() {
 		p.markUnstable(f, o.of.span)
 	}

@@ -65,7 +65,7 @@ func TestUnknownTimeZones(t *testing.T) {
 func TestDays(t *testing.T) {
 	const dates = `SELECT d::TIMESTAMPTZ AS "Due", d FROM (VALUES (DATE '2026-03-01'), (NULL), (DATE '0001-01-01'), (DATE '9999-12-31'), (DATE '2026-03-29')) t(d)`
 	all := func([]string) []int { return []int{0, 1, 7} }
-	for _, zone := range []string{"UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "America/Sao_Paulo"} {
+	for _, zone := range []string{"UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "America/Sao_Paulo", "America/Vancouver"} {
 		w := openIn(t, zone)
 		for _, choose := range []func([]string) ([]int, error){nil, func([]string) ([]int, error) { return []int{1, 0}, nil }} {
 			schema, rows, err := readAll(t, w, warehouse.Statement{SQL: dates, Days: all, Choose: choose})
@@ -85,6 +85,23 @@ func TestDays(t *testing.T) {
 		var failure *warehouse.Error
 		if !errors.As(err, &failure) || failure.Kind != warehouse.KindUnsupported || failure.Column != "Due" || failure.Row != 2 || !strings.Contains(err.Error(), "beginning of a day") {
 			t.Errorf("%s: %v", zone, err)
+		}
+	}
+}
+
+// A cast of a date is that date where the database of time zones of DuckDB and that of Go differ: before 1970, and after a
+// change of the rules that one of them does not know.
+func TestDaysWhereZonesAreUnlike(t *testing.T) {
+	for _, zone := range []string{"Europe/Amsterdam", "Europe/Stockholm", "Europe/Oslo", "Atlantic/Reykjavik", "America/Vancouver"} {
+		const dates = `SELECT d::TIMESTAMPTZ, d FROM (VALUES (DATE '1800-01-01'), (DATE '1899-12-30'), (DATE '1900-01-01'), (DATE '1940-06-01'), (DATE '9999-12-31')) t(d)`
+		_, rows, err := readAll(t, openIn(t, zone), warehouse.Statement{SQL: dates, Days: func([]string) []int { return []int{0} }})
+		if err != nil {
+			t.Errorf("%s: %v", zone, err)
+		}
+		for _, row := range rows {
+			if row[0] != row[1] {
+				t.Errorf("%s: the date %s is delivered as %s", zone, row[1], row[0])
+			}
 		}
 	}
 }

@@ -145,7 +145,7 @@ func TestDays(t *testing.T) {
 		if typ, _ := schema.Field(0).Metadata.GetValue(warehouse.MetadataType); schema.Field(0).Type.ID() != arrow.DATE32 || typ != "TIMESTAMP_LTZ(9)" {
 			t.Errorf("%s: the column is %v, %s", zone, schema.Field(0), typ)
 		}
-		_, _, err = values(t.Context(), w, warehouse.Statement{SQL: `SELECT DATEADD(second, IFF(ID = 3, 1, 0), D::TIMESTAMP_LTZ) "Due" FROM DB.PUBLIC.T ORDER BY ID`, Days: days})
+		_, _, err = values(t.Context(), w, warehouse.Statement{SQL: `SELECT DATEADD(hour, IFF(ID = 3, 12, 0), D::TIMESTAMP_LTZ) "Due" FROM DB.PUBLIC.T ORDER BY ID`, Days: days})
 		var failure *warehouse.Error
 		if !errors.As(err, &failure) || failure.Kind != warehouse.KindUnsupported || failure.Column != "Due" || failure.Row != 3 || !strings.Contains(err.Error(), "beginning of a day") {
 			t.Errorf("%s: %v", zone, err)

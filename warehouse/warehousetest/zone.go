@@ -80,7 +80,7 @@ func (s suite) castDates(dates []string) string {
 // days reads casts of dates as dates, however far away and where the zone has no
 // midnight.
 func (s suite) days(t *testing.T, w warehouse.Warehouse, in *time.Location) {
-	dates := []string{"2026-03-01", Null, "2026-03-29", "2026-11-01", "2017-10-15", "9999-12-31", "1900-01-01"}
+	dates := []string{"2026-03-01", Null, "2026-03-29", "2026-11-01", "2017-10-15", "9999-12-31", "1900-01-01", "1899-12-30"}
 	statement := warehouse.Statement{SQL: s.castDates(dates), Days: func([]string) []int { return []int{1, 0} }}
 	result, err := w.Query(t.Context(), statement)
 	if err != nil {

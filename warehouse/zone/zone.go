@@ -37,17 +37,28 @@ func Format(t time.Time) string {
 
 const secondsPerDay = 24 * 60 * 60
 
-// Day returns the day, counted from 1970-01-01, that an instant begins in its
-// location. ok is false where the instant is not the beginning of a day. A day
-// begins at midnight, and after it where a change of the clock leaves midnight out.
+// Day returns the day, counted from 1970-01-01, whose beginning an instant is in its
+// location. ok is false where it is the beginning of no day. A day begins at midnight,
+// and after it where a change of the clock leaves midnight out.
+//
+// A warehouse has its own database of time zones, which can be of another year than
+// ours, and before 1970 databases differ in most zones: a beginning of a day there can
+// be another time here. So the beginning is the nearest midnight, at most maxDrift
+// away, and a whole second.
 func Day(t time.Time) (day int64, ok bool) {
-	day, seconds := wall(t)
-	if seconds == 0 && t.Nanosecond() == 0 {
-		return day, true
+	day, second := wall(t)
+	switch {
+	case t.Nanosecond() != 0:
+		return day, false
+	case second >= secondsPerDay-maxDrift:
+		return day + 1, true
 	}
-	previous, _ := wall(t.Add(-1))
-	return day, previous < day
+	return day, second <= maxDrift
 }
+
+// maxDrift is the maximum difference of two databases of time zones that is expected,
+// in seconds.
+const maxDrift = 2 * 60 * 60
 
 // wall returns the day and the second of the day that a clock at t's location shows.
 func wall(t time.Time) (day, second int64) {
