@@ -61,6 +61,7 @@ func TestACheckComparesValuesWithSigmasOwnExport(t *testing.T) {
 		column *pb.ColumnComparison // nil if all are the same
 	}{
 		"the same":             {change: func([]string) {}, want: same},
+		"truth values":         {change: func(row []string) { row[4] = strings.ToUpper(row[4]) }, want: same},
 		"a time of day":        {change: func(row []string) { row[1] += " 00:00:00" }, want: same},
 		"a zone":               {change: func(row []string) { row[1] += "T00:00:00.000-04:00" }, want: same},
 		"days shifted by one":  {change: shift(-1), want: different, column: &pb.ColumnComparison{Label: "Day", Verdict: different, Differences: []string{"min", "max"}, Cause: "time_zone"}},

@@ -494,6 +494,21 @@ func TestATableThatIsNotDescribedFailsNoRead(t *testing.T) {
 	}
 }
 
+// An alias that calls a timestamp a date decides nothing, where the warehouse describes the column.
+func TestAnAliasMakesNoDate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sigmatest.Organization{}, snowflaketest.Config{})
+	w.fillOrders()
+	model := w.model(w.warehouses("Europe/Berlin")["Snowflake"],
+		`select CAST_DATE_TO_DATETIME_1 "At" from (select N::timestamp_ltz CAST_DATE_TO_DATETIME_1 from SHOP.SALES.ORDERS ORDERS order by N limit 1000) Q1 limit 1000`)
+	_, rows := w.everyFormat(model)
+	for format, got := range rows {
+		if joined := joinRows(got); !slices.Equal(joined, []string{"2026-04-01T09:00:00+02:00", "2026-04-02T09:00:00+02:00", "2026-04-03T09:00:00+02:00"}) {
+			t.Errorf("%s: %q", format, joined)
+		}
+	}
+}
+
 // Trap 1: a filter on what has no zone returns the same rows in each zone.
 func TestFiltersWithoutAZoneAreTheSameInEachZone(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -83,7 +84,7 @@ func policyTables(ctx context.Context, link *connections.Link, tables [][]string
 
 // findDays finds the outputs that are nothing but a cast of a DATE column to a timestamp of the local zone. They are delivered
 // as dates: as instants, they would be the evening before for a reader in UTC who takes the date of a value from the east of
-// it. Where the text does not show the type of a column, the warehouse describes its table.
+// it. The warehouse describes the column's table. Where it does not, Sigma's alias decides.
 //
 // In UTC nothing is done, because it would change the types that callers already know.
 func (p *plan) findDays(ctx context.Context, link *connections.Link) error {
@@ -91,12 +92,16 @@ func (p *plan) findDays(ctx context.Context, link *connections.Link) error {
 		return nil
 	}
 	outputs, _ := p.query.Outputs()
-	described, err := describeSources(ctx, link, outputs, p)
+	schemas, err := p.describeSources(ctx, link, outputs)
 	if err != nil {
 		return err
 	}
-	for i, output := range outputs {
-		if output.Label != "" && (output.IsDateCast || described[i]) && isOnlyLabel(outputs, output.Label) {
+	for _, output := range outputs {
+		isDate := output.IsDateCast
+		if field, ok := fieldOf(schemas[quoteName(output.Table)], output.Column); ok && output.IsLocalCast {
+			isDate = field.Type.ID() == arrow.DATE32
+		}
+		if isDate && output.Label != "" && isOnlyLabel(outputs, output.Label) {
 			p.days = append(p.days, output.Label)
 		}
 	}
@@ -113,39 +118,49 @@ func isOnlyLabel(outputs []sigmasql.Output, label string) bool {
 	return count == 1
 }
 
-// describeSources reports for each output whether it is a cast of a column that is a DATE in its table.
-func describeSources(ctx context.Context, link *connections.Link, outputs []sigmasql.Output, p *plan) ([]bool, error) {
-	isDate := make([]bool, len(outputs))
-	schemas := map[string]*arrow.Schema{}
-	for i, output := range outputs {
-		if !output.IsLocalCast || output.IsDateCast || len(output.Table) == 0 {
-			continue
-		}
-		name := quoteName(output.Table)
-		schema, isKnown := schemas[name]
-		if !isKnown && len(schemas) < maxInspectedTables {
-			var err error
-			schema, err = link.Warehouse.Describe(ctx, warehouse.Statement{
-				SQL: "select * from " + name, Tag: queryTag(p.name), Choose: castColumns(outputs, output.Table),
-			})
-			var refused *warehouse.Error
-			isRefused := errors.As(err, &refused) &&
-				(refused.Kind == warehouse.KindPermission || refused.Kind == warehouse.KindUnsupported || refused.Kind == warehouse.KindInvalidSQL)
-			if err != nil && !isRefused { // a refusal is the query's as well, or concerns other columns, such as a policy that hides them
-				return nil, fmt.Errorf("describe a table for the types of its columns: %w", err)
-			}
-			schemas[name] = schema
-		}
-		if schema == nil {
-			continue
-		}
-		for _, field := range schema.Fields() {
-			if field.Name == output.Column && field.Type.ID() == arrow.DATE32 {
-				isDate[i] = true
-			}
+// describeSources describes the tables whose columns the outputs cast to a timestamp of the local zone, by their quoted names.
+// A table that the warehouse refuses to describe is missing: the refusal is the query's as well, or concerns other columns.
+func (p *plan) describeSources(ctx context.Context, link *connections.Link, outputs []sigmasql.Output) (map[string]*arrow.Schema, error) {
+	tables := map[string][]string{}
+	for _, output := range outputs {
+		if output.IsLocalCast && len(output.Table) > 0 && len(tables) < maxInspectedTables {
+			tables[quoteName(output.Table)] = output.Table
 		}
 	}
-	return isDate, nil
+	var mu sync.Mutex
+	schemas := map[string]*arrow.Schema{}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(probes)
+	for name, table := range tables {
+		group.Go(func() error {
+			schema, err := link.Warehouse.Describe(ctx, warehouse.Statement{
+				SQL: "select * from " + name, Tag: queryTag(p.name), Choose: castColumns(outputs, table),
+			})
+			var refused *warehouse.Error
+			if errors.As(err, &refused) && (refused.Kind == warehouse.KindPermission || refused.Kind == warehouse.KindUnsupported || refused.Kind == warehouse.KindInvalidSQL) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("describe a table for the types of its columns: %w", err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			schemas[name] = schema
+			return nil
+		})
+	}
+	return schemas, group.Wait()
+}
+
+func fieldOf(schema *arrow.Schema, name string) (arrow.Field, bool) {
+	if schema == nil {
+		return arrow.Field{}, false
+	}
+	fields, ok := schema.FieldsByName(name)
+	if !ok {
+		return arrow.Field{}, false
+	}
+	return fields[0], true
 }
 
 // castColumns chooses the columns of a table that outputs cast, so that types of other columns fail nothing.

@@ -39,6 +39,9 @@ type comparisonSeed = maphash.Seed
 func (m *measure) addText(seed comparisonSeed, text string) {
 	m.rows++
 	text = strings.ReplaceAll(text, "\r\n", "\n")
+	if strings.EqualFold(text, "true") || strings.EqualFold(text, "false") { // a truth value's form depends on who writes it
+		text = strings.ToLower(text)
+	}
 	if text == "" {
 		m.empty++
 		return
