@@ -202,7 +202,8 @@ func TestOffsets(t *testing.T) {
 	for _, format := range formats {
 		session := w.session(&pb.CreateReadSessionRequest{Name: w.manyOrders(rows), Format: format})
 		stream := session.GetStreams()[0].GetName()
-		for _, offset := range []int64{0, 1, 2047, 2048, 2049, 15_000, rows - 1, rows} {
+		offsets := []int64{2048, 0, 1, 2047, 2049, 15_000, rows - 1, rows}
+		for _, offset := range offsets[:max(1, fewerIfRaced(len(offsets)))] {
 			r, err := w.readStream(w.ctx, stream, offset)
 			w.must(err)
 			wantInOrder(t, r.table(t), int(offset), rows)

@@ -91,7 +91,10 @@ func TestAValueHasTheSameVerdictEverywhere(t *testing.T) {
 	w := newWorld(t, sigmatest.Organization{}, snowflaketest.Config{})
 	w.fill(``, ``)
 	w.create(duckdbName, w.duckdbConnection())
-	for _, value := range verdicts {
+	for i, value := range verdicts {
+		if i%10 > 0 && fewerIfRaced(10) < 10 {
+			continue
+		}
 		t.Run(value.sql, func(t *testing.T) {
 			for i, place := range places {
 				want := value.nested
