@@ -110,6 +110,7 @@ func TestAChunkIsWholeOrAnError(t *testing.T) {
 		{"broken off twice, not so far", 9, []body{{whole[:boundary], broken}, {whole[:boundary/2], broken}, {whole, nil}}, 9, nil},
 		{"broken off behind the end mark once", 9, []body{{whole, broken}, {whole, nil}}, 9, nil},
 		{"broken off behind the end mark", 9, []body{{whole, broken}}, -1, broken},
+		{"broken off behind the end mark, then empty", 9, []body{{whole, broken}, {nil, nil}}, -1, broken},
 		{"broken off", 9, []body{{whole[:boundary], broken}}, -1, broken},
 		{"short once", 9, []body{{whole[:boundary], nil}, {whole, nil}}, 9, nil},
 		{"short", 9, []body{{whole[:boundary], nil}}, -1, &countError{6, 9}},

@@ -308,10 +308,7 @@ func (r *result) chunkFailed(err error) error {
 		reason = "cannot be fetched: the download stands still"
 	}
 	e := r.failed(kind, fmt.Sprintf("part %d of the result, of %d, %s", r.number, r.number+len(r.chunks)-1, reason))
-	e.Err = withoutURL(err)
-	if errors.Is(err, io.EOF) { // such as of a connection that closes before its answer
-		e.Err = io.ErrUnexpectedEOF // whoever looks for the end must not find it in a failure
-	}
+	e.Err = unexpectedEnd(withoutURL(err))
 	return e
 }
 

@@ -16,8 +16,14 @@ import (
 // source is a part of a result, that is read as an Arrow stream any number of times.
 type source interface {
 	rows() int64 // as Snowflake declared
+	// stream opens the stream. An empty body is a stream without bytes.
 	stream(ctx context.Context) (io.ReadCloser, error)
 }
+
+// downloadKey is the context's key that marks the request of a chunk.
+type downloadKey struct{}
+
+func isDownload(ctx context.Context) bool { return ctx.Value(downloadKey{}) != nil }
 
 // driverSource is a part of a result that the driver ran. A part that came with the
 // answer is read once.
@@ -27,7 +33,11 @@ func (s driverSource) rows() int64 { return s.batch.NumRows() }
 
 func (s driverSource) stream(ctx context.Context) (io.ReadCloser, error) {
 	batch := s.batch // a copy, since the driver keeps a stream that was read
-	return batch.GetStream(ctx)
+	stream, err := batch.GetStream(context.WithValue(ctx, downloadKey{}, true))
+	if err == io.EOF { // the driver's word for an empty body
+		return http.NoBody, nil
+	}
+	return stream, err
 }
 
 // inlineSource is a part that came with the answer.
@@ -53,7 +63,7 @@ type chunkSource struct {
 func (s chunkSource) rows() int64 { return s.count }
 
 func (s chunkSource) stream(ctx context.Context) (io.ReadCloser, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
+	request, err := http.NewRequestWithContext(context.WithValue(ctx, downloadKey{}, true), http.MethodGet, s.url, nil)
 	if err != nil {
 		return nil, errors.New("snowflake: the address of a chunk is none")
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -99,6 +100,9 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if c, ok := ctx.Value(captureKey{}).(*capture); ok && isResult(request) && response.StatusCode == http.StatusOK {
 		response.Body = c.listen(response.Body)
 	}
+	if isDownload(ctx) && !hasDeclaredEnd(response) {
+		response.Body = readCloser{endless{response.Body}, response.Body}
+	}
 	response.Body = &watchedBody{ReadCloser: response.Body, ctx: ctx, cancel: cancel, timeout: readTimeout}
 	return response, nil
 }
@@ -142,6 +146,25 @@ func (b *watchedBody) Close() error {
 	err := b.ReadCloser.Close()
 	b.cancel(context.Canceled)
 	return err
+}
+
+// hasDeclaredEnd reports whether HTTP tells the end of a body from a connection that
+// breaks.
+func hasDeclaredEnd(response *http.Response) bool {
+	return response.ProtoMajor > 1 || response.ContentLength >= 0 || len(response.TransferEncoding) > 0
+}
+
+var errNoDeclaredEnd = fmt.Errorf("snowflake: the response has neither a length nor chunks, so that its end cannot be proven: %w", io.ErrUnexpectedEOF)
+
+// endless is a body whose end proves nothing.
+type endless struct{ io.Reader }
+
+func (e endless) Read(p []byte) (int, error) {
+	n, err := e.Reader.Read(p)
+	if err == io.EOF {
+		err = errNoDeclaredEnd
+	}
+	return n, err
 }
 
 func leadsElsewhere(response *http.Response) bool {
