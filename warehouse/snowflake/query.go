@@ -55,21 +55,12 @@ func (w *Warehouse) Query(ctx context.Context, stmt warehouse.Statement) (wareho
 
 	// The driver sends an abort when the context ends, and waits for the answer
 	// whatever it takes. The caller does not.
-	type outcome struct {
-		r   *result
-		err error
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		defer w.requests.Done()
-		r, err := w.run(ctx, query, stmt)
-		done <- outcome{r, err}
-	}()
+	done := start(w, func() (*result, error) { return w.run(ctx, query, stmt) })
 	select {
 	case o := <-done:
 		if o.err == nil {
-			o.r.ctx, o.r.cancel = ctx, cancel
-			return o.r, nil
+			o.value.ctx, o.value.cancel = ctx, cancel
+			return o.value, nil
 		}
 		err = translate(ctx, o.err)
 	case <-ctx.Done():
@@ -167,6 +158,9 @@ func (w *Warehouse) execute(ctx context.Context, session any, query string, stmt
 	for i, t := range loader.RowTypes() {
 		types = append(types, rowType{Name: t.Name, Type: t.Type, Precision: int32(t.Precision), Scale: int32(t.Scale), Length: t.Length, Position: i})
 	}
+	if len(types) == 0 {
+		return nil, r.failed(warehouse.KindIncomplete, "Snowflake's answer declares no columns")
+	}
 	if r.layout, err = chosenLayout(stmt, types, w.zone); err != nil {
 		var unsupported *unsupportedError
 		if errors.As(err, &unsupported) {
@@ -236,7 +230,7 @@ func (r *result) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { r.cancel(ctx.Err()) })
 	defer stop()
-	batch, err := r.next()
+	batch, err := r.guardedNext()
 	if err == nil && ctx.Err() != nil {
 		batch.Release()
 		err = ctx.Err()
@@ -250,6 +244,18 @@ func (r *result) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		return nil, err
 	}
 	return batch, nil
+}
+
+// guardedNext returns an error where the driver or Arrow panics on the data.
+func (r *result) guardedNext() (batch arrow.RecordBatch, err error) {
+	defer func() {
+		var failure *warehouse.Error
+		if errors.As(err, &failure) && failure.QueryID == "" {
+			failure.QueryID = r.queryID
+		}
+	}()
+	defer recoverTo(&err)
+	return r.next()
 }
 
 func (r *result) next() (arrow.RecordBatch, error) {

@@ -180,7 +180,10 @@ type connector struct {
 // Driver implements [driver.Connector].
 func (connector) Driver() driver.Driver { return gosnowflake.SnowflakeDriver{} }
 
-func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+// Connect implements [driver.Connector]. The pool calls it in goroutines of its own,
+// so that a panic on the answer must end here.
+func (c connector) Connect(ctx context.Context) (conn driver.Conn, err error) {
+	defer recoverTo(&err)
 	login, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer giveUp(nil)
 	stop := context.AfterFunc(ctx, func() {
@@ -189,7 +192,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	defer stop()
 	config := c.config
 	config.Params = maps.Clone(config.Params)
-	conn, err := gosnowflake.NewConnector(gosnowflake.SnowflakeDriver{}, config).Connect(context.WithValue(login, giveUpKey{}, giveUp))
+	conn, err = gosnowflake.NewConnector(gosnowflake.SnowflakeDriver{}, config).Connect(context.WithValue(login, giveUpKey{}, giveUp))
 	var network *networkError
 	if err != nil && errors.As(context.Cause(login), &network) {
 		err = network

@@ -77,6 +77,9 @@ var errStalled = errors.New("snowflake: the download stands still")
 
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
+	if isUninvited(request) {
+		return &http.Response{StatusCode: http.StatusForbidden, Body: http.NoBody, Header: http.Header{}, Request: request, ProtoMajor: 1, ProtoMinor: 1}, nil
+	}
 	ctx, cancel := context.WithCancelCause(request.Context())
 	readTimeout := t.readTimeout
 	if isFarewell(request) {
@@ -97,18 +100,26 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		cancel(err)
 		return nil, err
 	}
-	if c, ok := ctx.Value(captureKey{}).(*capture); ok && isResult(request) && response.StatusCode == http.StatusOK {
-		response.Body = c.listen(response.Body)
-	}
 	if isDownload(ctx) && !hasDeclaredEnd(response) {
 		response.Body = readCloser{endless{response.Body}, response.Body}
 	}
 	response.Body = &watchedBody{ReadCloser: response.Body, ctx: ctx, cancel: cancel, timeout: readTimeout}
+	if c, ok := ctx.Value(captureKey{}).(*capture); ok && isResult(request) && response.StatusCode == http.StatusOK {
+		response.Body = c.listen(response.Body)
+	}
 	return response, nil
 }
 
 // CloseIdleConnections lets http.Client close what a logout leaves open.
 func (t *transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
+
+// isUninvited reports whether the driver downloads a chunk on its own account. It
+// would decode the chunk in a goroutine that recovers from no panic. The answers that
+// the driver itself decodes, of SHOW and of USE, are small and have no chunks.
+func isUninvited(request *http.Request) bool {
+	return request.Method == http.MethodGet && !isDownload(request.Context()) &&
+		!strings.HasPrefix(request.Header.Get("Authorization"), "Snowflake Token=")
+}
 
 func isFarewell(request *http.Request) bool {
 	return strings.HasPrefix(request.URL.Path, "/queries/v1/abort-request") ||

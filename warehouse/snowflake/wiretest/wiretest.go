@@ -68,14 +68,12 @@ type Endpoint struct {
 	// number index, from 0, of a query's result. body is the whole chunk. Nil: the
 	// body is the response. It must be safe for concurrent use.
 	Chunk func(w http.ResponseWriter, r *http.Request, index, attempt int, body []byte)
-	// Again changes the data of the answer that a request by a query's ID returns.
-	// Nil: the answer is that of the query.
-	Again func(data map[string]any)
 
 	mu       sync.Mutex
 	sessions []Session
 	results  []result // the index is the query's number
 	texts    []string
+	again    func(data map[string]any)
 }
 
 // result is the result of a query.
@@ -99,6 +97,15 @@ func (e *Endpoint) Queries() []string {
 	return append([]string(nil), e.texts...)
 }
 
+// SetAgain sets a function that changes the data of each later answer to a request by
+// a query's ID. Nil: the answer is that of the query. The data has the keys of
+// Snowflake's answer; "rowtype" is a []map[string]any and "chunks" likewise.
+func (e *Endpoint) SetAgain(change func(data map[string]any)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.again = change
+}
+
 // ServeHTTP answers a request of the driver.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := requestBody(r)
@@ -116,7 +123,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasSuffix(path, "/query-request"):
 		answer, err = e.query(r, body)
 	case strings.HasPrefix(path, "/queries/") && strings.HasSuffix(path, "/result"):
-		answer, err = e.again(path)
+		answer, err = e.repeat(path)
 	case strings.HasPrefix(path, "/monitoring/queries/"):
 		answer, err = success(map[string]any{"queries": []any{map[string]any{"status": "SUCCESS"}}})
 	default: // the end of a session, or the abort of a query
@@ -221,8 +228,8 @@ func (e *Endpoint) query(r *http.Request, body []byte) ([]byte, error) {
 
 const queryID = "01c00000-0000-0000-0000-%012d"
 
-// again returns the answer to a query once more.
-func (e *Endpoint) again(path string) ([]byte, error) {
+// repeat returns the answer to a query once more.
+func (e *Endpoint) repeat(path string) ([]byte, error) {
 	var number int
 	if _, err := fmt.Sscanf(path, "/queries/"+queryID+"/result", &number); err != nil {
 		return nil, fmt.Errorf("the query's id: %w", err)
@@ -233,8 +240,13 @@ func (e *Endpoint) again(path string) ([]byte, error) {
 		return nil, errors.New("there is no such query")
 	}
 	data := maps.Clone(e.results[number].data)
-	if e.Again != nil {
-		e.Again(data)
+	var types []map[string]any
+	for _, t := range data["rowtype"].([]map[string]any) {
+		types = append(types, maps.Clone(t))
+	}
+	data["rowtype"] = types
+	if e.again != nil {
+		e.again(data)
 	}
 	return success(data)
 }
