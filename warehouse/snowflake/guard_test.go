@@ -94,9 +94,7 @@ func TestNoAnswerEndsTheProcess(t *testing.T) {
 					t.Error(closeErr)
 				}
 			}
-			if err != nil {
-				wantFailure(t, err)
-			}
+			wantFailure(t, err)
 
 			e.SetAgain(nil)
 			if parts, err = w.Reopen(t.Context(), manifest); err != nil {

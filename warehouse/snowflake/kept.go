@@ -129,6 +129,10 @@ func (w *Warehouse) Reopen(ctx context.Context, manifest warehouse.Manifest) (wa
 	case <-ctx.Done():
 		return nil, ended(ctx)
 	}
+	if difference := recorded.difference(found.Data.RowType); difference != "" {
+		return nil, &warehouse.Error{Kind: warehouse.KindIncomplete, QueryID: manifest.QueryID,
+			Message: "Snowflake now declares other columns than when the query ran: " + difference}
+	}
 	sources, err := found.sources(&http.Client{Transport: w.transport})
 	if err != nil {
 		return nil, err
@@ -242,10 +246,11 @@ func isResult(request *http.Request) bool {
 type answer struct {
 	Success bool `json:"success"`
 	Data    struct {
-		QueryID      string `json:"queryId"`
-		Total        int64  `json:"total"`
-		Format       string `json:"queryResultFormat"`
-		RowSetBase64 string `json:"rowsetBase64"`
+		QueryID      string    `json:"queryId"`
+		Total        int64     `json:"total"`
+		Format       string    `json:"queryResultFormat"`
+		RowType      []rowType `json:"rowtype"`
+		RowSetBase64 string    `json:"rowsetBase64"`
 		Chunks       []struct {
 			URL      string `json:"url"`
 			RowCount int64  `json:"rowCount"`

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -204,5 +205,55 @@ func TestAnEndIsDeclared(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A result that is opened again has the columns of its manifest, in their order.
+func TestReopeningComparesTheColumns(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(types []map[string]any) []map[string]any
+		text   string // of the error; empty: none
+	}{
+		"same":   {func(types []map[string]any) []map[string]any { return types }, ""},
+		"case":   {func(types []map[string]any) []map[string]any { types[1]["type"] = "TEXT"; return types }, ""},
+		"length": {func(types []map[string]any) []map[string]any { types[1]["length"] = 7; return types }, ""},
+		"name": {func(types []map[string]any) []map[string]any { types[0]["name"] = "M"; return types },
+			`column 1 is "M" instead of "N"`},
+		"exchanged": {func(types []map[string]any) []map[string]any { return []map[string]any{types[1], types[0]} },
+			`column 1 is "T" instead of "N"`},
+		"type": {func(types []map[string]any) []map[string]any { types[1]["type"] = "variant"; return types },
+			`column "T" is variant(0,0) instead of text(0,0)`},
+		"scale": {func(types []map[string]any) []map[string]any { types[0]["scale"] = 2; return types },
+			`column "N" is fixed(10,2) instead of fixed(10,0)`},
+		"precision": {func(types []map[string]any) []map[string]any { types[0]["precision"] = 38; return types },
+			`column "N" is fixed(38,0) instead of fixed(10,0)`},
+		"more":  {func(types []map[string]any) []map[string]any { return append(types, types[0]) }, "3 columns instead of 2"},
+		"fewer": {func(types []map[string]any) []map[string]any { return types[:1] }, "1 columns instead of 2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := wireSeries(nil)
+			w := endpoint(t, e, 1)
+			manifest, parts, err := keepSeries(t.Context(), w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := parts.Close(); err != nil {
+				t.Error(err)
+			}
+			e.SetAgain(func(data map[string]any) { data["rowtype"] = test.change(data["rowtype"].([]map[string]any)) })
+			parts, err = w.Reopen(t.Context(), manifest)
+			if err == nil {
+				if err := parts.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			var failure *warehouse.Error
+			switch {
+			case test.text == "" && err != nil:
+				t.Error(err)
+			case test.text != "" && (!errors.As(err, &failure) || failure.Kind != warehouse.KindIncomplete || !strings.Contains(failure.Message, test.text)):
+				t.Errorf("the error is %v", err)
+			}
+		})
 	}
 }
