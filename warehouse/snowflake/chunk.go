@@ -9,6 +9,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
@@ -16,10 +17,6 @@ import (
 
 	"github.com/sigmasource/sigmasource/warehouse/ipccheck"
 )
-
-// chunkAttempts is how often a chunk is downloaded until it is complete, on top
-// of what the driver repeats before the first byte.
-const chunkAttempts = 3
 
 // chunk reads one part of a result, an Arrow stream, and validates that it is
 // complete: it has the declared number of rows, since the Arrow reader accepts a
@@ -34,19 +31,20 @@ type chunk struct {
 	download  func(context.Context) (io.ReadCloser, error)
 	declared  int64 // rows
 	allocator memory.Allocator
+	wait      func(context.Context, time.Duration) error // between two downloads
 
 	stream io.ReadCloser
 	reader *ipc.Reader
 	sum    hash.Hash32 // of what reader took from stream
 
-	attempts  int
+	retries   retries
 	delivered int    // batches
 	rows      int64  // in them
 	prefix    uint32 // the sum of them and what came before
 }
 
-func newChunk(part source, allocator memory.Allocator) *chunk {
-	return &chunk{download: part.stream, declared: part.rows(), allocator: allocator}
+func newChunk(part source, allocator memory.Allocator, wait func(context.Context, time.Duration) error) *chunk {
+	return &chunk{download: part.stream, declared: part.rows(), allocator: allocator, wait: wait}
 }
 
 var (
@@ -88,10 +86,15 @@ func (c *chunk) next(ctx context.Context) (arrow.RecordBatch, error) {
 			}
 		}
 		c.close()
-		if failed == nil || errors.Is(err, errAltered) {
-			failed = err // the later ones may be its consequence: a part that came with the answer is read once
+		var refused *refusedError
+		if failed == nil || errors.As(failed, &refused) || errors.Is(err, errAltered) {
+			failed = err // later ones may be its consequence: a part that came with the answer is read once
 		}
-		if c.attempts >= chunkAttempts || ctx.Err() != nil {
+		wait, again := c.retries.next(err)
+		if !again || ctx.Err() != nil {
+			return nil, failed
+		}
+		if wait > 0 && c.wait(ctx, wait) != nil {
 			return nil, failed
 		}
 	}
@@ -144,7 +147,6 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // open starts a download and skips what was delivered.
 func (c *chunk) open(ctx context.Context) (err error) {
-	c.attempts++
 	if c.stream, err = c.download(ctx); err != nil {
 		c.stream = nil
 		return unexpectedEnd(err)

@@ -65,7 +65,7 @@ func chunkOf(mem memory.Allocator, declared int64, bodies ...body) *chunk {
 		}
 		return io.NopCloser(stream), nil
 	}
-	return &chunk{download: download, declared: declared, allocator: mem}
+	return &chunk{download: download, declared: declared, allocator: mem, wait: sleep}
 }
 
 type failing struct{ err error }

@@ -272,7 +272,7 @@ func (r *result) next() (arrow.RecordBatch, error) {
 			if len(r.chunks) == 0 {
 				return nil, r.atEnd()
 			}
-			r.chunk = newChunk(r.chunks[0], r.allocator)
+			r.chunk = newChunk(r.chunks[0], r.allocator, r.house.wait)
 			r.number++
 		}
 		raw, err := r.chunk.next(r.ctx)
@@ -305,6 +305,7 @@ func (r *result) chunkFailed(err error) error {
 	}
 	kind, reason := warehouse.KindUnavailable, "cannot be fetched"
 	var count *countError
+	var refused *refusedError
 	switch {
 	case errors.As(err, &count):
 		kind, reason = warehouse.KindIncomplete, count.Error()
@@ -312,6 +313,10 @@ func (r *result) chunkFailed(err error) error {
 		kind, reason = warehouse.KindIncomplete, "is damaged"
 	case errors.Is(err, errStalled):
 		reason = "cannot be fetched: the download stands still"
+	case errors.As(err, &refused) && refused.status == 0:
+		reason = "cannot be fetched: there is no response"
+	case errors.As(err, &refused):
+		reason = fmt.Sprintf("cannot be fetched: the response has status %d", refused.status)
 	}
 	e := r.failed(kind, fmt.Sprintf("part %d of the result, of %d, %s", r.number, r.number+len(r.chunks)-1, reason))
 	e.Err = unexpectedEnd(withoutURL(err))

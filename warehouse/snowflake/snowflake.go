@@ -107,6 +107,8 @@ type Warehouse struct {
 	transport http.RoundTripper // the driver's
 	zone      *time.Location    // of the sessions
 
+	wait func(context.Context, time.Duration) error // between two downloads of a chunk
+
 	// lifetime ends when the warehouse is closed, and with it every open result.
 	lifetime context.Context
 	end      context.CancelCauseFunc
@@ -137,7 +139,7 @@ func Open(config Config) (*Warehouse, error) {
 	db.SetMaxIdleConns(cmp.Or(config.MaxSessions, defaultMaxSessions))
 	db.SetConnMaxIdleTime(sessionIdle)
 	lifetime, end := context.WithCancelCause(context.Background())
-	return &Warehouse{config: config, db: db, transport: driverConfig.Transporter, zone: session, lifetime: lifetime, end: end}, nil
+	return &Warehouse{config: config, db: db, transport: driverConfig.Transporter, zone: session, wait: sleep, lifetime: lifetime, end: end}, nil
 }
 
 // driverConfig returns the driver's form of the configuration.

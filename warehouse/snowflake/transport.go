@@ -97,6 +97,14 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		if giveUp, ok := ctx.Value(giveUpKey{}).(context.CancelCauseFunc); ok && request.Context().Err() == nil {
 			giveUp(&networkError{err})
 		}
+		refuse(ctx, &refusedError{err: unexpectedEnd(err)})
+		cancel(err)
+		return nil, err
+	}
+	if isDownload(ctx) && response.StatusCode >= http.StatusBadRequest {
+		refused := refusedBy(response)
+		refuse(ctx, refused)
+		err = errors.Join(refused, response.Body.Close())
 		cancel(err)
 		return nil, err
 	}
@@ -108,6 +116,13 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		response.Body = c.listen(response.Body)
 	}
 	return response, nil
+}
+
+// refuse ends the request of a chunk, and is without effect on other requests.
+func refuse(ctx context.Context, err *refusedError) {
+	if end, ok := ctx.Value(downloadKey{}).(context.CancelCauseFunc); ok {
+		end(err)
+	}
 }
 
 // CloseIdleConnections lets http.Client close what a logout leaves open.
