@@ -92,7 +92,7 @@ func (p *parts) Open(part int) (warehouse.Part, error) {
 		return nil, fmt.Errorf("snowflake: there is no part %d of %d", part, len(p.sources))
 	}
 	r := &result{house: p.house, allocator: p.house.config.Allocator, queryID: p.queryID, layout: p.layout,
-		chunks: p.sources[part : part+1 : part+1], number: part}
+		chunks: p.sources[part : part+1 : part+1], number: part, parts: len(p.sources)}
 	r.manifest = newManifest(p.sources[part].rows(), r.chunks)
 	r.ctx, r.cancel = context.WithCancelCause(p.ctx)
 	return r, nil

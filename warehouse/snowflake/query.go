@@ -30,8 +30,11 @@ type result struct {
 
 	chunks []source
 	chunk  *chunk // the first of chunks, once it is being read
-	number int    // of that chunk, from 1
-	read   int64  // rows delivered
+	number int    // of that chunk among all parts of the result, from 1
+	parts  int    // number of all parts of the result
+	// checked is the number of the last chunk whose schema was compared.
+	checked int
+	read    int64 // rows delivered
 
 	err error // that every further Next returns
 }
@@ -177,7 +180,7 @@ func (w *Warehouse) execute(ctx context.Context, session any, query string, stmt
 	for _, batch := range batches {
 		r.chunks = append(r.chunks, driverSource{batch})
 	}
-	r.manifest = newManifest(loader.TotalRows(), r.chunks)
+	r.manifest, r.parts = newManifest(loader.TotalRows(), r.chunks), len(r.chunks)
 	return r, nil
 }
 
@@ -318,7 +321,7 @@ func (r *result) chunkFailed(err error) error {
 	case errors.As(err, &refused):
 		reason = fmt.Sprintf("cannot be fetched: the response has status %d", refused.status)
 	}
-	e := r.failed(kind, fmt.Sprintf("part %d of the result, of %d, %s", r.number, r.number+len(r.chunks)-1, reason))
+	e := r.failed(kind, fmt.Sprintf("part %d of the result, of %d, %s", r.number, r.parts, reason))
 	e.Err = unexpectedEnd(withoutURL(err))
 	return e
 }
@@ -327,6 +330,9 @@ func (r *result) convert(raw arrow.RecordBatch) (_ arrow.RecordBatch, err error)
 	defer raw.Release()
 	if int(raw.NumCols()) != r.layout.width {
 		return nil, r.failed(warehouse.KindIncomplete, fmt.Sprintf("%d columns came instead of %d", raw.NumCols(), r.layout.width))
+	}
+	if err := r.checkSchema(raw.Schema()); err != nil {
+		return nil, err
 	}
 	batch, err := r.layout.convert(r.allocator, raw)
 	if err != nil {
@@ -341,6 +347,35 @@ func (r *result) convert(raw arrow.RecordBatch) (_ arrow.RecordBatch, err error)
 	}
 	r.read += batch.NumRows()
 	return batch, nil
+}
+
+// checkSchema compares the schema of the chunk with the result's columns, once for each
+// chunk.
+func (r *result) checkSchema(schema *arrow.Schema) error {
+	if r.checked == r.number {
+		return nil
+	}
+	contradiction, differences := r.layout.compareSchema(schema)
+	if contradiction != "" {
+		if r.house.config.SchemaCheck != WarnSchemaCheck {
+			return r.failed(warehouse.KindIncomplete, fmt.Sprintf("part %d of the result, of %d, has other columns than Snowflake declared: %s",
+				r.number, r.parts, contradiction))
+		}
+		r.house.schemas.add("contradiction", contradiction, r.queryID)
+	}
+	for _, kind := range differences {
+		r.house.schemas.add(kind, kind, r.queryID)
+	}
+	r.checked = r.number
+	for i, t := range r.layout.types {
+		if isStructured(families[strings.ToLower(t.Type)], schema.Field(t.Position).Type) {
+			name := r.layout.schema.Field(i).Name
+			e := r.failed(warehouse.KindUnsupported, fmt.Sprintf("column %q is a structured type in a native encoding, which has no exact form here; cast it to VARIANT", name))
+			e.Column = name
+			return e
+		}
+	}
+	return nil
 }
 
 func (r *result) failed(kind warehouse.Kind, message string) *warehouse.Error {

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"strings"
@@ -66,6 +67,9 @@ type Config struct {
 	MaxSessions      int              // and so of queries that run at once, others wait; 0: 8
 	Allocator        memory.Allocator // of the batches; nil: memory.DefaultAllocator
 
+	SchemaCheck SchemaCheck  // of chunks; empty: strict
+	Logger      *slog.Logger // of differences between schemas; nil: none
+
 	// WrapTransport returns the transport of the driver's requests, around the one
 	// that it gets. Nil: that one.
 	WrapTransport func(http.RoundTripper) http.RoundTripper
@@ -109,6 +113,8 @@ type Warehouse struct {
 
 	wait func(context.Context, time.Duration) error // between two downloads of a chunk
 
+	schemas schemaLog
+
 	// lifetime ends when the warehouse is closed, and with it every open result.
 	lifetime context.Context
 	end      context.CancelCauseFunc
@@ -138,8 +144,9 @@ func Open(config Config) (*Warehouse, error) {
 	db.SetMaxOpenConns(cmp.Or(config.MaxSessions, defaultMaxSessions))
 	db.SetMaxIdleConns(cmp.Or(config.MaxSessions, defaultMaxSessions))
 	db.SetConnMaxIdleTime(sessionIdle)
+	logger := cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
 	lifetime, end := context.WithCancelCause(context.Background())
-	return &Warehouse{config: config, db: db, transport: driverConfig.Transporter, zone: session, wait: sleep, lifetime: lifetime, end: end}, nil
+	return &Warehouse{schemas: schemaLog{logger: logger}, config: config, db: db, transport: driverConfig.Transporter, zone: session, wait: sleep, lifetime: lifetime, end: end}, nil
 }
 
 // driverConfig returns the driver's form of the configuration.
@@ -305,5 +312,8 @@ func (w *Warehouse) Close() error {
 	w.mu.Unlock()
 	w.end(errClosed)
 	w.requests.Wait()
+	if count := w.SchemaDifferences(); count > 0 {
+		w.schemas.logger.Info("schemas of Snowflake chunks differed from the columns of their results", "differences", count)
+	}
 	return w.db.Close()
 }
