@@ -269,3 +269,27 @@ func TestTheDriverDecodesNoChunks(t *testing.T) {
 	_, err := w.InspectSession(t.Context())
 	wantFailure(t, err)
 }
+
+func TestOnlyResultsAreTakenFromTheDriver(t *testing.T) {
+	for _, text := range []string{
+		`{"success":true,"code":"333334","data":{"queryId":"1","getResultUrl":"/queries/1/result"}}`,
+		`{"success":false,"code":"000709","message":"statement 1 not found","data":{"queryId":"1"}}`,
+		`{"success":false,"code":"390112","data":null}`,
+	} {
+		c := &capture{}
+		if shown, err := c.take([]byte(text)); err != nil || string(shown) != text || c.found != nil {
+			t.Errorf("the driver gets %s, %v", shown, err)
+		}
+	}
+	c := &capture{}
+	shown, err := c.take([]byte(`{"success":true,"data":{"queryId":"1","queryResultFormat":"arrow","rowtype":[{"name":"N"}],"rowsetBase64":"AAAA","chunks":[{"url":"http://x","rowCount":3}]}}`))
+	if err != nil || c.found == nil || len(c.found.Data.Chunks) != 1 {
+		t.Fatalf("the result is %v, %v", c.found, err)
+	}
+	if strings.Contains(string(shown), "AAAA") || strings.Contains(string(shown), "http") {
+		t.Errorf("the driver gets %s", shown)
+	}
+	if _, err := c.take([]byte(`{"success":true,"data":{"rowtype":"a value"}}`)); err == nil || strings.Contains(err.Error(), "a value") {
+		t.Errorf("the error is %v", err)
+	}
+}

@@ -223,13 +223,14 @@ func (b *captured) Read(p []byte) (int, error) {
 }
 
 // take keeps an answer with a result, and returns the one that the driver gets: the
-// same without rows. Other answers, such as errors, are returned unchanged.
+// same without rows. Other answers, such as an error or that the query
+// still runs, are returned unchanged.
 func (c *capture) take(data []byte) ([]byte, error) {
 	a := &answer{}
 	if err := json.Unmarshal(data, a); err != nil {
 		return nil, errNotUnderstood // the text of err may quote the data
 	}
-	if !a.Success || a.Data.Format == "" && a.Data.QueryID == "" {
+	if !a.Success || a.Data.Format == "" {
 		return data, nil
 	}
 	c.found = a
