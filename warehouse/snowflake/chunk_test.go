@@ -146,6 +146,23 @@ func TestAChunkIsWholeOrAnError(t *testing.T) {
 	}
 }
 
+// A download that fails with io.EOF is no end, also when all rows were delivered.
+func TestADownloadThatFailsIsNoEnd(t *testing.T) {
+	for _, declared := range []int64{0, 9} {
+		c := chunkOf(memory.DefaultAllocator, declared, body{numbers(t, 0, 3, 3, 3), gzip.ErrChecksum})
+		first := c.download
+		c.download = func(ctx context.Context) (io.ReadCloser, error) {
+			if declared == 0 || c.delivered > 0 {
+				return nil, io.EOF
+			}
+			return first(ctx)
+		}
+		if rows, err := drain(c); err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("%d rows of %d, %v", len(rows), declared, err)
+		}
+	}
+}
+
 // A connection that closes before it answers is an EOF to net/http.
 func TestAFailureIsNoEnd(t *testing.T) {
 	r := &result{ctx: t.Context(), chunks: make([]source, 1), number: 1}
