@@ -42,6 +42,7 @@ import (
 	"github.com/sigmasource/sigmasource/server/spool"
 	"github.com/sigmasource/sigmasource/server/store"
 	"github.com/sigmasource/sigmasource/sigmaclient"
+	"github.com/sigmasource/sigmasource/warehouse/snowflake"
 )
 
 // Config is what a server is made of.
@@ -64,6 +65,9 @@ type Config struct {
 	// WrapSnowflake wraps the transport of the requests to Snowflake. Nil leaves it as
 	// it is.
 	WrapSnowflake func(http.RoundTripper) http.RoundTripper
+	// SnowflakeSchemaCheck is how reads treat a chunk of Snowflake whose own schema
+	// contradicts the columns of its result. Empty means strict.
+	SnowflakeSchemaCheck snowflake.SchemaCheck
 	// TLS encrypts. Nil means plain text.
 	TLS credentials.TransportCredentials
 	// Limits keep callers from one another's way. Nil means quota.Default.
@@ -141,7 +145,7 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	s.sigma = sigmaclient.New(sigmaclient.Options{Hosts: config.Hosts, Transport: config.SigmaTransport, Logger: logger})
 	opener := &connections.Opener{
 		Sigma: s.sigma, Hosts: config.Hosts, DuckDBDir: config.DuckDBDir, ReadTimeout: config.ReadTimeout,
-		AllowTimeZoneMismatch: config.AllowTimeZoneMismatch, WrapSnowflake: config.WrapSnowflake, Logger: logger,
+		AllowTimeZoneMismatch: config.AllowTimeZoneMismatch, WrapSnowflake: config.WrapSnowflake, SnowflakeSchemaCheck: config.SnowflakeSchemaCheck, Logger: logger,
 	}
 	s.pool = connections.NewPool(config.Store, opener)
 	s.catalog = catalog.New(config.Store, s.pool, config.Limits.WorkspaceScans, config.Now, logger)

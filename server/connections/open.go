@@ -37,6 +37,9 @@ type Opener struct {
 	// WrapSnowflake wraps the transport of the requests to Snowflake. Nil leaves it
 	// as it is.
 	WrapSnowflake func(http.RoundTripper) http.RoundTripper
+	// SnowflakeSchemaCheck is how reads treat a chunk of Snowflake whose own schema
+	// contradicts the columns of its result. Empty means strict.
+	SnowflakeSchemaCheck snowflake.SchemaCheck
 	// DuckDBDir is the folder of DuckDB files. Empty refuses DuckDB warehouses.
 	DuckDBDir string
 	// ReadTimeout is for how long a download from a warehouse may stand still. 0
@@ -99,6 +102,8 @@ func (o *Opener) openSnowflake(w *pb.SnowflakeWarehouse, secrets *store.Secrets,
 		StatementTimeout: statementTimeout,
 		ReadTimeout:      o.ReadTimeout,
 		WrapTransport:    o.WrapSnowflake,
+		SchemaCheck:      o.SnowflakeSchemaCheck,
+		Logger:           o.Logger,
 		Allocator:        pool.Allocator{},
 	}
 	if w.GetUrl() != "" {

@@ -9,6 +9,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
@@ -17,36 +18,33 @@ import (
 	"github.com/sigmasource/sigmasource/warehouse/ipccheck"
 )
 
-// chunkAttempts is how often a chunk is downloaded until it is complete, on top
-// of what the driver repeats before the first byte.
-const chunkAttempts = 3
-
-// chunk reads one part of a result, an Arrow stream, and makes sure that all of
-// it came: as many rows as were declared, since the Arrow reader takes a stream
-// that is cut between two batches for complete; and the download to its end,
-// since only there does gzip, in which Snowflake mostly packs it, tell whether
-// what came is what was packed.
+// chunk reads one part of a result, an Arrow stream, and validates that it is
+// complete: it has the declared number of rows, since the Arrow reader accepts a
+// stream that is cut between two batches; and its body was read to the end that
+// HTTP declares, where gzip, with which Snowflake mostly compresses it, compares
+// its checksum.
 //
-// A download that fails is begun again, a few times. The batches that were
-// delivered are skipped, if they come as they came before: then the download
-// that is complete also proves those of the ones that were not.
+// A download that fails starts again, a few times. The chunk skips the batches that
+// it delivered before, if their bytes are the same. So the error of one download is
+// forgotten only when another one is complete and equal to the delivered batches.
 type chunk struct {
 	download  func(context.Context) (io.ReadCloser, error)
 	declared  int64 // rows
 	allocator memory.Allocator
+	wait      func(context.Context, time.Duration) error // between two downloads
 
 	stream io.ReadCloser
 	reader *ipc.Reader
 	sum    hash.Hash32 // of what reader took from stream
 
-	attempts  int
+	retries   retries
 	delivered int    // batches
 	rows      int64  // in them
 	prefix    uint32 // the sum of them and what came before
 }
 
-func newChunk(part source, allocator memory.Allocator) *chunk {
-	return &chunk{download: part.stream, declared: part.rows(), allocator: allocator}
+func newChunk(part source, allocator memory.Allocator, wait func(context.Context, time.Duration) error) *chunk {
+	return &chunk{download: part.stream, declared: part.rows(), allocator: allocator, wait: wait}
 }
 
 var (
@@ -88,10 +86,15 @@ func (c *chunk) next(ctx context.Context) (arrow.RecordBatch, error) {
 			}
 		}
 		c.close()
-		if failed == nil || errors.Is(err, errAltered) {
-			failed = err // the later ones may be its consequence: a part that came with the answer is read once
+		var refused *refusedError
+		if failed == nil || errors.As(failed, &refused) || errors.Is(err, errAltered) {
+			failed = err // later ones may be its consequence: a part that came with the answer is read once
 		}
-		if c.attempts >= chunkAttempts || ctx.Err() != nil {
+		wait, again := c.retries.next(err)
+		if !again || ctx.Err() != nil {
+			return nil, failed
+		}
+		if wait > 0 && c.wait(ctx, wait) != nil {
 			return nil, failed
 		}
 	}
@@ -129,13 +132,11 @@ func (c *chunk) deliver(batch arrow.RecordBatch) (arrow.RecordBatch, error) {
 	return batch, nil
 }
 
-// complete makes sure that the chunk came to its end.
+// complete validates the end of the chunk: its rows, and its body, which open has
+// opened.
 func (c *chunk) complete() error {
 	if c.rows != c.declared {
 		return &countError{c.rows, c.declared}
-	}
-	if c.stream == nil { // the driver found no byte, and no rows were declared
-		return nil
 	}
 	_, err := io.Copy(io.Discard, c.stream)
 	return err
@@ -146,15 +147,18 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // open starts a download and skips what was delivered.
 func (c *chunk) open(ctx context.Context) (err error) {
-	c.attempts++
 	if c.stream, err = c.download(ctx); err != nil {
-		return err
+		c.stream = nil
+		return unexpectedEnd(err)
 	}
 	c.sum = crc32.New(castagnoli)
 	source := &messages{source: io.TeeReader(c.stream, c.sum)}
 	if c.reader, err = ipc.NewReader(source, ipc.WithAllocator(ipccheck.Allocator{Allocator: c.allocator, Limit: maxBody})); err != nil {
-		if errors.Is(err, io.EOF) && c.delivered == 0 {
-			return io.EOF // it is empty
+		if errors.Is(err, io.EOF) { // the body is empty
+			if c.declared > 0 {
+				return &countError{0, c.declared}
+			}
+			return io.EOF
 		}
 		return err
 	}
@@ -170,6 +174,15 @@ func (c *chunk) open(ctx context.Context) (err error) {
 		return errAltered
 	}
 	return nil
+}
+
+// unexpectedEnd returns an error that no caller takes for the end of a chunk. A
+// connection that closes before the response is io.EOF to net/http.
+func unexpectedEnd(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // close gives the download back. The chunk may be opened again.

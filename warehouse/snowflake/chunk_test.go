@@ -65,7 +65,7 @@ func chunkOf(mem memory.Allocator, declared int64, bodies ...body) *chunk {
 		}
 		return io.NopCloser(stream), nil
 	}
-	return &chunk{download: download, declared: declared, allocator: mem}
+	return &chunk{download: download, declared: declared, allocator: mem, wait: sleep}
 }
 
 type failing struct{ err error }
@@ -110,6 +110,7 @@ func TestAChunkIsWholeOrAnError(t *testing.T) {
 		{"broken off twice, not so far", 9, []body{{whole[:boundary], broken}, {whole[:boundary/2], broken}, {whole, nil}}, 9, nil},
 		{"broken off behind the end mark once", 9, []body{{whole, broken}, {whole, nil}}, 9, nil},
 		{"broken off behind the end mark", 9, []body{{whole, broken}}, -1, broken},
+		{"broken off behind the end mark, then empty", 9, []body{{whole, broken}, {nil, nil}}, -1, broken},
 		{"broken off", 9, []body{{whole[:boundary], broken}}, -1, broken},
 		{"short once", 9, []body{{whole[:boundary], nil}, {whole, nil}}, 9, nil},
 		{"short", 9, []body{{whole[:boundary], nil}}, -1, &countError{6, 9}},
@@ -141,6 +142,23 @@ func TestAChunkIsWholeOrAnError(t *testing.T) {
 			if row != fmt.Sprint(i) {
 				t.Errorf("%s: row %d is %s", test.name, i, row)
 			}
+		}
+	}
+}
+
+// A download that fails with io.EOF is no end, also when all rows were delivered.
+func TestADownloadThatFailsIsNoEnd(t *testing.T) {
+	for _, declared := range []int64{0, 9} {
+		c := chunkOf(memory.DefaultAllocator, declared, body{numbers(t, 0, 3, 3, 3), gzip.ErrChecksum})
+		first := c.download
+		c.download = func(ctx context.Context) (io.ReadCloser, error) {
+			if declared == 0 || c.delivered > 0 {
+				return nil, io.EOF
+			}
+			return first(ctx)
+		}
+		if rows, err := drain(c); err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("%d rows of %d, %v", len(rows), declared, err)
 		}
 	}
 }

@@ -18,11 +18,11 @@ import (
 	"github.com/sigmasource/sigmasource/warehouse"
 )
 
-// Snowflake keeps a result for 24 hours, for the user who made it. By the query's id
-// the driver fetches it again, but hands out no more than batches that it has
-// converted, and without the numbers of rows that Snowflake declares for each part.
-// So its request is let through, with its session, its tokens and its repetitions,
-// and the answer is read here as well.
+// Snowflake keeps a result for 24 hours, for the user who made it. The driver can
+// fetch it again by the query's ID, but returns only batches that it has converted,
+// without the numbers of rows that Snowflake declares for each part. So the driver
+// sends the request, with its session, tokens and repetitions, and this package reads
+// the answer. The driver gets an answer without rows: on some forms of rows it panics.
 
 var (
 	_ warehouse.Keeper = (*Warehouse)(nil)
@@ -92,7 +92,7 @@ func (p *parts) Open(part int) (warehouse.Part, error) {
 		return nil, fmt.Errorf("snowflake: there is no part %d of %d", part, len(p.sources))
 	}
 	r := &result{house: p.house, allocator: p.house.config.Allocator, queryID: p.queryID, layout: p.layout,
-		chunks: p.sources[part : part+1 : part+1], number: part}
+		chunks: p.sources[part : part+1 : part+1], number: part, parts: len(p.sources)}
 	r.manifest = newManifest(p.sources[part].rows(), r.chunks)
 	r.ctx, r.cancel = context.WithCancelCause(p.ctx)
 	return r, nil
@@ -116,25 +116,22 @@ func (w *Warehouse) Reopen(ctx context.Context, manifest warehouse.Manifest) (wa
 	defer end(nil)
 	stop := context.AfterFunc(w.lifetime, func() { end(errClosed) })
 	defer stop()
-	type outcome struct {
-		answer *answer
-		err    error
-	}
-	done := make(chan outcome, 1)
-	go func() { // the driver may not return at once when the context ends
-		defer w.requests.Done()
-		found, err := inSession(ctx, w, func(session any) (*answer, error) { return fetch(ctx, session, manifest.QueryID) })
-		done <- outcome{found, err}
-	}()
+	done := start(w, func() (*answer, error) {
+		return inSession(ctx, w, func(session any) (*answer, error) { return fetch(ctx, session, manifest.QueryID) })
+	})
 	var found *answer
 	select {
 	case o := <-done:
 		if o.err != nil {
 			return nil, gone(translate(ctx, o.err), manifest.QueryID)
 		}
-		found = o.answer
+		found = o.value
 	case <-ctx.Done():
 		return nil, ended(ctx)
+	}
+	if difference := recorded.difference(found.Data.RowType); difference != "" {
+		return nil, &warehouse.Error{Kind: warehouse.KindIncomplete, QueryID: manifest.QueryID,
+			Message: "Snowflake now declares other columns than when the query ran: " + difference}
 	}
 	sources, err := found.sources(&http.Client{Transport: w.transport})
 	if err != nil {
@@ -178,8 +175,7 @@ func fetch(ctx context.Context, session any, queryID string) (*answer, error) {
 	if rows != nil {
 		err = errors.Join(err, rows.Close())
 	}
-	// The driver converts what came with the answer, and cannot convert everything.
-	if found := c.answer(); found != nil && found.Data.QueryID == queryID {
+	if found := c.found; found != nil && found.Data.QueryID == queryID && found.Data.Format == "arrow" {
 		return found, nil
 	}
 	if err == nil {
@@ -191,12 +187,55 @@ func fetch(ctx context.Context, session any, queryID string) (*answer, error) {
 // captureKey is the context's key of the capture that wants a request's answer.
 type captureKey struct{}
 
-// capture keeps the last answer about a result.
-type capture struct{ body bytes.Buffer }
+// capture keeps the last answer with a result.
+type capture struct{ found *answer }
 
+var errNotUnderstood = errors.New("snowflake: the answer about a result was not understood")
+
+// listen returns a body for the driver in the place of Snowflake's, which it reads to
+// the end at the first Read.
 func (c *capture) listen(body io.ReadCloser) io.ReadCloser {
-	c.body.Reset()
-	return readCloser{io.TeeReader(body, &c.body), body}
+	c.found = nil
+	return &captured{c, body, nil}
+}
+
+// captured is the body that the driver reads.
+type captured struct {
+	capture  *capture
+	original io.ReadCloser
+	shown    io.Reader
+}
+
+func (b *captured) Close() error { return b.original.Close() }
+
+func (b *captured) Read(p []byte) (int, error) {
+	if b.shown == nil {
+		data, err := io.ReadAll(b.original)
+		if err != nil {
+			return 0, err
+		}
+		if data, err = b.capture.take(data); err != nil {
+			return 0, err
+		}
+		b.shown = bytes.NewReader(data)
+	}
+	return b.shown.Read(p)
+}
+
+// take keeps an answer with a result, and returns the one that the driver gets: the
+// same without rows. Other answers, such as an error or that the query
+// still runs, are returned unchanged.
+func (c *capture) take(data []byte) ([]byte, error) {
+	a := &answer{}
+	if err := json.Unmarshal(data, a); err != nil {
+		return nil, errNotUnderstood // the text of err may quote the data
+	}
+	if !a.Success || a.Data.Format == "" {
+		return data, nil
+	}
+	c.found = a
+	shown := map[string]any{"queryId": a.Data.QueryID, "queryResultFormat": "arrow", "rowtype": []any{}}
+	return json.Marshal(map[string]any{"success": true, "data": shown})
 }
 
 func isResult(request *http.Request) bool {
@@ -208,10 +247,11 @@ func isResult(request *http.Request) bool {
 type answer struct {
 	Success bool `json:"success"`
 	Data    struct {
-		QueryID      string `json:"queryId"`
-		Total        int64  `json:"total"`
-		Format       string `json:"queryResultFormat"`
-		RowSetBase64 string `json:"rowsetBase64"`
+		QueryID      string    `json:"queryId"`
+		Total        int64     `json:"total"`
+		Format       string    `json:"queryResultFormat"`
+		RowType      []rowType `json:"rowtype"`
+		RowSetBase64 string    `json:"rowsetBase64"`
 		Chunks       []struct {
 			URL      string `json:"url"`
 			RowCount int64  `json:"rowCount"`
@@ -219,15 +259,6 @@ type answer struct {
 		Key     string            `json:"qrmk"`
 		Headers map[string]string `json:"chunkHeaders"`
 	} `json:"data"`
-}
-
-// answer returns the answer that was captured, or nil where it is none with a result.
-func (c *capture) answer() *answer {
-	a := &answer{}
-	if err := json.NewDecoder(&c.body).Decode(a); err != nil || !a.Success || a.Data.Format != "arrow" {
-		return nil
-	}
-	return a
 }
 
 func (a *answer) sources(client *http.Client) ([]source, error) {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -76,6 +77,25 @@ func newLayout(width int, types []rowType, session *time.Location) (layout, erro
 	}
 	l.schema = arrow.NewSchema(fields, nil)
 	return l, nil
+}
+
+// difference describes the first difference between the columns of a layout and those
+// that Snowflake declares for the same result, of which all has every one; it is empty
+// where there is none. Lengths are not compared: no value depends on them.
+func (l layout) difference(all []rowType) string {
+	if len(all) != l.width {
+		return fmt.Sprintf("%d columns instead of %d", len(all), l.width)
+	}
+	for _, want := range l.types {
+		got := all[want.Position]
+		switch {
+		case got.Name != want.Name:
+			return fmt.Sprintf("column %d is %q instead of %q", want.Position+1, got.Name, want.Name)
+		case !strings.EqualFold(got.Type, want.Type) || got.Precision != want.Precision || got.Scale != want.Scale:
+			return fmt.Sprintf("column %q is %s(%d,%d) instead of %s(%d,%d)", want.Name, got.Type, got.Precision, got.Scale, want.Type, want.Precision, want.Scale)
+		}
+	}
+	return ""
 }
 
 // layoutRecord is a layout as a manifest keeps it.

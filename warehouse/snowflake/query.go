@@ -30,8 +30,11 @@ type result struct {
 
 	chunks []source
 	chunk  *chunk // the first of chunks, once it is being read
-	number int    // of that chunk, from 1
-	read   int64  // rows delivered
+	number int    // of that chunk among all parts of the result, from 1
+	parts  int    // number of all parts of the result
+	// checked is the number of the last chunk whose schema was compared.
+	checked int
+	read    int64 // rows delivered
 
 	err error // that every further Next returns
 }
@@ -55,21 +58,12 @@ func (w *Warehouse) Query(ctx context.Context, stmt warehouse.Statement) (wareho
 
 	// The driver sends an abort when the context ends, and waits for the answer
 	// whatever it takes. The caller does not.
-	type outcome struct {
-		r   *result
-		err error
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		defer w.requests.Done()
-		r, err := w.run(ctx, query, stmt)
-		done <- outcome{r, err}
-	}()
+	done := start(w, func() (*result, error) { return w.run(ctx, query, stmt) })
 	select {
 	case o := <-done:
 		if o.err == nil {
-			o.r.ctx, o.r.cancel = ctx, cancel
-			return o.r, nil
+			o.value.ctx, o.value.cancel = ctx, cancel
+			return o.value, nil
 		}
 		err = translate(ctx, o.err)
 	case <-ctx.Done():
@@ -167,6 +161,9 @@ func (w *Warehouse) execute(ctx context.Context, session any, query string, stmt
 	for i, t := range loader.RowTypes() {
 		types = append(types, rowType{Name: t.Name, Type: t.Type, Precision: int32(t.Precision), Scale: int32(t.Scale), Length: t.Length, Position: i})
 	}
+	if len(types) == 0 {
+		return nil, r.failed(warehouse.KindIncomplete, "Snowflake's answer declares no columns")
+	}
 	if r.layout, err = chosenLayout(stmt, types, w.zone); err != nil {
 		var unsupported *unsupportedError
 		if errors.As(err, &unsupported) {
@@ -183,7 +180,7 @@ func (w *Warehouse) execute(ctx context.Context, session any, query string, stmt
 	for _, batch := range batches {
 		r.chunks = append(r.chunks, driverSource{batch})
 	}
-	r.manifest = newManifest(loader.TotalRows(), r.chunks)
+	r.manifest, r.parts = newManifest(loader.TotalRows(), r.chunks), len(r.chunks)
 	return r, nil
 }
 
@@ -236,7 +233,7 @@ func (r *result) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { r.cancel(ctx.Err()) })
 	defer stop()
-	batch, err := r.next()
+	batch, err := r.guardedNext()
 	if err == nil && ctx.Err() != nil {
 		batch.Release()
 		err = ctx.Err()
@@ -250,6 +247,18 @@ func (r *result) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		return nil, err
 	}
 	return batch, nil
+}
+
+// guardedNext returns an error where the driver or Arrow panics on the data.
+func (r *result) guardedNext() (batch arrow.RecordBatch, err error) {
+	defer func() {
+		var failure *warehouse.Error
+		if errors.As(err, &failure) && failure.QueryID == "" {
+			failure.QueryID = r.queryID
+		}
+	}()
+	defer recoverTo(&err)
+	return r.next()
 }
 
 func (r *result) next() (arrow.RecordBatch, error) {
@@ -266,7 +275,7 @@ func (r *result) next() (arrow.RecordBatch, error) {
 			if len(r.chunks) == 0 {
 				return nil, r.atEnd()
 			}
-			r.chunk = newChunk(r.chunks[0], r.allocator)
+			r.chunk = newChunk(r.chunks[0], r.allocator, r.house.wait)
 			r.number++
 		}
 		raw, err := r.chunk.next(r.ctx)
@@ -299,6 +308,7 @@ func (r *result) chunkFailed(err error) error {
 	}
 	kind, reason := warehouse.KindUnavailable, "cannot be fetched"
 	var count *countError
+	var refused *refusedError
 	switch {
 	case errors.As(err, &count):
 		kind, reason = warehouse.KindIncomplete, count.Error()
@@ -306,12 +316,13 @@ func (r *result) chunkFailed(err error) error {
 		kind, reason = warehouse.KindIncomplete, "is damaged"
 	case errors.Is(err, errStalled):
 		reason = "cannot be fetched: the download stands still"
+	case errors.As(err, &refused) && refused.status == 0:
+		reason = "cannot be fetched: there is no response"
+	case errors.As(err, &refused):
+		reason = fmt.Sprintf("cannot be fetched: the response has status %d", refused.status)
 	}
-	e := r.failed(kind, fmt.Sprintf("part %d of the result, of %d, %s", r.number, r.number+len(r.chunks)-1, reason))
-	e.Err = withoutURL(err)
-	if errors.Is(err, io.EOF) { // such as of a connection that closes before its answer
-		e.Err = io.ErrUnexpectedEOF // whoever looks for the end must not find it in a failure
-	}
+	e := r.failed(kind, fmt.Sprintf("part %d of the result, of %d, %s", r.number, r.parts, reason))
+	e.Err = unexpectedEnd(withoutURL(err))
 	return e
 }
 
@@ -319,6 +330,9 @@ func (r *result) convert(raw arrow.RecordBatch) (_ arrow.RecordBatch, err error)
 	defer raw.Release()
 	if int(raw.NumCols()) != r.layout.width {
 		return nil, r.failed(warehouse.KindIncomplete, fmt.Sprintf("%d columns came instead of %d", raw.NumCols(), r.layout.width))
+	}
+	if err := r.checkSchema(raw.Schema()); err != nil {
+		return nil, err
 	}
 	batch, err := r.layout.convert(r.allocator, raw)
 	if err != nil {
@@ -333,6 +347,35 @@ func (r *result) convert(raw arrow.RecordBatch) (_ arrow.RecordBatch, err error)
 	}
 	r.read += batch.NumRows()
 	return batch, nil
+}
+
+// checkSchema compares the schema of the chunk with the result's columns, once for each
+// chunk.
+func (r *result) checkSchema(schema *arrow.Schema) error {
+	if r.checked == r.number {
+		return nil
+	}
+	contradiction, differences := r.layout.compareSchema(schema)
+	if contradiction != "" {
+		if r.house.config.SchemaCheck != WarnSchemaCheck {
+			return r.failed(warehouse.KindIncomplete, fmt.Sprintf("part %d of the result, of %d, has other columns than Snowflake declared: %s",
+				r.number, r.parts, contradiction))
+		}
+		r.house.schemas.add("contradiction", contradiction, r.queryID)
+	}
+	for _, kind := range differences {
+		r.house.schemas.add(kind, kind, r.queryID)
+	}
+	r.checked = r.number
+	for i, t := range r.layout.types {
+		if isStructured(families[strings.ToLower(t.Type)], schema.Field(t.Position).Type) {
+			name := r.layout.schema.Field(i).Name
+			e := r.failed(warehouse.KindUnsupported, fmt.Sprintf("column %q is a structured type in a native encoding, which has no exact form here; cast it to VARIANT", name))
+			e.Column = name
+			return e
+		}
+	}
+	return nil
 }
 
 func (r *result) failed(kind warehouse.Kind, message string) *warehouse.Error {

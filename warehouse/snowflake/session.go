@@ -36,22 +36,15 @@ func (w *Warehouse) InspectSession(ctx context.Context) (warehouse.Session, erro
 	defer end(nil)
 	stop := context.AfterFunc(w.lifetime, func() { end(errClosed) })
 	defer stop()
-	type outcome struct {
-		session warehouse.Session
-		err     error
-	}
-	done := make(chan outcome, 1)
-	go func() { // the driver may not return at once when the context ends
-		defer w.requests.Done()
-		session, err := inSession(ctx, w, func(session any) (warehouse.Session, error) { return w.inspect(ctx, session) })
-		done <- outcome{session, err}
-	}()
+	done := start(w, func() (warehouse.Session, error) {
+		return inSession(ctx, w, func(session any) (warehouse.Session, error) { return w.inspect(ctx, session) })
+	})
 	select {
 	case o := <-done:
 		if o.err != nil {
 			return warehouse.Session{}, translate(ctx, o.err)
 		}
-		return o.session, nil
+		return o.value, nil
 	case <-ctx.Done():
 		return warehouse.Session{}, ended(ctx)
 	}

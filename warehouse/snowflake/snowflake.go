@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"strings"
@@ -66,6 +67,9 @@ type Config struct {
 	MaxSessions      int              // and so of queries that run at once, others wait; 0: 8
 	Allocator        memory.Allocator // of the batches; nil: memory.DefaultAllocator
 
+	SchemaCheck SchemaCheck  // of chunks; empty: strict
+	Logger      *slog.Logger // of differences between schemas; nil: none
+
 	// WrapTransport returns the transport of the driver's requests, around the one
 	// that it gets. Nil: that one.
 	WrapTransport func(http.RoundTripper) http.RoundTripper
@@ -107,6 +111,10 @@ type Warehouse struct {
 	transport http.RoundTripper // the driver's
 	zone      *time.Location    // of the sessions
 
+	wait func(context.Context, time.Duration) error // between two downloads of a chunk
+
+	schemas schemaLog
+
 	// lifetime ends when the warehouse is closed, and with it every open result.
 	lifetime context.Context
 	end      context.CancelCauseFunc
@@ -136,8 +144,9 @@ func Open(config Config) (*Warehouse, error) {
 	db.SetMaxOpenConns(cmp.Or(config.MaxSessions, defaultMaxSessions))
 	db.SetMaxIdleConns(cmp.Or(config.MaxSessions, defaultMaxSessions))
 	db.SetConnMaxIdleTime(sessionIdle)
+	logger := cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
 	lifetime, end := context.WithCancelCause(context.Background())
-	return &Warehouse{config: config, db: db, transport: driverConfig.Transporter, zone: session, lifetime: lifetime, end: end}, nil
+	return &Warehouse{schemas: schemaLog{logger: logger}, config: config, db: db, transport: driverConfig.Transporter, zone: session, wait: sleep, lifetime: lifetime, end: end}, nil
 }
 
 // driverConfig returns the driver's form of the configuration.
@@ -180,7 +189,10 @@ type connector struct {
 // Driver implements [driver.Connector].
 func (connector) Driver() driver.Driver { return gosnowflake.SnowflakeDriver{} }
 
-func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+// Connect implements [driver.Connector]. The pool calls it in goroutines of its own,
+// so that a panic on the answer must end here.
+func (c connector) Connect(ctx context.Context) (conn driver.Conn, err error) {
+	defer recoverTo(&err)
 	login, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer giveUp(nil)
 	stop := context.AfterFunc(ctx, func() {
@@ -189,7 +201,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	defer stop()
 	config := c.config
 	config.Params = maps.Clone(config.Params)
-	conn, err := gosnowflake.NewConnector(gosnowflake.SnowflakeDriver{}, config).Connect(context.WithValue(login, giveUpKey{}, giveUp))
+	conn, err = gosnowflake.NewConnector(gosnowflake.SnowflakeDriver{}, config).Connect(context.WithValue(login, giveUpKey{}, giveUp))
 	var network *networkError
 	if err != nil && errors.As(context.Cause(login), &network) {
 		err = network
@@ -300,5 +312,8 @@ func (w *Warehouse) Close() error {
 	w.mu.Unlock()
 	w.end(errClosed)
 	w.requests.Wait()
+	if count := w.SchemaDifferences(); count > 0 {
+		w.schemas.logger.Info("schemas of Snowflake chunks differed from the columns of their results", "differences", count)
+	}
 	return w.db.Close()
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -76,6 +77,9 @@ var errStalled = errors.New("snowflake: the download stands still")
 
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
+	if isUninvited(request) {
+		return &http.Response{StatusCode: http.StatusForbidden, Body: http.NoBody, Header: http.Header{}, Request: request, ProtoMajor: 1, ProtoMinor: 1}, nil
+	}
 	ctx, cancel := context.WithCancelCause(request.Context())
 	readTimeout := t.readTimeout
 	if isFarewell(request) {
@@ -93,18 +97,44 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		if giveUp, ok := ctx.Value(giveUpKey{}).(context.CancelCauseFunc); ok && request.Context().Err() == nil {
 			giveUp(&networkError{err})
 		}
+		refuse(ctx, &refusedError{err: unexpectedEnd(err)})
 		cancel(err)
 		return nil, err
 	}
+	if isDownload(ctx) && response.StatusCode >= http.StatusBadRequest {
+		refused := refusedBy(response)
+		refuse(ctx, refused)
+		err = errors.Join(refused, response.Body.Close())
+		cancel(err)
+		return nil, err
+	}
+	if isDownload(ctx) && !hasDeclaredEnd(response) {
+		response.Body = readCloser{endless{response.Body}, response.Body}
+	}
+	response.Body = &watchedBody{ReadCloser: response.Body, ctx: ctx, cancel: cancel, timeout: readTimeout}
 	if c, ok := ctx.Value(captureKey{}).(*capture); ok && isResult(request) && response.StatusCode == http.StatusOK {
 		response.Body = c.listen(response.Body)
 	}
-	response.Body = &watchedBody{ReadCloser: response.Body, ctx: ctx, cancel: cancel, timeout: readTimeout}
 	return response, nil
+}
+
+// refuse ends the request of a chunk, and is without effect on other requests.
+func refuse(ctx context.Context, err *refusedError) {
+	if end, ok := ctx.Value(downloadKey{}).(context.CancelCauseFunc); ok {
+		end(err)
+	}
 }
 
 // CloseIdleConnections lets http.Client close what a logout leaves open.
 func (t *transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
+
+// isUninvited reports whether the driver downloads a chunk on its own account. It
+// would decode the chunk in a goroutine that recovers from no panic. The answers that
+// the driver itself decodes, of SHOW and of USE, are small and have no chunks.
+func isUninvited(request *http.Request) bool {
+	return request.Method == http.MethodGet && !isDownload(request.Context()) &&
+		!strings.HasPrefix(request.Header.Get("Authorization"), "Snowflake Token=")
+}
 
 func isFarewell(request *http.Request) bool {
 	return strings.HasPrefix(request.URL.Path, "/queries/v1/abort-request") ||
@@ -142,6 +172,25 @@ func (b *watchedBody) Close() error {
 	err := b.ReadCloser.Close()
 	b.cancel(context.Canceled)
 	return err
+}
+
+// hasDeclaredEnd reports whether HTTP tells the end of a body from a connection that
+// breaks.
+func hasDeclaredEnd(response *http.Response) bool {
+	return response.ProtoMajor > 1 || response.ContentLength >= 0 || len(response.TransferEncoding) > 0
+}
+
+var errNoDeclaredEnd = fmt.Errorf("snowflake: the response has neither a length nor chunks, so that its end cannot be proven: %w", io.ErrUnexpectedEOF)
+
+// endless is a body whose end proves nothing.
+type endless struct{ io.Reader }
+
+func (e endless) Read(p []byte) (int, error) {
+	n, err := e.Reader.Read(p)
+	if err == io.EOF {
+		err = errNoDeclaredEnd
+	}
+	return n, err
 }
 
 func leadsElsewhere(response *http.Response) bool {

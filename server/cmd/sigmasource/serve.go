@@ -21,6 +21,7 @@ import (
 	"github.com/sigmasource/sigmasource/server/quota"
 	"github.com/sigmasource/sigmasource/server/spool"
 	"github.com/sigmasource/sigmasource/sigmaclient"
+	"github.com/sigmasource/sigmasource/warehouse/snowflake"
 )
 
 const (
@@ -57,6 +58,7 @@ type serveFlags struct {
 	readMemory  int64 // MiB
 
 	allowTimeZoneMismatch bool
+	snowflakeSchemaCheck  string
 }
 
 func newServeCommand() *cobra.Command {
@@ -96,6 +98,7 @@ func newServeCommand() *cobra.Command {
 	flags.StringVar(&f.spool, "spool", "", "folder or bucket of its own (s3://, gs://, azblob://) where results are kept until their sessions expire (default: DATA-DIR/spool)")
 	flags.Int64Var(&f.readMemory, "read-memory", 128, "MiB of rows that are read ahead of those who read them")
 	flags.BoolVar(&f.allowTimeZoneMismatch, "allow-time-zone-mismatch", false, "read although dates in Sigma's SQL contradict a connection's time zone; such models have a warning")
+	flags.StringVar(&f.snowflakeSchemaCheck, "snowflake-schema-check", string(snowflake.StrictSchemaCheck), "strict or warn: whether a read fails, or only logs, where a chunk of Snowflake contradicts the columns of its result")
 	if err := cmd.MarkFlagRequired("callers"); err != nil {
 		panic(err)
 	}
@@ -113,6 +116,9 @@ func (f *serveFlags) run(ctx context.Context, stdout, stderr io.Writer) (err err
 	}
 	if config.Health, err = parseAccess("--health", f.health); err != nil {
 		return err
+	}
+	if config.SnowflakeSchemaCheck, err = snowflake.ParseSchemaCheck(f.snowflakeSchemaCheck); err != nil {
+		return fmt.Errorf("--snowflake-schema-check: %w", err)
 	}
 	if config.Hosts, err = sigmaclient.NewHosts(f.allowHosts...); err != nil {
 		return fmt.Errorf("--allow-host: %w", err)

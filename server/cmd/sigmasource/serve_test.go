@@ -113,6 +113,7 @@ func TestServeRefusesToStart(t *testing.T) {
 		{"with half of TLS", "--tls-key", o.flags("--tls-cert", "cert.pem")},
 		{"with an authority of clients and no certificate", "--tls-client-ca", o.flags("--tls-client-ca", "ca.pem")},
 		{"with unknown access", "--reflection", o.flags("--reflection", "everybody")},
+		{"with an unknown schema check", "--snowflake-schema-check", o.flags("--snowflake-schema-check", "loose")},
 		{"with an audit that cannot be written", "--audit-log", o.flags("--audit-log", o.file("missing/audit.log"))},
 		{"with an unknown level", "--log-level", o.flags("--log-level", "loud")},
 		{"with a host that is none", "--allow-host", o.flags("--allow-host", "https://example.com/path")},

@@ -60,11 +60,27 @@ type Endpoint struct {
 	// Answer returns the columns of a query's result. All have the same number of
 	// rows; where that is 0, the answer holds no Arrow data at all.
 	Answer func(sql string, session Session) []Column
+	// ChunkRows is the number of rows of a chunk, which a download of its own
+	// returns as a gzip-compressed Arrow stream of one batch. The first ChunkRows
+	// rows come with the answer. 0: all rows come with the answer.
+	ChunkRows int
+	// Chunk writes the response to the download number attempt, from 0, of the chunk
+	// number index, from 0, of a query's result. body is the whole chunk. Nil: the
+	// body is the response. It must be safe for concurrent use.
+	Chunk func(w http.ResponseWriter, r *http.Request, index, attempt int, body []byte)
 
 	mu       sync.Mutex
 	sessions []Session
-	results  [][]byte // bodies of answers; the index is the query's number
+	results  []result // the index is the query's number
 	texts    []string
+	again    func(data map[string]any)
+}
+
+// result is the result of a query.
+type result struct {
+	data      map[string]any // of the answer
+	chunks    [][]byte
+	downloads []int // of each chunk, so far
 }
 
 // Logins returns the sessions in the order of their logins.
@@ -81,6 +97,15 @@ func (e *Endpoint) Queries() []string {
 	return append([]string(nil), e.texts...)
 }
 
+// SetAgain sets a function that changes the data of each later answer to a request by
+// a query's ID. Nil: the answer is that of the query. The data has the keys of
+// Snowflake's answer; "rowtype" is a []map[string]any and "chunks" likewise.
+func (e *Endpoint) SetAgain(change func(data map[string]any)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.again = change
+}
+
 // ServeHTTP answers a request of the driver.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := requestBody(r)
@@ -90,12 +115,15 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var answer []byte
 	switch path := r.URL.Path; {
+	case strings.HasPrefix(path, "/chunks/"):
+		e.chunk(w, r)
+		return
 	case strings.HasSuffix(path, "/login-request"):
 		answer, err = e.login(body)
 	case strings.HasSuffix(path, "/query-request"):
 		answer, err = e.query(r, body)
 	case strings.HasPrefix(path, "/queries/") && strings.HasSuffix(path, "/result"):
-		answer, err = e.result(path)
+		answer, err = e.repeat(path)
 	case strings.HasPrefix(path, "/monitoring/queries/"):
 		answer, err = success(map[string]any{"queries": []any{map[string]any{"status": "SUCCESS"}}})
 	default: // the end of a session, or the abort of a query
@@ -181,24 +209,29 @@ func (e *Endpoint) query(r *http.Request, body []byte) ([]byte, error) {
 		return nil, errors.New("there is no such session")
 	}
 	columns := e.Answer(request.Text, e.sessions[token-1])
-	data, err := resultOf(columns, request.DescribeOnly)
+	found, err := resultOf(columns, request.DescribeOnly, e.ChunkRows)
 	if err != nil {
 		return nil, err
 	}
-	data["queryId"] = fmt.Sprintf("01c00000-0000-0000-0000-%012d", len(e.results))
-	answer, err := success(data)
-	if err != nil {
-		return nil, err
+	number := len(e.results)
+	found.data["queryId"] = fmt.Sprintf(queryID, number)
+	var chunks []map[string]any
+	for i, rows := range found.rows {
+		chunks = append(chunks, map[string]any{"url": fmt.Sprintf("http://%s/chunks/%d/%d", r.Host, number, i), "rowCount": rows})
 	}
-	e.results = append(e.results, answer)
+	found.data["chunks"] = chunks
+	found.downloads = make([]int, len(chunks))
+	e.results = append(e.results, found.result)
 	e.texts = append(e.texts, request.Text)
-	return answer, nil
+	return success(found.data)
 }
 
-// result returns the answer to a query once more.
-func (e *Endpoint) result(path string) ([]byte, error) {
+const queryID = "01c00000-0000-0000-0000-%012d"
+
+// repeat returns the answer to a query once more.
+func (e *Endpoint) repeat(path string) ([]byte, error) {
 	var number int
-	if _, err := fmt.Sscanf(path, "/queries/01c00000-0000-0000-0000-%012d/result", &number); err != nil {
+	if _, err := fmt.Sscanf(path, "/queries/"+queryID+"/result", &number); err != nil {
 		return nil, fmt.Errorf("the query's id: %w", err)
 	}
 	e.mu.Lock()
@@ -206,10 +239,48 @@ func (e *Endpoint) result(path string) ([]byte, error) {
 	if number < 0 || number >= len(e.results) {
 		return nil, errors.New("there is no such query")
 	}
-	return e.results[number], nil
+	data := maps.Clone(e.results[number].data)
+	var types []map[string]any
+	for _, t := range data["rowtype"].([]map[string]any) {
+		types = append(types, maps.Clone(t))
+	}
+	data["rowtype"] = types
+	if e.again != nil {
+		e.again(data)
+	}
+	return success(data)
 }
 
-func resultOf(columns []Column, describeOnly bool) (map[string]any, error) {
+// chunk answers the download of a chunk.
+func (e *Endpoint) chunk(w http.ResponseWriter, r *http.Request) {
+	var number, index int
+	if _, err := fmt.Sscanf(r.URL.Path, "/chunks/%d/%d", &number, &index); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	e.mu.Lock()
+	if number < 0 || number >= len(e.results) || index < 0 || index >= len(e.results[number].chunks) {
+		e.mu.Unlock()
+		http.Error(w, "there is no such chunk", http.StatusNotFound)
+		return
+	}
+	attempt, body := e.results[number].downloads[index], e.results[number].chunks[index]
+	e.results[number].downloads[index]++
+	e.mu.Unlock()
+	if e.Chunk != nil {
+		e.Chunk(w, r, index, attempt, body)
+		return
+	}
+	_, _ = w.Write(body) // a driver that has gone needs no answer
+}
+
+// madeResult is a result and the number of rows of each of its chunks.
+type madeResult struct {
+	result
+	rows []int64
+}
+
+func resultOf(columns []Column, describeOnly bool, chunkRows int) (made madeResult, err error) {
 	var types []map[string]any
 	var fields []arrow.Field
 	var values []arrow.Array
@@ -221,20 +292,55 @@ func resultOf(columns []Column, describeOnly bool) (map[string]any, error) {
 		fields = append(fields, arrow.Field{Name: c.Name, Type: c.Values.DataType(), Nullable: true})
 		values, rows = append(values, c.Values), int64(c.Values.Len())
 	}
-	var stream bytes.Buffer
 	if describeOnly {
 		rows = 0
 	}
+	var inline []byte
 	if rows > 0 {
 		batch := array.NewRecordBatch(arrow.NewSchema(fields, nil), values, rows)
 		defer batch.Release()
-		writer := ipc.NewWriter(&stream, ipc.WithSchema(batch.Schema()))
-		if err := errors.Join(writer.Write(batch), writer.Close()); err != nil {
-			return nil, err
+		first := rows
+		if chunkRows > 0 {
+			first = min(rows, int64(chunkRows))
+		}
+		if inline, err = stream(batch, 0, first); err != nil {
+			return made, err
+		}
+		for from := first; from < rows; from += int64(chunkRows) {
+			to := min(from+int64(chunkRows), rows)
+			plain, err := stream(batch, from, to)
+			if err != nil {
+				return made, err
+			}
+			packed, err := Compress(plain)
+			if err != nil {
+				return made, err
+			}
+			made.chunks, made.rows = append(made.chunks, packed), append(made.rows, to-from)
 		}
 	}
-	return map[string]any{
-		"rowtype": types, "rowsetBase64": base64.StdEncoding.EncodeToString(stream.Bytes()), "total": rows, "returned": rows,
+	made.data = map[string]any{
+		"rowtype": types, "rowsetBase64": base64.StdEncoding.EncodeToString(inline), "total": rows, "returned": rows,
 		"queryResultFormat": "arrow", "statementTypeId": 4096, "version": 1, "parameters": []any{},
-	}, nil
+	}
+	return made, nil
+}
+
+// stream returns the Arrow stream of rows of a batch.
+func stream(batch arrow.RecordBatch, from, to int64) ([]byte, error) {
+	slice := batch.NewSlice(from, to)
+	defer slice.Release()
+	var stream bytes.Buffer
+	writer := ipc.NewWriter(&stream, ipc.WithSchema(batch.Schema()))
+	err := errors.Join(writer.Write(slice), writer.Close())
+	return stream.Bytes(), err
+}
+
+// Compress returns data as Snowflake compresses a chunk.
+func Compress(data []byte) ([]byte, error) {
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, err := z.Write(data)
+	err = errors.Join(err, z.Close())
+	return packed.Bytes(), err
 }
