@@ -234,6 +234,10 @@ func TestAKeyIsCheckedBeforeRowsAreSent(t *testing.T) {
 			if key := session.GetKey(); key.GetRowCount() != 9 || key.GetDistinctCount() != 9 || key.GetNullCount() != 0 {
 				t.Errorf("the key is %v", key)
 			}
+			odd := w.check(&pb.CheckModelRequest{Name: w.model(connection, `select ID % 3 "__rows" from SHOP.SALES.T T where ID < 9 limit 1000`), KeyColumns: []string{"__rows"}})
+			if duplicates := odd.GetKey().GetDuplicates(); len(duplicates) != 3 || duplicates[0].GetRowCount() != 3 {
+				t.Errorf("the key with the label __rows is %v", odd.GetKey())
+			}
 			for column, want := range map[string][2]string{"Third": {"3", "0"}, "Some": {"8", "1"}} {
 				_, err := w.query.CreateReadSession(w.ctx, &pb.CreateReadSessionRequest{Name: model, KeyColumns: []string{column}})
 				facts := wantError(t, err, codes.FailedPrecondition, pb.ErrorReason_ERROR_REASON_KEY_NOT_UNIQUE)

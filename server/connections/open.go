@@ -64,7 +64,7 @@ func (o *Opener) Open(connection *pb.Connection, secrets *store.Secrets) (*Link,
 	}
 	link := &Link{
 		Connection: connection, Sigma: client, allowTimeZoneMismatch: o.AllowTimeZoneMismatch,
-		whoami: &whoami{}, session: newKnownSession(), release: func() {},
+		identity: newCached[warehouse.Identity](0), session: newCached[warehouse.Session](sessionMaxAge), release: func() {},
 	}
 	if name := connection.GetSigma().GetTimeZone(); name != "" {
 		if link.TimeZone, err = zone.Load(name); err != nil {

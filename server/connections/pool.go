@@ -28,61 +28,25 @@ type Link struct {
 
 	allowTimeZoneMismatch bool // the operator's setting for all connections
 
-	whoami  *whoami
-	session *knownSession
-	release func()
-	again   func() *Link
-}
-
-// whoami keeps a warehouse's word of who we are.
-type whoami struct {
-	mu    sync.Mutex
-	known *warehouse.Identity
+	identity *cached[warehouse.Identity]
+	session  *cached[warehouse.Session]
+	release  func()
+	again    func() *Link
 }
 
 // Identity is whom the warehouse takes us for. It is asked once per connection,
 // and again after a failure.
 func (l *Link) Identity(ctx context.Context) (warehouse.Identity, error) {
-	l.whoami.mu.Lock()
-	defer l.whoami.mu.Unlock()
-	if l.whoami.known == nil {
-		identity, err := l.Warehouse.Identify(ctx)
-		if err != nil {
-			return warehouse.Identity{}, err
-		}
-		l.whoami.known = &identity
+	identity, err := l.identity.get(ctx, l.Warehouse.Identify)
+	if err != nil {
+		return warehouse.Identity{}, err
 	}
-	return *l.whoami.known, nil
+	return *identity, nil
 }
 
 // sessionMaxAge is how long the facts about a warehouse's sessions are used before they are read again: an administrator can
 // change the parameters of the account or the user at any time.
 const sessionMaxAge = 10 * time.Minute
-
-// knownSession is what is known of a warehouse's sessions. It is safe for concurrent use.
-type knownSession struct {
-	reading chan struct{} // holds a value while a caller reads the session
-	mu      sync.Mutex
-	known   *warehouse.Session
-	readAt  time.Time
-}
-
-func newKnownSession() *knownSession { return &knownSession{reading: make(chan struct{}, 1)} }
-
-func (k *knownSession) get() *warehouse.Session {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.known == nil || time.Since(k.readAt) >= sessionMaxAge {
-		return nil
-	}
-	return k.known
-}
-
-func (k *knownSession) set(session *warehouse.Session) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.known, k.readAt = session, time.Now()
-}
 
 // Session returns the roles and the parameters of the warehouse's sessions, at most
 // sessionMaxAge old, or nil for a warehouse whose sessions have none. Callers must not
@@ -92,24 +56,56 @@ func (l *Link) Session(ctx context.Context) (*warehouse.Session, error) {
 	if !ok {
 		return nil, nil
 	}
-	if known := l.session.get(); known != nil {
-		return known, nil
+	return l.session.get(ctx, inspector.InspectSession)
+}
+
+// cached is a fact that is read at its first use, and again when it is old or its read failed. It is safe for concurrent use:
+// callers of the same moment share one read.
+type cached[T any] struct {
+	maxAge  time.Duration // 0 means for ever
+	reading chan struct{} // holds a value while a caller reads the fact
+
+	mu     sync.Mutex
+	value  *T
+	readAt time.Time
+}
+
+func newCached[T any](maxAge time.Duration) *cached[T] {
+	return &cached[T]{maxAge: maxAge, reading: make(chan struct{}, 1)}
+}
+
+// get returns the fact, which callers must not change. It fails as read does, or with the cause of the context.
+func (c *cached[T]) get(ctx context.Context, read func(context.Context) (T, error)) (*T, error) {
+	if value := c.fresh(); value != nil {
+		return value, nil
 	}
-	select { // callers of the same moment share one answer
-	case l.session.reading <- struct{}{}:
-		defer func() { <-l.session.reading }()
+	select {
+	case c.reading <- struct{}{}:
+		defer func() { <-c.reading }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	if known := l.session.get(); known != nil {
-		return known, nil
+	if value := c.fresh(); value != nil {
+		return value, nil
 	}
-	session, err := inspector.InspectSession(ctx)
+	value, err := read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	l.session.set(&session)
-	return &session, nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.value, c.readAt = &value, time.Now()
+	return c.value, nil
+}
+
+// fresh returns the fact where it is known and not too old, and otherwise nil.
+func (c *cached[T]) fresh() *T {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.maxAge > 0 && time.Since(c.readAt) >= c.maxAge {
+		return nil
+	}
+	return c.value
 }
 
 // Again returns the same link for one more user, who has to release it, too. It must

@@ -26,7 +26,7 @@ func (w *inspected) InspectSession(context.Context) (warehouse.Session, error) {
 func TestSessionsAreAskedForSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &inspected{err: errors.New("unavailable")}
-		link := &Link{Warehouse: w, session: newKnownSession()}
+		link := &Link{Warehouse: w, session: newCached[warehouse.Session](sessionMaxAge)}
 		for i, step := range []struct {
 			pause time.Duration
 			err   error
@@ -43,7 +43,7 @@ func TestSessionsAreAskedForSeldom(t *testing.T) {
 }
 
 func TestAWarehouseWithoutSessions(t *testing.T) {
-	link := &Link{Warehouse: struct{ warehouse.Warehouse }{}, session: newKnownSession()}
+	link := &Link{Warehouse: struct{ warehouse.Warehouse }{}, session: newCached[warehouse.Session](sessionMaxAge)}
 	if session, err := link.Session(t.Context()); session != nil || err != nil {
 		t.Errorf("%v, %v", session, err)
 	}

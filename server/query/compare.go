@@ -35,11 +35,11 @@ func (p *plan) compare(ctx context.Context, link *connections.Link, schema *pb.S
 		return undecided("Sigma exports a pivot table as a grid, with other columns than the model has"), nil
 	}
 	comparison, seed := &pb.Comparison{}, maphash.MakeSeed()
-	house, err := p.measureModel(ctx, link, schema, seed)
+	inWarehouse, err := p.measureModel(ctx, link, schema, seed)
 	if err != nil {
 		return nil, err
 	}
-	comparison.WarehouseRowCount = house.rows
+	comparison.WarehouseRowCount = inWarehouse.rows
 	sigma := map[string]*measure{}
 	waiting, cancel := context.WithTimeout(ctx, exportTime)
 	defer cancel()
@@ -57,8 +57,8 @@ func (p *plan) compare(ctx context.Context, link *connections.Link, schema *pb.S
 	}
 	comparison.OnlyInSigma = without(export.Columns, names)
 	comparison.OnlyInWarehouse = without(names, export.Columns)
-	if export.Rows < maxExport && house.rows < maxExport {
-		comparison.Columns = compareColumns(schema, sigma, house.columns, p.findings.All())
+	if export.Rows < maxExport && inWarehouse.rows < maxExport {
+		comparison.Columns = compareColumns(schema, sigma, inWarehouse.columns, p.findings.All())
 	}
 	comparison.Verdict, comparison.Message = verdict(comparison)
 	return comparison, nil
@@ -72,21 +72,21 @@ type measuredModel struct {
 
 // measureModel reads the model's rows from the warehouse, at most maxExport of them, and counts the others there.
 func (p *plan) measureModel(ctx context.Context, link *connections.Link, schema *pb.Schema, seed comparisonSeed) (*measuredModel, error) {
-	house := &measuredModel{}
+	inWarehouse := &measuredModel{}
 	sql := `select count(*) as "rows" from (` + "\n" + p.query.Full() + "\n) as MODEL"
 	if err := p.each(ctx, link.Warehouse, p.internal(sql), func(values []*pb.Value) error {
-		house.rows = values[0].GetInt64Value()
+		inWarehouse.rows = values[0].GetInt64Value()
 		return nil
-	}); err != nil || house.rows >= maxExport {
-		return house, err
+	}); err != nil || inWarehouse.rows >= maxExport {
+		return inWarehouse, err
 	}
 	zone := cmp.Or(link.TimeZone, time.UTC)
 	for range schema.GetColumns() {
-		house.columns = append(house.columns, &measure{})
+		inWarehouse.columns = append(inWarehouse.columns, &measure{})
 	}
-	return house, p.each(ctx, link.Warehouse, p.statement(p.query.Preview(maxExport)), func(values []*pb.Value) error {
-		for i := range min(len(values), len(house.columns), maxComparedColumns) {
-			house.columns[i].addValue(seed, values[i], zone)
+	return inWarehouse, p.each(ctx, link.Warehouse, p.statement(p.query.Preview(maxExport)), func(values []*pb.Value) error {
+		for i := range min(len(values), len(inWarehouse.columns), maxComparedColumns) {
+			inWarehouse.columns[i].addValue(seed, values[i], zone)
 		}
 		return nil
 	})
@@ -113,7 +113,7 @@ func measureExport(columns map[string]*measure, seed comparisonSeed) func(labels
 }
 
 // compareColumns compares the columns that both sides have once.
-func compareColumns(schema *pb.Schema, sigma map[string]*measure, house []*measure, findings []*pb.Finding) []*pb.ColumnComparison {
+func compareColumns(schema *pb.Schema, sigma map[string]*measure, inWarehouse []*measure, findings []*pb.Finding) []*pb.ColumnComparison {
 	count := map[string]int{}
 	for _, column := range schema.GetColumns() {
 		count[column.GetName()]++
@@ -124,8 +124,8 @@ func compareColumns(schema *pb.Schema, sigma map[string]*measure, house []*measu
 		if i >= maxComparedColumns || exported == nil || count[column.GetName()] > 1 {
 			continue
 		}
-		c := compareColumn(column.GetName(), column.GetType(), exported, house[i])
-		c.Cause = causeOf(c, exported, house[i], findings)
+		c := compareColumn(column.GetName(), column.GetType(), exported, inWarehouse[i])
+		c.Cause = causeOf(c, exported, inWarehouse[i], findings)
 		compared = append(compared, c)
 	}
 	return compared
@@ -136,14 +136,14 @@ func verdict(c *pb.Comparison) (pb.ComparisonVerdict, string) {
 		same      = pb.ComparisonVerdict_COMPARISON_VERDICT_SAME
 		different = pb.ComparisonVerdict_COMPARISON_VERDICT_DIFFERENT
 	)
-	switch sigma, house := c.GetSigmaRowCount(), c.GetWarehouseRowCount(); {
+	switch sigma, inWarehouse := c.GetSigmaRowCount(), c.GetWarehouseRowCount(); {
 	case len(c.GetOnlyInSigma()) > 0 || len(c.GetOnlyInWarehouse()) > 0:
 		return different, "Sigma's export and the model have different columns"
-	case sigma >= maxExport && house >= maxExport:
+	case sigma >= maxExport && inWarehouse >= maxExport:
 		return pb.ComparisonVerdict_COMPARISON_VERDICT_UNDECIDED,
 			fmt.Sprintf("the columns are the same, and both have at least %d rows, which is as far as the comparison counts", maxExport)
-	case sigma != house:
-		return different, fmt.Sprintf("Sigma shows %d rows and the warehouse gives %d; look at the findings about limits, and whether the warehouse role and the credentials' owner see the same rows", sigma, house)
+	case sigma != inWarehouse:
+		return different, fmt.Sprintf("Sigma shows %d rows and the warehouse gives %d; look at the findings about limits, and whether the warehouse role and the credentials' owner see the same rows", sigma, inWarehouse)
 	}
 	return judgeColumns(c)
 }

@@ -40,7 +40,11 @@ func (p *plan) countKey(ctx context.Context, house warehouse.Warehouse, sql stri
 	if err != nil {
 		return nil, err
 	}
-	groups := fmt.Sprintf(`select %s, count(*) as "__rows" from %s where %s group by %s`, list, from, present, list)
+	count := `"__rows"`
+	for slices.Contains(key, count) { // a column of the key has this label
+		count = `"_` + count[1:]
+	}
+	groups := fmt.Sprintf(`select %s, count(*) as %s from %s where %s group by %s`, list, count, from, present, list)
 	err = p.each(ctx, house, p.internal(`select count(*) as "keys" from (`+groups+`) as KEYS`), func(values []*pb.Value) error {
 		report.DistinctCount = values[0].GetInt64Value()
 		return nil
@@ -48,7 +52,7 @@ func (p *plan) countKey(ctx context.Context, house warehouse.Warehouse, sql stri
 	if err != nil || report.GetDistinctCount() == report.GetRowCount()-report.GetNullCount() {
 		return report, err
 	}
-	duplicates := fmt.Sprintf(`%s having count(*) > 1 order by "__rows" desc, %s limit %d`, groups, list, maxDuplicates)
+	duplicates := fmt.Sprintf(`%s having count(*) > 1 order by %s desc, %s limit %d`, groups, count, list, maxDuplicates)
 	err = p.each(ctx, house, p.internal(duplicates), func(values []*pb.Value) error {
 		report.Duplicates = append(report.Duplicates, &pb.DuplicateKey{
 			Values: values[:len(key)], RowCount: values[len(key)].GetInt64Value(),

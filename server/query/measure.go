@@ -155,27 +155,27 @@ func (m *measure) addWallClock(seed comparisonSeed, text, layout string, unit ti
 
 // compareColumn compares the measures of a column of the given type. Values whose form in the export is not known leave the
 // verdict undecided.
-func compareColumn(label string, kind pb.ColumnType, sigma, house *measure) *pb.ColumnComparison {
+func compareColumn(label string, kind pb.ColumnType, sigma, inWarehouse *measure) *pb.ColumnComparison {
 	c := &pb.ColumnComparison{Label: label, Verdict: pb.ComparisonVerdict_COMPARISON_VERDICT_SAME}
 	differ := func(name string, differs bool) {
 		if differs {
 			c.Differences = append(c.Differences, name)
 		}
 	}
-	differ("nulls", sigma.empty != house.empty)
+	differ("nulls", sigma.empty != inWarehouse.empty)
 	isReadable := true
 	switch kind {
 	case pb.ColumnType_COLUMN_TYPE_INTEGER, pb.ColumnType_COLUMN_TYPE_DOUBLE, pb.ColumnType_COLUMN_TYPE_DECIMAL:
 		if isReadable = sigma.numbers == sigma.rows-sigma.empty; isReadable {
-			differ("sum", !isSameSum(sigma, house))
+			differ("sum", !isSameSum(sigma, inWarehouse))
 		}
 	case pb.ColumnType_COLUMN_TYPE_DATE, pb.ColumnType_COLUMN_TYPE_DATETIME, pb.ColumnType_COLUMN_TYPE_TIMESTAMP:
 		if isReadable = sigma.times == sigma.rows-sigma.empty; isReadable {
-			differ("min", !sigma.min.Truncate(sigma.unit).Equal(house.min.Truncate(sigma.unit)))
-			differ("max", !sigma.max.Truncate(sigma.unit).Equal(house.max.Truncate(sigma.unit)))
+			differ("min", !sigma.min.Truncate(sigma.unit).Equal(inWarehouse.min.Truncate(sigma.unit)))
+			differ("max", !sigma.max.Truncate(sigma.unit).Equal(inWarehouse.max.Truncate(sigma.unit)))
 		}
 	case pb.ColumnType_COLUMN_TYPE_STRING, pb.ColumnType_COLUMN_TYPE_BOOL:
-		differ("texts", sigma.texts != house.texts)
+		differ("texts", sigma.texts != inWarehouse.texts)
 	default:
 		isReadable = sigma.rows == sigma.empty
 	}
@@ -198,13 +198,13 @@ func isSameSum(a, b *measure) bool {
 const sumTolerance = 1e-9
 
 // causeOf returns the likely cause of a column that differs, or an empty text.
-func causeOf(c *pb.ColumnComparison, sigma, house *measure, findings []*pb.Finding) string {
+func causeOf(c *pb.ColumnComparison, sigma, inWarehouse *measure, findings []*pb.Finding) string {
 	has := func(codes ...pb.FindingCode) bool {
 		return slices.ContainsFunc(findings, func(f *pb.Finding) bool { return slices.Contains(codes, f.GetCode()) })
 	}
 	// The widest distance between the offsets of two zones is 26 hours. Days that are cut in another zone differ by one.
-	shift := house.min.Truncate(sigma.unit).Sub(sigma.min.Truncate(sigma.unit))
-	shiftOfMax := house.max.Truncate(sigma.unit).Sub(sigma.max.Truncate(sigma.unit))
+	shift := inWarehouse.min.Truncate(sigma.unit).Sub(sigma.min.Truncate(sigma.unit))
+	shiftOfMax := inWarehouse.max.Truncate(sigma.unit).Sub(sigma.max.Truncate(sigma.unit))
 	isShifted := shift != 0 && shift.Abs() <= 26*time.Hour && (shiftOfMax-shift).Abs() <= time.Hour // clock changes
 	switch {
 	case c.GetVerdict() != pb.ComparisonVerdict_COMPARISON_VERDICT_DIFFERENT:
@@ -213,10 +213,10 @@ func causeOf(c *pb.ColumnComparison, sigma, house *measure, findings []*pb.Findi
 		return "time_zone"
 	case has(pb.FindingCode_FINDING_CODE_MATERIALIZED_SOURCE):
 		return "materialization"
-	case house.isSingle && !sigma.isSingle && slices.Contains(c.GetDifferences(), "texts"),
+	case inWarehouse.isSingle && !sigma.isSingle && slices.Contains(c.GetDifferences(), "texts"),
 		has(pb.FindingCode_FINDING_CODE_ROLE_DIFFERS, pb.FindingCode_FINDING_CODE_ROLE_PER_VIEWER):
 		return "role"
-	case sigma.rows != house.rows && has(pb.FindingCode_FINDING_CODE_LIMIT_AMBIGUOUS, pb.FindingCode_FINDING_CODE_AUTHOR_LIMIT):
+	case sigma.rows != inWarehouse.rows && has(pb.FindingCode_FINDING_CODE_LIMIT_AMBIGUOUS, pb.FindingCode_FINDING_CODE_AUTHOR_LIMIT):
 		return "limit"
 	}
 	return ""
