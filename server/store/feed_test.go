@@ -173,7 +173,7 @@ func FuzzChangeCursor(f *testing.F) {
 	epoch, id := bytes.Repeat([]byte{7}, 16), bytes.Repeat([]byte{9}, 16)
 	first := store.ChangeCursor{Epoch: epoch}.Encode(prod)
 	full := store.ChangeCursor{Epoch: epoch, Sequence: 12, ChangeID: id}.Encode(prod)
-	for _, seed := range []string{"", first, full, full[:len(full)-1], full + "A", full + "AAAA", first + "=", "\x00", strings.Repeat("A", 200),
+	for _, seed := range []string{"", first, full, full[:len(full)-1], full + "A", full + "AAAA", first + "=", first[:14] + "\n" + first[14:], "\r" + full, "\x00", strings.Repeat("A", 200),
 		store.ChangeCursor{Epoch: epoch, Sequence: 12}.Encode(prod), store.ChangeCursor{Epoch: epoch, Sequence: 12, ChangeID: id}.Encode(prod + "2")} {
 		f.Add(seed)
 	}

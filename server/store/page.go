@@ -62,7 +62,8 @@ func decodeToken(list []byte, token string) ([]byte, error) {
 	}
 	data, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	last, ok := bytes.CutPrefix(data, list)
-	if err != nil || !ok || len(last) == 0 {
+	hasOtherForm := strings.ContainsAny(token, "\r\n") // the decoder skips line breaks
+	if err != nil || !ok || len(last) == 0 || hasOtherForm {
 		return nil, ErrBadPageToken
 	}
 	return last, nil
