@@ -83,12 +83,7 @@ func (w *countedWorld) lastReads(model string) []*pb.CompletedRead {
 }
 
 func hasFinding(findings []*pb.Finding, code pb.FindingCode) bool {
-	for _, f := range findings {
-		if f.GetCode() == code {
-			return true
-		}
-	}
-	return false
+	return finding(findings, code) != nil
 }
 
 // TestAnEmptyResultIsRefusedWhereThereWereRows: a sync that mirrors the result would delete everything.

@@ -29,7 +29,7 @@ func newGrainWorld(t *testing.T) *countedWorld {
 }
 
 // TestAGroupJoinedBackToItsBaseRows: the first read counts the keys of the groups without being asked, a read of the groups
-// is there for who asks for it, and a query that groups outermost has nothing of it.
+// needs distinct_group, and a query that groups outermost has no such finding.
 func TestAGroupJoinedBackToItsBaseRows(t *testing.T) {
 	t.Parallel()
 	w := newGrainWorld(t)

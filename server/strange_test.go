@@ -151,7 +151,7 @@ func wantFindings(t *testing.T, found []*pb.Finding, e strange.Expectation) {
 	}
 }
 
-// wantAgreement holds the catalog and a read to the same findings about what decides about rows besides the tables.
+// wantAgreement compares the catalog's findings about rows with those of a read.
 func wantAgreement(t *testing.T, catalog, read []*pb.Finding) {
 	t.Helper()
 	for _, name := range []string{strange.ControlsPresent, strange.HiddenColumn, strange.GrainRepeated, strange.LookupAmbiguous,

@@ -72,7 +72,7 @@ type scanner struct {
 	warehouses map[string]*pb.SigmaWarehouse // by Sigma's connection id
 	offsets    zoneEvidence
 
-	// marked is what all models depend on besides their documents.
+	// marked identifies the settings and facts that all models depend on, apart from their documents.
 	marked string
 }
 
@@ -133,7 +133,7 @@ func (s *scanner) signIn(ctx context.Context) error {
 	return nil
 }
 
-// mark returns what identifies all that the models of a connection depend on besides
+// mark returns an identifier of the facts that the models of a connection depend on, apart from
 // their documents: its settings, Sigma's warehouse connections, and the member whose
 // credentials fetch the SQL.
 func (s *scanner) mark(who sigmaclient.Identity) string {

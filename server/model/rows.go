@@ -50,7 +50,7 @@ func (m *Model) OwnerRulesApply() bool { return len(m.ownerEvidence) > 0 }
 // UnstableLabels returns the labels of the columns whose values can change from read to read, so that they are no keys.
 func (m *Model) UnstableLabels() []string { return slices.Clone(m.unstable) }
 
-// Grain tells which columns repeat a value in all base rows of a group.
+// Grain holds the columns that repeat a value in all base rows of a group.
 type Grain struct {
 	// Repeated are the labels of the repeated columns, and Keys those of the columns by which the groups are joined.
 	Repeated, Keys []string

@@ -1,7 +1,6 @@
 package query
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,7 +52,7 @@ func (s *Service) expectRows(ctx context.Context, p *plan, link *connections.Lin
 		owner:  p.assessed.OwnerRulesApply(),
 		allows: request.GetAllowEmpty() || link.Connection.GetAllowEmpty(),
 		kind: &pb.CompletedRead{
-			BookmarkId:    cmp.Or(request.GetBookmarkId(), link.Connection.GetBookmarkIds()[p.name.WorkbookID]),
+			BookmarkId:    p.bookmark,
 			DistinctGroup: request.GetDistinctGroup(),
 		},
 	}

@@ -15,8 +15,8 @@ var pathWords = wordSet(`
 // downloads come from other paths.
 var roots = wordSet("v2 session queries monitoring")
 
-// endpoint returns the method and the path of an endpoint, with {} for each part that
-// is no word of a path. It reports false for a path of another service.
+// endpoint returns the method and the path of an endpoint, with {} for each part that is
+// not in pathWords. It reports false for a path of another service.
 func endpoint(method, path string) (name string, known bool) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	if !roots[parts[0]] {

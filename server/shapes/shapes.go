@@ -166,7 +166,7 @@ func (t *tee) Close() error {
 
 func (t *tee) record() {
 	defer func() {
-		// The answers are somebody else's, and a fault in here must not end a call.
+		// The answers are foreign data. A fault in this package must not end a call.
 		if p := recover(); p != nil {
 			t.recorder.logger.Warn("the shape of an answer cannot be recorded", "endpoint", t.answer.Endpoint, "panic", fmt.Sprintf("%T", p))
 		}

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Grain tells which outputs have the values of a group, repeated in each of its base rows. The zero value is that of a text
+// Grain holds the outputs that have the values of a group, repeated in each of its base rows. The zero value is that of a text
 // that joins no group back to base rows.
 //
 // Sigma's SQL for a grouped table or a chart joins the aggregates of each group to the rows that are in it:

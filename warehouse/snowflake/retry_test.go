@@ -26,7 +26,7 @@ func TestDownloadsHaveOneRetryPolicy(t *testing.T) {
 	half := func(w http.ResponseWriter, body []byte) { _, _ = w.Write(body[:len(body)/2]) }
 	cut := func(w http.ResponseWriter, body []byte) {
 		_, _ = w.Write(body[:len(body)/2])
-		_ = http.NewResponseController(w).Flush()
+		_ = http.NewResponseController(w).Flush() // the connection breaks next, with or without this half
 		panic(http.ErrAbortHandler)
 	}
 	const (

@@ -194,7 +194,7 @@ func TestAnEndIsDeclared(t *testing.T) {
 						head += fmt.Sprintf("Content-Length: %d\r\n", len(body))
 					}
 					_, _ = out.WriteString(head + "\r\n" + string(body))
-					_ = out.Flush()
+					_ = out.Flush() // the client may have closed the connection
 				}), 1)
 				texts, err := read(t, w)
 				if isDeclared {

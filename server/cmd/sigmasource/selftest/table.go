@@ -40,7 +40,7 @@ const (
 	changedRows = 4
 )
 
-// Rows of the input table that are published, and in the draft besides.
+// Counts of rows of the input table: the published ones, and those that only the draft has.
 const (
 	publishedRows = 2
 	draftRows     = 3
